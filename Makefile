@@ -1,0 +1,48 @@
+# Everything here is a plain Python command that CONTRIBUTING.md lists as well, for systems without make.
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+
+.DEFAULT_GOAL := help
+.PHONY: book serve test lab train clean help
+.SECONDARY:
+
+book: $(VENV)/.installed-book ## build the book: install, execute every page, write book/_build/html
+	@$(BIN)/python book/build.py
+
+serve: book ## show the built book on http://127.0.0.1:8000 (PORT=... for another port)
+	@echo "http://127.0.0.1:$(PORT)  (stop with Ctrl-C)"
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory book/_build/html
+
+test: $(VENV)/.installed-test $(VENV)/.installed-book ## run the linter, the type checker and every test
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest
+
+lab: $(VENV)/.installed-lab $(VENV)/.installed-book ## open the course in JupyterLab
+	$(BIN)/python -m jupyter lab --ServerApp.root_dir=.
+
+train: $(VENV)/.installed-book ## train the embedded models again (about half an hour on two cores)
+	$(BIN)/python -m chapter4.training.shape_classifiers
+	$(BIN)/python -m chapter4.training.tiny_vit
+	$(BIN)/python -m chapter4.training.sentiment
+
+clean: ## remove the built book and every cache, keep the installed environment
+	rm -rf book/_build .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# One stamp per extra of pyproject.toml: an unchanged file installs nothing.
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	@echo "Installing the package with its '$*' requirements into $(VENV)"
+	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[$*]"
+	@touch $@
+
+$(BIN)/python:
+	@for p in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making $(VENV) with $$($$p --version)"; \
+	    $$p -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; exit 0; \
+	  fi; \
+	done; echo "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python" >&2; exit 1

@@ -1,0 +1,246 @@
+"""Build the book: fetch its scripts, execute its pages, write the HTML.
+
+Run it from anywhere with the Python that has the package installed: ``python book/build.py``.
+The result stands in ``book/_build/html``; ``--fresh`` forgets every earlier result first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+BOOK = Path(__file__).resolve().parent
+ROOT = BOOK.parent
+BUILD = BOOK / "_build"
+HTML = BUILD / "html"
+VENDOR = BUILD / "vendor"
+STATE = BUILD / "state.json"
+
+
+@dataclass(frozen=True)
+class Script:
+    """One npm package that pages use, pinned by version and content.
+
+    ``sha512`` is the base64 digest of the package's tarball, as npm prints it; ``keep`` names the files and folders
+    (ending in ``/``) that pages need, relative to the package.
+    """
+
+    name: str
+    version: str
+    sha512: str
+    keep: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where the kept files stand on this machine."""
+        return VENDOR / self.name
+
+
+SCRIPTS = (
+    Script(
+        name="mathjax",
+        version="3.2.2",
+        sha512="Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw==",
+        # a11y and sre are what MathJax's own menu loads for readers who turn its screen-reader explorer on.
+        keep=(
+            "LICENSE",
+            "es5/tex-mml-chtml.js",
+            "es5/output/chtml/fonts/woff-v2/",
+            "es5/input/tex/extensions/",
+            "es5/a11y/",
+            "es5/sre/mathmaps/base.json",
+            "es5/sre/mathmaps/en.json",
+        ),
+    ),
+    Script(
+        name="mermaid",
+        version="11.12.1",
+        sha512="UlIZrRariB11TY1RtTgUWp65tphtBv4CSq7vyS2ZZ2TgoMjs2nloq+wFqxiwcxlhHUvs7DPGgMjs2aeQxz5h9g==",
+        # The classic script, not the ES modules: browsers refuse to load modules from file://.
+        keep=("LICENSE", "dist/mermaid.min.js"),
+    ),
+)
+
+
+class BuildError(Exception):
+    """Something that the person at the keyboard has to know, in one line."""
+
+
+def say(message: str) -> None:
+    """Print one line of progress at once, also when the output goes to a file."""
+    print(f"[book] {message}", flush=True)
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment for npm and for the pages' kernels.
+
+    The interpreter's own folders come first, so that node and the ``python3`` kernel are the ones installed beside
+    this Python; model hubs are off, so that a page that needs a network fails here and not at a reader's.
+    """
+    env = dict(os.environ)
+    env["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), env.get("PATH", "")])
+    own_kernels = str(Path(sys.prefix) / "share" / "jupyter")
+    env["JUPYTER_PATH"] = os.pathsep.join(filter(None, [own_kernels, env.get("JUPYTER_PATH")]))
+    env["IPYTHONDIR"] = str(BUILD / "ipython")  # a reader's own IPython start-up files must not change a figure
+    env.pop("PYTHONPATH", None)
+    env.pop("MPLBACKEND", None)
+    env["HF_HUB_OFFLINE"] = "1"
+    env["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    env["PYTHONUNBUFFERED"] = "1"
+    return env
+
+
+def fetch(script: Script, env: dict[str, str]) -> bool:
+    """Put the files of ``script`` into its folder unless they are there; return whether it had to be fetched.
+
+    Raises BuildError if npm fails, if the tarball is not the pinned one, or if it lacks a wanted file.
+    """
+    stamp = script.folder / ".complete"
+    wanted = json.dumps([script.version, script.sha512, script.keep])
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return False
+    say(f"fetching {script.name} {script.version}")
+    npm = shutil.which("npm", path=env["PATH"])
+    if npm is None:
+        raise BuildError("npm not found: install the book's requirements first (pip install -e .[book])")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [npm, "pack", f"{script.name}@{script.version}", "--silent", "--pack-destination", folder]
+        # npm fetches the named package only; run outside the project it reads no package.json of ours.
+        done = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, check=False)
+        tarballs = list(Path(folder).glob("*.tgz"))
+        if done.returncode != 0 or len(tarballs) != 1:
+            raise BuildError(f"npm pack {script.name}@{script.version} failed with exit code {done.returncode}")
+        unpack(script, tarballs[0].read_bytes(), tarballs[0])
+    stamp.write_text(wanted, encoding="utf-8")
+    return True
+
+
+def unpack(script: Script, content: bytes, tarball: Path) -> None:
+    """Check the tarball against the pinned digest and write the files that ``script`` keeps into its folder."""
+    digest = base64.b64encode(hashlib.sha512(content).digest()).decode("ascii")
+    if digest != script.sha512:
+        raise BuildError(f"{script.name} {script.version}: sha512 is {digest}, expected {script.sha512}")
+    shutil.rmtree(script.folder, ignore_errors=True)
+    missing = set(script.keep)
+    with tarfile.open(tarball) as archive:
+        for member in archive:
+            inside = member.name.partition("/")[2]
+            rule = next((k for k in script.keep if inside == k or (k.endswith("/") and inside.startswith(k))), None)
+            source = archive.extractfile(member) if rule and member.isfile() else None
+            if rule is None or source is None or ".." in inside.split("/"):
+                continue
+            missing.discard(rule)
+            target = script.folder / inside
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read())
+    if missing:
+        raise BuildError(f"{script.name} {script.version} lacks {', '.join(sorted(missing))}")
+
+
+def digest_of(files: Iterable[Path], *facts: str) -> str:
+    """Return one SHA-256 over the names and contents of ``files`` and over ``facts``."""
+    total = hashlib.sha256()
+    for fact in facts:
+        total.update(fact.encode("utf-8") + b"\0")
+    for path in sorted(files):
+        total.update(path.relative_to(ROOT).as_posix().encode("utf-8") + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def package_files() -> list[Path]:
+    """Return every file of the package that can change what a cell prints: code, weights, photos."""
+    found = (ROOT / "chapter4").rglob("*")
+    return [p for p in found if p.is_file() and "__pycache__" not in p.parts]
+
+
+def requirements(name: str = "chapter4") -> list[str]:
+    """Return ``name==version`` of each requirement that the package declares, extras left out."""
+    declared = [r for r in metadata.requires(name) or [] if "extra ==" not in r]
+    names = sorted({r.split(";")[0].strip().split("[")[0] for r in declared})
+    plain = [n[: next((i for i, c in enumerate(n) if c in "<>=!~ ("), len(n))] for n in names]
+    return [f"{n}=={metadata.version(n)}" for n in plain]
+
+
+def execution_digest() -> str:
+    """Return what the executed cells depend on besides their own source.
+
+    The execution cache looks at the pages only, so a changed function or weight would leave an old figure standing.
+    """
+    return digest_of(package_files(), sys.version, *requirements())
+
+
+def frame_digest() -> str:
+    """Return what the pages' frame depends on besides the pages: extension, configuration, Sphinx."""
+    files = [*BOOK.glob("*.yml"), *BOOK.glob("*.bib"), *(BOOK / "_ext").glob("*.py"), Path(__file__).resolve()]
+    versions = [f"{n}=={metadata.version(n)}" for n in ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme")]
+    return digest_of(files, *versions)
+
+
+def forget_what_changed(fresh: bool) -> dict[str, str]:
+    """Delete earlier results that no longer hold and return the digests of this build."""
+    now = {"execution": execution_digest(), "frame": frame_digest()}
+    try:
+        before = json.loads(STATE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = {}
+    if fresh or before.get("execution") != now["execution"]:
+        say("executing every page: " + ("as asked" if fresh else "the package, or what it stands on, is new or changed"))
+        shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
+    if fresh or before != now:
+        # Sphinx remembers a page that it has read, warnings and all, and would pass it in silence the next time.
+        shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
+        shutil.rmtree(HTML, ignore_errors=True)
+    STATE.unlink(missing_ok=True)  # written again only when the build has succeeded
+    return now
+
+
+def build(fresh: bool = False) -> Path:
+    """Build the book and return its first page; raises BuildError where a cell, a warning or a download fails."""
+    start = time.monotonic()
+    BUILD.mkdir(exist_ok=True)
+    env = child_environment()
+    for script in SCRIPTS:
+        fetch(script, env)
+    digests = forget_what_changed(fresh)
+    code = "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "build", str(BOOK), "--warningiserror", "--keep-going"]
+    done = subprocess.run(command, cwd=ROOT, env=env, check=False)
+    if done.returncode != 0:
+        raise BuildError("the book was not built: each line above that says WARNING or ERROR names a page to mend")
+    STATE.write_text(json.dumps(digests), encoding="utf-8")
+    say(f"built in {time.monotonic() - start:.0f} s")
+    return HTML / "index.html"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 0, or 1 where the build failed."""
+    parser = argparse.ArgumentParser(description="Execute the pages and build the book's HTML.")
+    parser.add_argument("--fresh", action="store_true", help="forget every earlier result and execute all pages again")
+    options = parser.parse_args(arguments)
+    try:
+        page = build(fresh=options.fresh)
+    except BuildError as error:
+        print(f"book/build.py: {error}", file=sys.stderr)
+        return 1
+    say(f"open {page}")
+    say("or serve it with `make serve` (python -m http.server --directory book/_build/html --bind 127.0.0.1)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Interpreting deep learning models: the reference code of the chapter. Every public name is importable from here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chapter4.attribution import Attribution as Attribution
+
+# Public name -> module. Loaded when first used, so that `import chapter4` costs nothing.
+_PUBLIC = {
+    "images": ("Preprocessing", "image_tensor", "load_image", "sample_photo", "sample_photos"),
+    "models": ("class_index", "load_bert", "load_classifier", "load_sentiment", "load_vit"),
+    "attribution": ("Attribution", "GradientAttribution"),
+    "gradients": ("gradient_input", "smooth_grad", "vanilla_gradients"),
+    "gradcam": ("CamAttribution", "GradCAM", "GradCAMPlusPlus"),
+    "integrated_gradients": (
+        "IntegratedGradientsAttribution",
+        "integrated_gradients",
+        "make_baseline",
+        "visualize_attributions",
+    ),
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'chapter4' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"chapter4.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

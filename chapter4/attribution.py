@@ -1,0 +1,188 @@
+"""The result of an attribution method, and the one engine that takes input gradients and puts the model back."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Score = Literal["logit", "probability"]
+
+# Larger chunks gain nothing on a CPU and cost memory; one at a time is slower.
+CHUNK_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """A map and what it was made with. Unpacks as the chapter does: `saliency, target = vanilla_gradients(...)`.
+
+    map: (H, W), or (N, H, W) for a batch, in the input's dtype and never scaled for drawing, except by Grad-CAM.
+    target: the explained class, one per image for a batch. score: F(x), the logit or probability that was explained.
+    """
+
+    map: np.ndarray
+    target: int | list[int]
+    score: float | list[float]
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.map
+        yield self.target
+
+
+@dataclass(frozen=True)
+class GradientAttribution(Attribution):
+    """An attribution with a signed value for every input number: `attributions`, (C, H, W) or (N, C, H, W)."""
+
+    attributions: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Run `model` in eval mode without parameter gradients; put modes, requires_grad and RNG back, whatever happens.
+
+    .grad fields are never written. Gradients are on inside, also when the caller has turned them off.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    parameters = [p for p in model.parameters() if p.requires_grad and p.is_leaf]
+    devices = sorted({p.get_device() for p in model.parameters() if p.is_cuda})
+    try:
+        with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
+            # Directly, not by model.eval(): a module may override train(), and it must come back as it was.
+            for module, _ in modes:
+                module.training = False
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def logits_of(model: nn.Module, x: Tensor) -> Tensor:
+    """The model's logits (N, K) for x (N, 3, H, W); takes `.logits` of an output object. ValueError for other shapes."""
+    output = model(x)
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"a classifier gives logits (N, classes) for {len(x)} images, not {shape}")
+    return logits
+
+
+def select(logits: Tensor, targets: Sequence[int], score: Score) -> Tensor:
+    """F for each row: the logit of its target class, or its softmax probability. (N, K) to (N,)."""
+    values = logits.softmax(dim=1) if score == "probability" else logits
+    chosen = values[torch.arange(len(logits), device=logits.device), torch.as_tensor(targets, device=logits.device)]
+    if not chosen.isfinite().all():
+        raise ValueError("the model gives NaN or infinite scores for this input")
+    return chosen
+
+
+def choose_targets(logits: Tensor, target_class: Any) -> list[int]:
+    """One class per row of logits (N, K): the given ones, checked, or the predicted ones for None.
+
+    Raises TypeError for what is no integer, ValueError for a class out of range or one int for several images.
+    """
+    count, classes = logits.shape
+    if target_class is None:
+        return logits.argmax(dim=1).tolist()
+    if isinstance(target_class, (Tensor, np.ndarray)):
+        target_class = target_class.tolist()
+    if isinstance(target_class, (list, tuple)):
+        targets = [_index(target) for target in target_class]
+        if len(targets) != count:
+            raise ValueError(f"{count} images need {count} target classes, not {len(targets)}")
+    else:
+        targets = [_index(target_class)]
+        if count > 1:
+            raise ValueError(f"{count} images need one target class each: a list of {count}, or None for the predicted ones")
+    for target in targets:
+        if not 0 <= target < classes:
+            raise ValueError(f"target class {target} is out of range: the model has classes 0 to {classes - 1}")
+    return targets
+
+
+def input_gradient(
+    model: nn.Module, x: Tensor, target_class: Any, score: Score = "logit"
+) -> tuple[Tensor, Tensor, list[int]]:
+    """dF/dx of each image for its own target: gradients (N, 3, H, W), scores (N,) and targets. Call inside `undisturbed`."""
+    leaf = x.detach().clone().requires_grad_()
+    # The model gets a copy: its first operation may work in place, which a leaf does not allow.
+    logits = logits_of(model, leaf.clone())
+    targets = choose_targets(logits.detach(), target_class)
+    values = select(logits, targets, score)
+    # Rows do not see each other in eval mode, so the gradient of the sum holds each row's own.
+    gradient = torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0] if values.requires_grad else None
+    if gradient is None:
+        raise ValueError("the score does not depend on the image: no gradient reaches the input")
+    return gradient, values.detach(), targets
+
+
+def gradient_sum(
+    model: nn.Module,
+    points: Iterable[tuple[Tensor, int, float]],
+    like: Tensor,
+    targets: Sequence[int],
+    *,
+    score: Score = "logit",
+    chunk_size: int | None = None,
+) -> Tensor:
+    """Weighted sum of input gradients per image, in memory that holds one chunk and never all points.
+
+    points: (point (3, H, W), index i of its image, weight), made when needed. like: (N, 3, H, W), the result's shape.
+    Returns sum over the points of image i of weight x dF_target(i)/dx at the point: (N, 3, H, W). Call inside `undisturbed`.
+    A text's embeddings, (T, D) and (1, T, D), go the same way.
+    """
+    total = torch.zeros_like(like)
+    stream = iter(points)
+    while chunk := list(islice(stream, check_count("chunk_size", CHUNK_SIZE if chunk_size is None else chunk_size))):
+        batch, images, weights = zip(*chunk, strict=True)
+        gradient, _, _ = input_gradient(model, torch.stack(batch), [targets[i] for i in images], score)
+        weight = torch.tensor(weights, dtype=like.dtype, device=like.device).reshape(-1, *[1] * (like.ndim - 1))
+        total.index_add_(0, torch.tensor(images, device=like.device), gradient * weight)
+    return total
+
+
+def check_count(name: str, value: Any) -> int:
+    """An integer of at least 1, or TypeError or ValueError in the name of the argument."""
+    value = _index(value, name)
+    if value < 1:
+        raise ValueError(f"{name} is at least 1, not {value}")
+    return value
+
+
+def check_score(score: str) -> Score:
+    """'logit' or 'probability', or ValueError."""
+    if score not in ("logit", "probability"):
+        raise ValueError(f"score is 'logit' or 'probability', not {score!r}")
+    return score  # type: ignore[return-value]
+
+
+def unbatch(values: Tensor, image: Any) -> np.ndarray:
+    """(N, ...) to numpy; without the first axis where `image` was a single one."""
+    array = values.detach().cpu().numpy()
+    return array[0] if is_single(image) else array
+
+
+def is_single(image: Any) -> bool:
+    """True for a path, a PIL image, (3, H, W) and (1, 3, H, W)."""
+    return not isinstance(image, Tensor) or image.ndim == 3 or len(image) == 1
+
+
+def _index(value: Any, name: str = "target_class") -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is an integer, not {value!r}") from None

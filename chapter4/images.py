@@ -1,0 +1,207 @@
+"""A photo becomes the tensor that a model sees, and back: the one place that knows mean, std and crop."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    ImageInput = str | os.PathLike[str] | Image | Tensor
+
+# Decoders for these are compiled into Pillow. Others (EPS, for one) start programs on the reader's machine.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+MAX_PIXELS = 50_000_000
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How one model wants its photos: resized, cropped, scaled to [0, 1] and normalised per channel.
+
+    resize: shorter side in pixels, or (height, width) to squash the photo to. crop: (height, width) of the centre crop.
+    mean, std: per RGB channel, of pixel values in [0, 1]. resample: "bilinear" or "bicubic", always antialiased.
+    """
+
+    resize: int | tuple[int, int] = 256
+    crop: tuple[int, int] = (224, 224)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    resample: str = "bilinear"
+
+    def crop_image(self, photo: Image) -> Image:
+        """The part of `photo` that the model sees, at the size at which it sees it. Overlays belong on this."""
+        from PIL import Image
+
+        width, height = photo.size
+        if isinstance(self.resize, int):
+            short = min(width, height)
+            width, height = int(self.resize * width / short), int(self.resize * height / short)
+        else:
+            height, width = self.resize
+        photo = photo.resize((width, height), Image.Resampling[self.resample.upper()])
+        top, left = round((height - self.crop[0]) / 2), round((width - self.crop[1]) / 2)
+        return photo.crop((left, top, left + self.crop[1], top + self.crop[0]))
+
+    def __call__(self, photo: Image) -> Tensor:
+        """A photo as the model's input: (3, H, W), float32, normalised."""
+        pixels = np.asarray(self.crop_image(photo), dtype=np.float32) / 255  # (H, W, 3) in [0, 1]
+        return self.normalize(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """(..., 3, H, W) in pixel space, black 0 and white 1, to normalised space."""
+        return (pixels - _channels(self.mean, pixels)) / _channels(self.std, pixels)
+
+    def denormalize(self, image: Tensor) -> Tensor:
+        """(..., 3, H, W) in normalised space to pixel space. Nothing is clipped."""
+        return image * _channels(self.std, image) + _channels(self.mean, image)
+
+
+IMAGENET = Preprocessing()
+
+
+def preprocessing_of(model: nn.Module) -> Preprocessing:
+    """The preprocessing that `model` carries, or ImageNet's (256, crop 224) for a plain nn.Module."""
+    return getattr(model, "preprocessing", IMAGENET)
+
+
+def load_image(image: str | os.PathLike[str] | Image) -> Image:
+    """Open a photo as RGB, turned as its EXIF says, transparency laid on white.
+
+    Raises FileNotFoundError for a missing file, ValueError for one that is no image or too large, TypeError otherwise.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if isinstance(image, Image.Image):
+        photo = image
+    elif isinstance(image, (str, os.PathLike)):
+        path = Path(image)
+        if not path.is_file():
+            raise FileNotFoundError(_missing(path))
+        try:
+            photo = Image.open(path, formats=FORMATS)
+            if photo.width * photo.height > MAX_PIXELS:
+                raise ValueError(f"{path} has {photo.width} x {photo.height} pixels; at most {MAX_PIXELS:,} are read")
+            photo.load()
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, EOFError) as error:
+            raise ValueError(f"{path} is not a readable image ({', '.join(FORMATS)}): {error}") from None
+    else:
+        raise TypeError(f"expected a path or a PIL image, not {type(image).__name__}")
+    photo = ImageOps.exif_transpose(photo)
+    if photo.mode.startswith("I") or photo.mode == "F":
+        raise ValueError(f"images of mode {photo.mode} have no fixed range; convert to 8 bits a channel first")
+    if photo.has_transparency_data:
+        photo = photo.convert("RGBA")
+        photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
+    return photo.convert("RGB")
+
+
+def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
+    """What `model` sees of `image`: (N, 3, H, W) on the model's device, normalised.
+
+    image: a path or a PIL image, preprocessed as the model wants it (a plain nn.Module gets ImageNet's way), or a float
+    tensor (3, H, W) or (N, 3, H, W) that is already normalised; the values of a tensor are not changed.
+    Raises ValueError for a wrong rank, channel count, empty or non-finite tensor, TypeError for other types.
+    """
+    like = next(iter([*model.parameters(), *model.buffers()]), None)
+    device = like.device if like is not None else None
+    if not isinstance(image, Tensor):
+        floating = like.dtype if like is not None and like.is_floating_point() else torch.float32
+        return preprocessing_of(model)(load_image(image))[None].to(device=device, dtype=floating)
+    if not image.is_floating_point():
+        raise TypeError(f"an image tensor holds normalised floats, not {image.dtype}; hand over a path or a PIL image")
+    if image.ndim not in (3, 4) or image.shape[-3] != 3:
+        raise ValueError(f"an image tensor is (3, H, W) or (N, 3, H, W), not {tuple(image.shape)}")
+    if image.numel() == 0:
+        raise ValueError(f"the image tensor {tuple(image.shape)} is empty")
+    if not image.isfinite().all():
+        raise ValueError("the image tensor holds NaN or infinite values")
+    return image.detach().reshape(-1, *image.shape[-3:]).to(device=device)
+
+
+def seen_pixels(image: Tensor, model: nn.Module) -> np.ndarray:
+    """Normalised tensor (3, H, W) to what a reader sees: (H, W, 3) in [0, 1], clipped."""
+    pixels = preprocessing_of(model).denormalize(image.detach()).clamp(0, 1)
+    return pixels.permute(1, 2, 0).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A sample photo: where it lies, what it shows, and whose it is."""
+
+    name: str
+    path: Path
+    title: str
+    alt: str
+    label: int | None
+    accept: tuple[int, ...]
+    author: str
+    source: str
+    licence: str
+
+
+@cache
+def sample_photos() -> dict[str, Photo]:
+    """The photos that come with the package or with packages that it needs, by name. All have free licences."""
+    folder = Path(__file__).with_name("photos")
+    return {
+        record["name"]: _photo(record, folder)
+        for record in json.loads((folder / "photos.json").read_text(encoding="utf-8"))
+    }
+
+
+def sample_photo(name: str = "cat") -> Path:
+    """The path of a sample photo; `sample_photos()` lists the names."""
+    photos = sample_photos()
+    if name not in photos:
+        raise ValueError(f"no sample photo {name!r}{nearest(name, photos)}; there are {', '.join(photos)}")
+    return photos[name].path
+
+
+def nearest(word: str, words: Any) -> str:
+    """'; did you mean ...?' for the nearest right spelling, or nothing."""
+    found = get_close_matches(str(word), [str(w) for w in words], n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _channels(values: tuple[float, float, float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(3, 1, 1)
+
+
+def _missing(path: Path) -> str:
+    if path.is_dir():
+        return f"{path} is a folder, not an image"
+    near = nearest(path.name, (p.name for p in path.parent.iterdir())) if path.parent.is_dir() else ""
+    hint = f"; sample_photo({path.stem!r}) is a shipped photo" if path.stem in sample_photos() else ""
+    return f"there is no file {path}{near}{hint}"
+
+
+def _photo(record: dict[str, Any], folder: Path) -> Photo:
+    package = record["where"]
+    if package != "chapter4":
+        # find_spec does not import the package, which would cost more than the photo.
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise FileNotFoundError(f"the photo {record['name']!r} comes with {package}, which is not installed")
+        folder = Path(spec.origin).parent
+    return Photo(
+        name=record["name"],
+        path=folder / record["file"],
+        title=record["title"],
+        alt=record["alt"],
+        label=record["label"],
+        accept=tuple(record["accept"]),
+        author=record["author"],
+        source=record["source"],
+        licence=record["licence"],
+    )

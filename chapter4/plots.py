@@ -1,0 +1,244 @@
+"""Every figure of images and texts: raw maps become pictures here, and only here are they scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chapter4.images import image_tensor, seen_pixels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from chapter4.attribution import Attribution
+    from chapter4.images import ImageInput
+
+# One perceptually uniform colour map per kind of map. Signed maps take seaborn's vlag, centred at 0.
+SALIENCY_CMAP = "inferno"
+CAM_CMAP = "viridis"
+# A saliency map has a few huge values; the colour scale ends here, and the colour bar's arrow says so.
+PERCENTILE = 99.5
+OVERLAY_ALPHA = 0.55
+
+# Method name, as results carry it -> the words of a title.
+TITLES = {
+    "vanilla_gradients": "Vanilla gradients",
+    "gradient_input": "Gradient × Input",
+    "smooth_grad": "SmoothGrad",
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
+    "integrated_gradients": "Integrated Gradients",
+}
+UNITS = {
+    "vanilla_gradients": "max over channels of |gradient|",
+    "gradient_input": "max over channels of |x · gradient|",
+    "smooth_grad": "max over channels of |mean gradient|",
+    "gradcam": "share of the map's maximum",
+    "gradcam++": "share of the map's maximum",
+    "integrated_gradients": "sum over channels of |attribution|",
+}
+
+
+def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    """A white figure and its axes (rows, columns), laid out so that nothing overlaps. size: of one panel, in inches."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(columns * size[0], rows * size[1]),
+        squeeze=False,
+        layout="constrained",
+        facecolor="white",
+        FigureClass=_shown_once(),
+    )
+    return figure, axes
+
+
+def finish(figure: Figure) -> Figure:
+    """Hand over a figure: shown where someone looks (a notebook, an interactive session), only returned elsewhere."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    if "inline" in matplotlib.get_backend():
+        return figure  # a notebook draws what is open when the cell ends
+    if plt.isinteractive():
+        figure.show()
+    else:
+        plt.close(figure)  # a script that makes hundreds must not keep them all; the caller's reference stays good
+    return figure
+
+
+def show_image(axes: Axes, pixels: np.ndarray, title: str) -> None:
+    """A picture (H, W, 3) in [0, 1] with its title in words."""
+    axes.imshow(pixels)
+    axes.set_title(title, parse_math=False)
+    axes.set_axis_off()
+
+
+def show_saliency(axes: Axes, values: np.ndarray, title: str, label: str, limit: float | None = None) -> None:
+    """A non-negative map (H, W) with its colour bar, from 0 to `limit`, by default its 99.5th percentile."""
+    limit = float(np.percentile(values, PERCENTILE)) if limit is None else limit
+    drawn = axes.imshow(values, cmap=SALIENCY_CMAP, vmin=0, vmax=limit or 1)
+    axes.set_title(title, parse_math=False)
+    axes.set_axis_off()
+    _colour_bar(axes, drawn, label, extend="max" if values.max() > limit else "neither")
+
+
+def show_overlay(
+    axes: Axes, pixels: np.ndarray, values: np.ndarray, title: str, label: str, cmap: str = CAM_CMAP, limit: float = 1.0
+) -> None:
+    """A map (H, W) over the crop (H, W, 3) that the model saw, which is drawn in grey so that colour means the map."""
+    grey = pixels @ np.array([0.299, 0.587, 0.114], dtype=pixels.dtype)
+    axes.imshow(grey, cmap="gray", vmin=0, vmax=1)
+    drawn = axes.imshow(values, cmap=cmap, vmin=0, vmax=limit or 1, alpha=OVERLAY_ALPHA)
+    axes.set_title(title, parse_math=False)
+    axes.set_axis_off()
+    _colour_bar(axes, drawn, label, extend="max" if values.max() > limit * (1 + 1e-6) else "neither")
+
+
+def show_result(axes: Axes, pixels: np.ndarray, result: Attribution, title: str | None = None) -> None:
+    """One attribution as its kind is drawn: a class activation map over the crop, anything else as a map of its own."""
+    title = TITLES.get(result.method, result.method) if title is None else title
+    label = UNITS.get(result.method, "attribution")
+    if result.method in ("gradcam", "gradcam++"):
+        if getattr(result, "blank", False):
+            title += "\n(blank: the ReLU left nothing)"
+        show_overlay(axes, pixels, result.map, title, label)
+    else:
+        show_saliency(axes, result.map, title, label)
+
+
+def compare_maps(
+    image: ImageInput,
+    model: nn.Module,
+    results: Sequence[Attribution] | Mapping[str, Attribution],
+    columns: int | None = None,
+    title: str = "What the model sees",
+) -> Figure:
+    """The crop that the model saw, and beside it each attribution of it, each on its own colour scale.
+
+    image, model: as explained. results: single-image attributions, or a mapping from panel title to attribution.
+    columns: panels in a row, by default all.
+    """
+    named = results if isinstance(results, Mapping) else {TITLES.get(r.method, r.method): r for r in results}
+    pixels = seen_pixels(image_tensor(image, model)[0], model)
+    columns = len(named) + 1 if columns is None else columns
+    figure, grid = new_figure(-(-(len(named) + 1) // columns), columns, (3.4, 3.3))
+    axes = list(grid.flat)
+    show_image(axes[0], pixels, title)
+    for panel, (name, result) in zip(axes[1:], named.items(), strict=False):
+        show_result(panel, pixels, result, name)
+    for panel in axes[len(named) + 1 :]:
+        panel.set_axis_off()
+    return finish(figure)
+
+
+def attribution_figure(image: ImageInput, result: Attribution, model: nn.Module, name: int | str | None = None) -> Figure:
+    """Three panels: the crop, the map with its colour bar, the map over the crop."""
+    from chapter4.models import class_names_of
+
+    target = result.target if name is None else name
+    words = target if isinstance(target, str) else class_names_of(model)(int(target))  # type: ignore[arg-type]
+    pixels = seen_pixels(image_tensor(image, model)[0], model)
+    figure, ((first, second, third),) = new_figure(1, 3, (4.2, 4.0))
+    show_image(first, pixels, "What the model sees")
+    title, label = TITLES.get(result.method, result.method), UNITS.get(result.method, "attribution")
+    show_saliency(second, result.map, f"{title}: {words}", label)
+    limit = float(np.percentile(result.map, PERCENTILE))
+    show_overlay(third, pixels, result.map, "Overlay", label, SALIENCY_CMAP, limit)
+    return finish(figure)
+
+
+def show_probabilities(axes: Axes, names: Sequence[str], probabilities: Sequence[float], marked: Sequence[bool]) -> None:
+    """The top classes as bars, the largest on top; a marked one (the true class) is hatched and has a tick mark."""
+    positions = np.arange(len(names))[::-1]
+    bars = axes.barh(positions, probabilities, color="#4c72b0")
+    for bar, probability, mark in zip(bars, probabilities, marked, strict=True):
+        if mark:
+            bar.set(hatch="//", facecolor="#dd8452")
+        axes.text(probability + 0.01, bar.get_y() + bar.get_height() / 2, f"{probability:.1%}", va="center", fontsize=9)
+    axes.set_yticks(positions, [f"{name} ✓" if mark else name for name, mark in zip(names, marked, strict=True)])
+    axes.set_xlim(0, min(1.18, max(probabilities) * 1.3 + 0.05))
+    axes.set_xlabel("probability")
+    axes.set_title("Top classes (✓ true)" if any(marked) else "Top classes")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def text_figure(words: Sequence[str], scores: Sequence[float], title: str, label: str) -> Figure:
+    """Words in reading order on coloured grounds, their signed scores below, with a diverging scale centred at 0."""
+    import matplotlib.pyplot as plt
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    limit = max(map(abs, scores), default=0.0) or 1.0
+    mapping = ScalarMappable(Normalize(-limit, limit), diverging())
+    width, row_height, size = 9.0, 0.62, 12.0
+    # Widths in a fixed-width font are known without drawing: 0.6 em a character.
+    advance = [max(len(word), 6) * 0.6 * size / 72 + 0.2 for word in words]
+    rows: list[list[int]] = [[]]
+    for i, step in enumerate(advance):
+        if rows[-1] and sum(advance[j] for j in rows[-1]) + step > width - 0.3:
+            rows.append([])
+        rows[-1].append(i)
+    height = row_height * len(rows) + 1.15
+    figure = plt.figure(figsize=(width, height), facecolor="white", FigureClass=_shown_once())
+    axes = figure.add_axes((0, 0.62 / height, 1, 1 - 0.62 / height))
+    axes.set(xlim=(0, width), ylim=(height - 0.62, 0))
+    axes.set_axis_off()
+    axes.text(0.15, 0.28, title, fontsize=13, weight="bold", va="center", parse_math=False)
+    for row, members in enumerate(rows):
+        left = 0.15
+        for i in members:
+            colour = mapping.to_rgba(scores[i])
+            dark = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] < 0.5
+            middle, y = left + (advance[i] - 0.2) / 2, 0.72 + row * row_height
+            box = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": "none"}
+            style: dict[str, Any] = {"ha": "center", "va": "center", "parse_math": False, "family": "monospace"}
+            axes.text(middle, y, words[i], fontsize=size, color="white" if dark else "black", bbox=box, **style)
+            axes.text(middle, y + 0.27, f"{scores[i]:+.2f}", fontsize=8.5, color="#333333", **style)
+            left += advance[i]
+    bar = figure.add_axes((0.25, 0.42 / height, 0.5, 0.1 / height))
+    figure.colorbar(mapping, cax=bar, orientation="horizontal").set_label(label, fontsize=9)
+    bar.tick_params(labelsize=8)
+    return finish(figure)
+
+
+def diverging() -> Colormap:
+    """seaborn's vlag: blue for negative, red for positive, white at 0; even in lightness, unlike red against green."""
+    import seaborn
+
+    return seaborn.color_palette("vlag", as_cmap=True)
+
+
+def _colour_bar(axes: Axes, drawn: Any, label: str, extend: str) -> None:
+    bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03, extend=extend)
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+
+
+@cache
+def _shown_once() -> Any:
+    from matplotlib.figure import Figure
+
+    class ShownOnce(Figure):
+        """A figure that a notebook draws once: when its cell ends, and not again because a call returned it."""
+
+        def _ipython_display_(self) -> None:
+            import matplotlib.pyplot as plt
+            from IPython.display import Image, display
+
+            if self.number not in plt.get_fignums():  # type: ignore[attr-defined]
+                from io import BytesIO
+
+                buffer = BytesIO()
+                self.savefig(buffer, format="png", bbox_inches="tight")
+                display(Image(buffer.getvalue()))
+
+    return ShownOnce

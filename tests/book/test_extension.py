@@ -1,0 +1,77 @@
+"""The book's Sphinx extension, on a two-page book of its own."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+EXTENSIONS = Path(__file__).resolve().parents[2] / "book" / "_ext"
+
+DRAWN = "# A\n\n```{mermaid}\nflowchart LR\n  accDescr: From a to <b>\n  a --> b\n```\n"
+PLAIN = "# B\n\nText.\n"
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Return a function that builds pages with the extension and returns the warnings."""
+    monkeypatch.syspath_prepend(str(EXTENSIONS))
+
+    def run(**pages: str) -> str:
+        for name, text in pages.items():
+            (tmp_path / f"{name}.md").write_text(text, encoding="utf-8")
+        warnings = io.StringIO()
+        settings = {"extensions": ["myst_parser", "chapter4_book"], "root_doc": "a", "html_theme": "basic"}
+        # No script folders here: whether the real ones are there depends on an earlier build.
+        monkeypatch.setattr("chapter4_book.VENDOR", tmp_path / "vendor")
+        monkeypatch.setattr("chapter4_book.SCRIPTS", tmp_path / "scripts")
+        (tmp_path / "vendor").mkdir()
+        (tmp_path / "scripts").mkdir()
+        with patch_docutils(str(tmp_path)), docutils_namespace():
+            app = Sphinx(
+                srcdir=tmp_path,
+                confdir=None,
+                outdir=tmp_path / "out",
+                doctreedir=tmp_path / "trees",
+                buildername="html",
+                confoverrides=settings | {"suppress_warnings": ["toc.not_included"]},
+                status=None,
+                warning=warnings,
+            )
+            app.connect("source-read", lambda app, name, text: None)
+            app.build()
+        return warnings.getvalue()
+
+    return run
+
+
+def test_scripts_only_where_a_diagram_is(build, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A page with a diagram loads the drawing scripts, a page without does not; the source is escaped."""
+    assert build(a=DRAWN, b=PLAIN) == ""
+    drawn = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
+    plain = (tmp_path / "out" / "b.html").read_text(encoding="utf-8")
+    assert "From a to &lt;b&gt;" in drawn and "a --&gt; b" in drawn
+    assert "mermaid/dist/mermaid.min.js" in drawn and "diagrams.js" in drawn
+    assert "mermaid" not in plain and "diagrams.js" not in plain
+
+
+def test_a_diagram_needs_a_description(build) -> None:  # type: ignore[no-untyped-def]
+    """A diagram that a screen reader can't describe fails the build, where warnings are errors."""
+    assert "accDescr" in build(a=DRAWN.replace("accDescr", "%% "))
+
+
+def test_stderr_is_quoted_in_a_warning(build, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """What a cell wrote to stderr is a warning with the text itself."""
+    import chapter4_book
+
+    page = nodes.document(None, None)  # type: ignore[arg-type]
+    page += nodes.literal_block("", "UserWarning: look here", classes=["output", "stderr"])
+    page += nodes.literal_block("", "all is well", classes=["output", "stdout"])
+    heard: list[str] = []
+    monkeypatch.setattr(chapter4_book.logger, "warning", lambda text, *args, **_: heard.append(text % args))
+    chapter4_book.warn_of_stderr(None, page)
+    assert heard == ["a cell wrote to stderr:\nUserWarning: look here"]

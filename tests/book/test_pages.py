@@ -1,0 +1,206 @@
+"""Every built page in a real browser: nothing from a third party, no error, math and diagrams drawn, pictures described."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+HTML = Path(__file__).resolve().parents[2] / "book" / "_build" / "html"
+PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("*.html"))
+
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Whatever a page asks of another machine fails at once, and the failure is what the tests look for.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+# What the checks read from a page, once its scripts have come to rest.
+REPORT = """
+async () => {
+  if (document.querySelector(".math")) await MathJax.startup.promise;
+  await document.fonts.ready;
+  const images = [...document.images];
+  images.forEach((image) => { image.loading = "eager"; });
+  await Promise.all(images.map((image) => image.decode().catch(() => null)));
+  const text = (selector) => [...document.querySelectorAll(selector)].map((e) => e.textContent.trim());
+  return {
+    headings: text("article h1"),
+    math: document.querySelectorAll("article .math").length,
+    typeset: document.querySelectorAll("article .math mjx-container").length,
+    mathErrors: text("mjx-merror"),
+    diagrams: document.querySelectorAll("pre.mermaid").length,
+    described: [...document.querySelectorAll("pre.mermaid svg")].filter((svg) =>
+      svg.getAttribute("aria-roledescription") !== "error"
+      && document.getElementById(svg.getAttribute("aria-describedby"))?.textContent.trim()
+      && svg.getBoundingClientRect().width > 50).length,
+    undescribed: images.filter((image) => !image.alt.trim()).map((image) => image.src),
+    broken: images.filter((image) => image.naturalWidth === 0).map((image) => image.src),
+    filtered: [...document.querySelectorAll("article img, pre.mermaid > svg")].filter((e) =>
+      getComputedStyle(e).filter !== "none").length,
+    links: [...document.querySelectorAll("a[href]")].map((a) => a.href),
+    width: document.documentElement.scrollWidth,
+    dark: document.documentElement.dataset.theme === "dark",
+  };
+}
+"""
+
+
+@dataclass
+class Traffic:
+    """What a page asked for and complained about."""
+
+    foreign: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page, home: str) -> None:
+        """Record the requests, failures and errors of ``page`` from now on."""
+
+        def request(r: object) -> None:
+            url = str(getattr(r, "url", ""))
+            if not url.startswith((home, "data:", "blob:")):
+                self.foreign.append(url)
+
+        page.on("request", request)
+        page.on("requestfailed", lambda r: self.failed.append(r.url))
+        page.on("response", lambda r: self.failed.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.on("pageerror", lambda e: self.errors.append(str(e)))
+        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """The standard library's file server without a line per request."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[str]:
+    """Serve the built book on loopback and give its address."""
+    if not PAGES:
+        pytest.skip("no built book: run `make book` first")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(HTML)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start the machine's Chromium."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("no Chromium on this machine: install the package `chromium` for the browser checks")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+@pytest.mark.parametrize("name", PAGES or ["index.html"])
+def test_page(home: str, browser: Browser, name: str, width: int, scheme: str) -> None:
+    """A page is complete, on a desk and on a phone."""
+    traffic = Traffic()
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    try:
+        page = context.new_page()
+        traffic.watch(page, home)
+        page.goto(home + name, wait_until="networkidle")
+        if page.locator("pre.mermaid").count():
+            page.wait_for_selector("pre.mermaid svg")
+        seen = page.evaluate(REPORT)
+    finally:
+        context.close()
+    assert traffic.foreign == [], "asked another machine"
+    assert traffic.failed == []
+    assert traffic.errors == []
+    assert seen["mathErrors"] == []
+    assert seen["typeset"] == seen["math"], "formulas left as source text"
+    assert seen["described"] == seen["diagrams"], "diagrams not drawn, or without a description"
+    assert seen["undescribed"] == [], "pictures without alt text"
+    assert seen["broken"] == []
+    assert seen["filtered"] == 0, "the theme changes the colours of a figure"
+    assert seen["width"] <= width, f"the page is {seen['width']} px wide on a screen of {width}"
+    assert seen["dark"] == (scheme == "dark")
+    assert len(seen["headings"]) == (name != "search.html")
+    assert [link for link in seen["links"] if not stands(link, home)] == [], "dead links"
+
+
+def stands(link: str, home: str) -> bool:
+    """Tell whether a link inside the book leads to a file, and to an anchor in it; links out of it are not followed."""
+    if not link.startswith(home):
+        return True
+    parts = urlsplit(link)
+    target = HTML / unquote(parts.path).lstrip("/")
+    if target.is_dir():
+        target = target / "index.html"
+    if not target.is_file():
+        return False
+    if not parts.fragment or target.suffix != ".html":
+        return True
+    return re.search(rf'\bid="{re.escape(unquote(parts.fragment))}"', target.read_text(encoding="utf-8")) is not None
+
+
+def test_opened_as_a_file(home: str, browser: Browser) -> None:
+    """The first page draws its diagram when it is opened from the disk, with no server."""
+    page = browser.new_page()
+    try:
+        errors: list[str] = []
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.goto((HTML / "intro.html").as_uri())
+        page.wait_for_selector("pre.mermaid svg", timeout=10_000)
+        assert errors == []
+    finally:
+        page.close()
+
+
+def test_search_finds_a_method(home: str, browser: Browser) -> None:
+    """The search box works without a service."""
+    page = browser.new_page()
+    try:
+        page.goto(home + "search.html?q=completeness")
+        page.wait_for_selector("#search-results li a", timeout=10_000)
+    finally:
+        page.close()
+
+
+def test_diagram_follows_the_colour_scheme(home: str, browser: Browser) -> None:
+    """A diagram is drawn again when the reader turns the page dark."""
+    context = browser.new_context(color_scheme="light")
+    try:
+        page = context.new_page()
+        page.goto(home + "intro.html")
+        page.wait_for_selector("pre.mermaid svg")
+        fill = "getComputedStyle(document.querySelector('pre.mermaid svg .node rect')).fill"
+        light = page.evaluate(fill)
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_function(f"document.querySelector('pre.mermaid svg .node rect') && {fill} !== '{light}'")
+    finally:
+        context.close()
