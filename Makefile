@@ -22,7 +22,7 @@ test: $(VENV)/.installed-test $(VENV)/.installed-book ## run the linter, the typ
 lab: $(VENV)/.installed-lab $(VENV)/.installed-book ## open the course in JupyterLab
 	$(BIN)/python -m jupyter lab --ServerApp.root_dir=.
 
-train: $(VENV)/.installed-book ## train the embedded models again (about half an hour on two cores)
+train: $(VENV)/.installed-book ## train the embedded models again
 	$(BIN)/python -m chapter4.training.shape_classifiers
 	$(BIN)/python -m chapter4.training.tiny_vit
 	$(BIN)/python -m chapter4.training.sentiment

@@ -35,8 +35,8 @@ STATE = BUILD / "state.json"
 class Script:
     """One npm package that pages use, pinned by version and content.
 
-    ``sha512`` is the base64 digest of the package's tarball, as npm prints it; ``keep`` names the files and folders
-    (ending in ``/``) that pages need, relative to the package.
+    ``sha512`` is the base64 digest of the package's tarball, as npm prints it; ``keep`` names the files and
+    folders (ending in ``/``) that pages need, relative to the package.
     """
 
     name: str
@@ -73,6 +73,19 @@ SCRIPTS = (
         # The classic script, not the ES modules: browsers refuse to load modules from file://.
         keep=("LICENSE", "dist/mermaid.min.js"),
     ),
+    # jQuery and d3 draw BertViz's views; d3 in the version that BertViz asks for.
+    Script(
+        name="jquery",
+        version="3.7.1",
+        sha512="m4avr8yL8kmFN8psrbFFFmB/If14iN5o9nw/NgnnM+kybDJpRsAynV2BsfpTYrTRysYUdADVD7CkUUizgkpLfg==",
+        keep=("LICENSE.txt", "dist/jquery.min.js"),
+    ),
+    Script(
+        name="d3",
+        version="5.7.0",
+        sha512="8KEIfx+dFm8PlbJN9PI0suazrZ41QcaAufsKE9PRcqYPWLngHIyWJZX96n6IQKePGgeSu0l7rtlueSSNq8Zc3g==",
+        keep=("LICENSE", "dist/d3.min.js"),
+    ),
 )
 
 
@@ -88,14 +101,14 @@ def say(message: str) -> None:
 def child_environment() -> dict[str, str]:
     """Return the environment for npm and for the pages' kernels.
 
-    The interpreter's own folders come first, so that node and the ``python3`` kernel are the ones installed beside
-    this Python; model hubs are off, so that a page that needs a network fails here and not at a reader's.
+    The interpreter's own folders come first, so that node and the ``python3`` kernel are the ones installed
+    beside this Python. Model hubs are off: a page that needs a network fails here, not at a reader's.
     """
     env = dict(os.environ)
     env["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), env.get("PATH", "")])
     own_kernels = str(Path(sys.prefix) / "share" / "jupyter")
     env["JUPYTER_PATH"] = os.pathsep.join(filter(None, [own_kernels, env.get("JUPYTER_PATH")]))
-    env["IPYTHONDIR"] = str(BUILD / "ipython")  # a reader's own IPython start-up files must not change a figure
+    env["IPYTHONDIR"] = str(BUILD / "ipython")  # nobody's own IPython start-up files change a figure
     env.pop("PYTHONPATH", None)
     env.pop("MPLBACKEND", None)
     env["HF_HUB_OFFLINE"] = "1"
@@ -123,14 +136,14 @@ def fetch(script: Script, env: dict[str, str]) -> bool:
         done = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, check=False)
         tarballs = list(Path(folder).glob("*.tgz"))
         if done.returncode != 0 or len(tarballs) != 1:
-            raise BuildError(f"npm pack {script.name}@{script.version} failed with exit code {done.returncode}")
+            raise BuildError(f"npm pack {script.name}@{script.version} failed (exit code {done.returncode})")
         unpack(script, tarballs[0].read_bytes(), tarballs[0])
     stamp.write_text(wanted, encoding="utf-8")
     return True
 
 
 def unpack(script: Script, content: bytes, tarball: Path) -> None:
-    """Check the tarball against the pinned digest and write the files that ``script`` keeps into its folder."""
+    """Check the tarball against the pinned digest and write the files to keep into the script's folder."""
     digest = base64.b64encode(hashlib.sha512(content).digest()).decode("ascii")
     if digest != script.sha512:
         raise BuildError(f"{script.name} {script.version}: sha512 is {digest}, expected {script.sha512}")
@@ -139,7 +152,8 @@ def unpack(script: Script, content: bytes, tarball: Path) -> None:
     with tarfile.open(tarball) as archive:
         for member in archive:
             inside = member.name.partition("/")[2]
-            rule = next((k for k in script.keep if inside == k or (k.endswith("/") and inside.startswith(k))), None)
+            rules = (k for k in script.keep if inside == k or (k.endswith("/") and inside.startswith(k)))
+            rule = next(rules, None)
             source = archive.extractfile(member) if rule and member.isfile() else None
             if rule is None or source is None or ".." in inside.split("/"):
                 continue
@@ -179,50 +193,64 @@ def requirements(name: str = "chapter4") -> list[str]:
 def execution_digest() -> str:
     """Return what the executed cells depend on besides their own source.
 
-    The execution cache looks at the pages only, so a changed function or weight would leave an old figure standing.
+    The execution cache looks at the pages only: a changed function would leave an old figure standing.
     """
     return digest_of(package_files(), sys.version, *requirements())
 
 
 def frame_digest() -> str:
     """Return what the pages' frame depends on besides the pages: extension, configuration, Sphinx."""
-    files = [*BOOK.glob("*.yml"), *BOOK.glob("*.bib"), *(BOOK / "_ext").glob("*.py"), Path(__file__).resolve()]
-    versions = [f"{n}=={metadata.version(n)}" for n in ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme")]
-    return digest_of(files, *versions)
+    files = [*BOOK.glob("*.yml"), *BOOK.glob("*.bib"), *(BOOK / "_ext").glob("*.py"), BOOK / "build.py"]
+    names = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme")
+    return digest_of(files, *(f"{n}=={metadata.version(n)}" for n in names))
 
 
-def forget_what_changed(fresh: bool) -> dict[str, str]:
-    """Delete earlier results that no longer hold and return the digests of this build."""
-    now = {"execution": execution_digest(), "frame": frame_digest()}
+def forget_what_changed(fresh: bool) -> None:
+    """Delete earlier results that no longer hold, and note what the build that begins now depends on."""
+    now: dict[str, str | bool] = {"execution": execution_digest(), "frame": frame_digest()}
     try:
         before = json.loads(STATE.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         before = {}
     if fresh or before.get("execution") != now["execution"]:
-        say("executing every page: " + ("as asked" if fresh else "the package, or what it stands on, is new or changed"))
+        say(
+            "executing every page: "
+            + ("as asked" if fresh else "the package or its requirements have changed")
+        )
         shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
-    if fresh or before != now:
-        # Sphinx remembers a page that it has read, warnings and all, and would pass it in silence the next time.
+    if fresh or before != now | {"complete": True}:
+        # Sphinx remembers a page that it has read: without this, a warning would fail the first build only.
         shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
         shutil.rmtree(HTML, ignore_errors=True)
-    STATE.unlink(missing_ok=True)  # written again only when the build has succeeded
-    return now
+    STATE.write_text(json.dumps(now | {"complete": False}), encoding="utf-8")
+
+
+def quieten_kernels(folder: Path) -> None:
+    """Let kernels log errors only: each start warns of unencrypted TCP, which never leaves this machine."""
+    profile = folder / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    (profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n", encoding="utf-8")
 
 
 def build(fresh: bool = False) -> Path:
-    """Build the book and return its first page; raises BuildError where a cell, a warning or a download fails."""
+    """Build the book and return its first page.
+
+    Raises BuildError where a download or a cell fails, and where anything warns.
+    """
     start = time.monotonic()
     BUILD.mkdir(exist_ok=True)
     env = child_environment()
     for script in SCRIPTS:
         fetch(script, env)
-    digests = forget_what_changed(fresh)
+    forget_what_changed(fresh)
+    quieten_kernels(Path(env["IPYTHONDIR"]))
     code = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", code, "build", str(BOOK), "--warningiserror", "--keep-going"]
     done = subprocess.run(command, cwd=ROOT, env=env, check=False)
     if done.returncode != 0:
-        raise BuildError("the book was not built: each line above that says WARNING or ERROR names a page to mend")
-    STATE.write_text(json.dumps(digests), encoding="utf-8")
+        raise BuildError("the book was not built: see the lines above that say WARNING or ERROR")
+    state = json.loads(STATE.read_text(encoding="utf-8"))
+    STATE.write_text(json.dumps(state | {"complete": True}), encoding="utf-8")
     say(f"built in {time.monotonic() - start:.0f} s")
     return HTML / "index.html"
 
@@ -230,7 +258,7 @@ def build(fresh: bool = False) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 1 where the build failed."""
     parser = argparse.ArgumentParser(description="Execute the pages and build the book's HTML.")
-    parser.add_argument("--fresh", action="store_true", help="forget every earlier result and execute all pages again")
+    parser.add_argument("--fresh", action="store_true", help="execute every page again")
     options = parser.parse_args(arguments)
     try:
         page = build(fresh=options.fresh)

@@ -21,6 +21,15 @@ _PUBLIC = {
         "make_baseline",
         "visualize_attributions",
     ),
+    "interpreters": (
+        "DebugReport",
+        "ImageClassifierInterpreter",
+        "Interpretation",
+        "TextClassifierInterpreter",
+        "debug_model_prediction",
+    ),
+    "misclassification": ("MisclassificationAnalyzer", "MisclassificationReport"),
+    "plots": ("compare_maps", "crop_of"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

@@ -1,4 +1,4 @@
-"""Section 4.4: the attention weights of a Transformer, over a text's tokens or an image's patches."""
+"""Section 4.4: the attention weights of a Transformer: which token looks at which."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chapter4.attribution import is_single, undisturbed
-from chapter4.images import image_tensor, seen_pixels
-from chapter4.models import TextModel, load_bert, load_vit, name_of
+from chapter4.attribution import undisturbed
+from chapter4.models import TextModel, load_bert, name_of
 
 if TYPE_CHECKING:
-    from chapter4.images import ImageInput
-
     Which = int | Iterable[int] | None
 
 
@@ -42,29 +39,8 @@ class TextAttention:
     def head(self, layer: int, head: int) -> np.ndarray:
         """The (T, T) matrix of one head. Negative numbers count from the end; ValueError for one out of range."""
         layers, heads = self.weights.shape[:2]
-        return self.weights[
-            check_position("layer", layer, layers, self.model_name), check_position("head", head, heads, self.model_name)
-        ]
-
-
-@dataclass(frozen=True)
-class VitAttention:
-    """The attention weights of one image. Token 0 is [CLS]; the last rows * cols tokens are the patches, row by row.
-
-    weights: (L, H, T, T) float, every row sums to 1. grid: (rows, cols) of patches. patch: (height, width) of a patch in
-    pixels of the crop. crop: (height, width, 3) in [0, 1], what the model saw. model_name: the model's name.
-    """
-
-    weights: np.ndarray
-    grid: tuple[int, int]
-    patch: tuple[int, int]
-    crop: np.ndarray
-    model_name: str
-
-    @property
-    def prefix(self) -> int:
-        """How many tokens stand before the patches: [CLS], a distillation token, registers."""
-        return self.weights.shape[-1] - self.grid[0] * self.grid[1]
+        at = check_position("layer", layer, layers, self.model_name)
+        return self.weights[at, check_position("head", head, heads, self.model_name)]
 
 
 def attention_weights(text: str, bert: TextModel | None = None) -> TextAttention:
@@ -79,8 +55,9 @@ def attention_weights(text: str, bert: TextModel | None = None) -> TextAttention
     model, tokenizer = text_model(bert)
     encoded = tokenize(text, model, tokenizer)
     ids: list[int] = encoded["input_ids"]
-    weights = _attentions(model, input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long))
-    tokens = tokenizer.convert_ids_to_tokens(ids)
+    mask = torch.ones(1, len(ids), dtype=torch.long)
+    weights = attentions_of(model, input_ids=torch.tensor([ids]), attention_mask=mask)
+    tokens: list[str] = list(tokenizer.convert_ids_to_tokens(ids))
     # By id, not by the tokenizer's own mask: that one takes a [SEP] typed in the text for a word.
     outside = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
     outside |= {tokenizer.bos_token_id, tokenizer.eos_token_id}
@@ -136,70 +113,6 @@ def attention_rollout(attention: TextAttention | np.ndarray | Tensor, residual: 
     return rolled
 
 
-def vit_attention_weights(image: ImageInput, model: nn.Module | None = None) -> VitAttention:
-    """The attention weights of a Vision Transformer for one image, and the crop that it saw.
-
-    image: a path, a PIL image, or a normalised float tensor (3, H, W) or (1, 3, H, W).
-    model: a Hugging Face Vision Transformer with a [CLS] token (ViT, DeiT, DINOv2 with or without registers), or None
-    for the embedded tiny ViT. Its grid of patches need not be square.
-    Raises TypeError for another kind of model, ValueError for a bad image or a model that gives no weights.
-    Source: Dosovitskiy et al. 2020, arXiv:2010.11929.
-    """
-    model = _default_vit() if model is None else model
-    config = getattr(model, "config", None)
-    if not hasattr(config, "patch_size"):
-        raise TypeError(f"expected a Hugging Face Vision Transformer such as load_vit() returns, not {type(model).__name__}")
-    x = image_tensor(image, model)
-    if not is_single(image):
-        raise ValueError(f"attention is shown for one image at a time, not for {len(x)}")
-    x = x.to(next(model.parameters()).dtype)
-    size, wanted = tuple(x.shape[-2:]), _pair(getattr(config, "image_size", None))
-    # DINOv2 takes any size; in ViT and DeiT the positions are tied to one.
-    if getattr(config, "model_type", "") in ("vit", "deit") and wanted and size != wanted:
-        raise ValueError(f"{name_of(model)} takes images of {wanted[0]} x {wanted[1]} pixels, not {size[0]} x {size[1]}")
-    weights = _attentions(model, pixel_values=x)
-    patch = _pair(config.patch_size)
-    grid = (size[0] // patch[0], size[1] // patch[1])
-    prefix = weights.shape[-1] - grid[0] * grid[1]
-    if prefix < 1:
-        raise ValueError(f"{name_of(model)} has no [CLS] token: {weights.shape[-1]} tokens for {grid[0]} x {grid[1]} patches")
-    registers = getattr(config, "num_register_tokens", None)
-    if registers is not None and prefix != 1 + registers:
-        raise ValueError(f"{prefix} tokens stand before the patches; [CLS] and {registers} registers were expected")
-    return VitAttention(weights, grid, patch, seen_pixels(x[0].float(), model), name_of(model))
-
-
-def vit_attention(
-    image: ImageInput,
-    model: nn.Module | None = None,
-    layer: int = -1,
-    head: int | None = 0,
-    *,
-    rollout: bool = False,
-) -> np.ndarray:
-    """How much the [CLS] token of a Vision Transformer looks at each patch: (rows, cols).
-
-    The map does not depend on any class: it is the same whichever class is asked about. Its sum is less than 1 by what
-    [CLS] gives to itself and to the other tokens before the patches.
-
-    image, model: as in `vit_attention_weights`. layer: negative numbers count from the end. head: None for the mean
-    over heads. rollout: follow attention from the first layer up to `layer`, over the mean of the heads; `head` is not used.
-    Raises ValueError or TypeError for bad input, also for a layer or head out of range.
-    """
-    return cls_attention(vit_attention_weights(image, model), layer, head, rollout=rollout)
-
-
-def cls_attention(attention: VitAttention, layer: int = -1, head: int | None = 0, *, rollout: bool = False) -> np.ndarray:
-    """The [CLS] token's row as the (rows, cols) grid of patches; arguments as in `vit_attention`."""
-    layers, _, tokens, _ = attention.weights.shape
-    at = check_position("layer", layer, layers, attention.model_name)
-    if rollout:
-        matrix = attention_rollout(attention.weights[: at + 1])
-    else:
-        matrix = attention.weights[at][choose("head", head, attention.weights.shape[1], attention.model_name)].mean(axis=0)
-    return matrix[0, tokens - attention.grid[0] * attention.grid[1] :].reshape(attention.grid)
-
-
 def text_model(bert: TextModel | None) -> TextModel:
     """`bert` itself, or the embedded one for None. TypeError for what is no pair of model and tokenizer."""
     if bert is None:
@@ -209,24 +122,24 @@ def text_model(bert: TextModel | None) -> TextModel:
     return TextModel(*bert)
 
 
-def tokenize(text: str, model: nn.Module, tokenizer: Any) -> Any:
-    """One text as the tokenizer's encoding (lists, no batch axis). ValueError where it is empty or too long for `model`."""
+def tokenize(text: str, model: Any, tokenizer: Any) -> Any:
+    """One text as the tokenizer's encoding: lists, no batch axis. ValueError where it is empty or too long."""
     if not isinstance(text, str):
         raise TypeError(f"text is one string, not {type(text).__name__}")
     if not text.strip():
         raise ValueError("the text is empty; give at least one word")
     encoded = tokenizer(text, verbose=False)
-    limit = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", tokenizer.model_max_length))
-    if len(encoded["input_ids"]) > limit:
-        count = len(encoded["input_ids"])
+    count, longest = len(encoded["input_ids"]), tokenizer.model_max_length
+    limit = min(longest, getattr(model.config, "max_position_embeddings", longest))
+    if count > limit:
         raise ValueError(f"the text has {count} tokens with the special ones; {name_of(model)} takes at most {limit}")
     if not getattr(encoded, "is_fast", False):
-        raise ValueError(f"{type(tokenizer).__name__} does not say which pieces make a word; a fast tokenizer is needed")
+        raise ValueError(f"{type(tokenizer).__name__} does not say which pieces make a word; use a fast tokenizer")
     return encoded
 
 
 @contextmanager
-def eager_attention(model: nn.Module) -> Iterator[None]:
+def eager_attention(model: Any) -> Iterator[None]:
     """Let `model` compute attention in the open, where weights can be seen; put its own setting back, whatever happens.
 
     The default, SDPA, never forms the weights, and its attentions tuple is empty.
@@ -268,8 +181,8 @@ def choose(name: str, which: Which, count: int, model_name: str) -> list[int]:
     return chosen
 
 
-def _attentions(model: nn.Module, **inputs: Tensor) -> np.ndarray:
-    # (L, H, T, T) for a batch of one.
+def attentions_of(model: nn.Module, **inputs: Tensor) -> np.ndarray:
+    """The weights (L, H, T, T) of every layer for a batch of one, computed eagerly; the model is left as it was."""
     device = next(model.parameters()).device
     with undisturbed(model), eager_attention(model), torch.no_grad():
         output = model(**{name: value.to(device) for name, value in inputs.items()}, output_attentions=True)
@@ -289,17 +202,6 @@ def _weights_of(attention: TextAttention | np.ndarray | Tensor) -> tuple[np.ndar
     return array if array.dtype.kind == "f" else array.astype(float), "this array"
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    if value is None:
-        return ()  # type: ignore[return-value]
-    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
-
-
 @cache
 def _default_bert() -> TextModel:
     return load_bert()
-
-
-@cache
-def _default_vit() -> nn.Module:
-    return load_vit()

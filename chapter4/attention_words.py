@@ -93,8 +93,8 @@ def word_attention(
 ) -> WordAttention:
     """Attention between the words of a text: pieces merged, special tokens kept or removed.
 
-    attention: a result of `attention_weights`. matrix: (T, T) over its tokens, such as a rollout; None for the mean over
-    `layers` and `heads` (an index, several, or None for all).
+    attention: a result of `attention_weights`. matrix: (T, T) over its tokens, such as a rollout; None for the mean
+    over `layers` and `heads` (an index, several, or None for all).
     keep_special: False takes rows and columns of [CLS] and [SEP] away and reports each row's lost mass in `.removed`.
     renormalize: scale what is left of each row to sum 1; without it nothing is scaled.
     Raises ValueError for a matrix of another shape, or one given together with layers or heads.
@@ -148,8 +148,8 @@ def word_attention(
 def attention_pair(attention: WordAttention | TextAttention, from_word: int | str, to_word: int | str) -> AttentionPair:
     """How much `from_word` looks at `to_word`, its rank among the other words, and the even share to compare with.
 
-    attention: a result of `word_attention`, which says what is counted; or of `attention_weights`, for the mean over all
-    layers and heads without special tokens. from_word, to_word: the word, or its position where it stands there twice.
+    attention: a result of `word_attention`, which says what is counted; or of `attention_weights`, for the mean over
+    all layers and heads without special tokens. from_word, to_word: a word, or its position where it comes twice.
     Raises ValueError for an unknown word, one that stands there twice, or the same word as both.
     """
     words = _words_of(attention)
@@ -214,7 +214,8 @@ def _find(words: WordAttention, word: int | str) -> int:
     if isinstance(word, str):
         found = [i for i, name in enumerate(words.words) if name.casefold() == word.casefold()]
         if not found:
-            raise ValueError(f"there is no word {word!r}{nearest(word, words.words)}; there are {', '.join(words.words)}")
+            known = ", ".join(words.words)
+            raise ValueError(f"there is no word {word!r}{nearest(word, words.words)}; there are {known}")
         if len(found) > 1:
             raise ValueError(f"{word!r} stands at {' and '.join(map(str, found))}; give the position")
         return found[0]

@@ -182,7 +182,7 @@ def _missing(path: Path) -> str:
     if path.is_dir():
         return f"{path} is a folder, not an image"
     near = nearest(path.name, (p.name for p in path.parent.iterdir())) if path.parent.is_dir() else ""
-    hint = f"; sample_photo({path.stem!r}) is a shipped photo" if path.stem in sample_photos() else ""
+    hint = f"; {path.stem!r} is the name of a sample photo" if path.stem in sample_photos() else ""
     return f"there is no file {path}{near}{hint}"
 
 

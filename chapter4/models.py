@@ -196,7 +196,7 @@ def _minilm_sentiment() -> tuple[Any, Any]:
     from transformers import AutoTokenizer, BertForSequenceClassification
 
     labels = {0: "NEGATIVE", 1: "POSITIVE"}
-    with _no_progress_bar():
+    with _quiet():
         base = BertForSequenceClassification.from_pretrained(
             minilm_folder(), id2label=labels, label2id={name: i for i, name in labels.items()}
         )
@@ -222,7 +222,7 @@ def _imagenet_names() -> list[str]:
 
 
 def _from_hub(kind: Any, name: str, call: str, embedded: Sequence[str], **options: Any) -> Any:
-    with _no_progress_bar():
+    with _quiet():
         try:
             if not Path(name).is_dir() and not _cached(name):
                 _reach_hub()
@@ -253,14 +253,17 @@ def _reach_hub() -> None:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
+    # transformers reports progress, and a head that is new because it is loaded next, on stderr.
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
 

@@ -75,6 +75,11 @@ def finish(figure: Figure) -> Figure:
     return figure
 
 
+def crop_of(image: ImageInput, model: nn.Module) -> np.ndarray:
+    """The picture that the model sees of one image: (H, W, 3) in [0, 1]. Every map and overlay belongs on this."""
+    return seen_pixels(image_tensor(image, model)[0], model)
+
+
 def show_image(axes: Axes, pixels: np.ndarray, title: str) -> None:
     """A picture (H, W, 3) in [0, 1] with its title in words."""
     axes.imshow(pixels)
@@ -116,19 +121,17 @@ def show_result(axes: Axes, pixels: np.ndarray, result: Attribution, title: str 
 
 
 def compare_maps(
-    image: ImageInput,
-    model: nn.Module,
+    pixels: np.ndarray,
     results: Sequence[Attribution] | Mapping[str, Attribution],
     columns: int | None = None,
     title: str = "What the model sees",
 ) -> Figure:
     """The crop that the model saw, and beside it each attribution of it, each on its own colour scale.
 
-    image, model: as explained. results: single-image attributions, or a mapping from panel title to attribution.
-    columns: panels in a row, by default all.
+    pixels: the crop, (H, W, 3) in [0, 1], as `crop_of` gives it. results: single-image attributions, or a mapping from
+    panel title to attribution. columns: panels in a row, by default all. title: of the crop.
     """
     named = results if isinstance(results, Mapping) else {TITLES.get(r.method, r.method): r for r in results}
-    pixels = seen_pixels(image_tensor(image, model)[0], model)
     columns = len(named) + 1 if columns is None else columns
     figure, grid = new_figure(-(-(len(named) + 1) // columns), columns, (3.4, 3.3))
     axes = list(grid.flat)
@@ -146,7 +149,7 @@ def attribution_figure(image: ImageInput, result: Attribution, model: nn.Module,
 
     target = result.target if name is None else name
     words = target if isinstance(target, str) else class_names_of(model)(int(target))  # type: ignore[arg-type]
-    pixels = seen_pixels(image_tensor(image, model)[0], model)
+    pixels = crop_of(image, model)
     figure, ((first, second, third),) = new_figure(1, 3, (4.2, 4.0))
     show_image(first, pixels, "What the model sees")
     title, label = TITLES.get(result.method, result.method), UNITS.get(result.method, "attribution")
@@ -196,7 +199,7 @@ def text_figure(words: Sequence[str], scores: Sequence[float], title: str, label
     for row, members in enumerate(rows):
         left = 0.15
         for i in members:
-            colour = mapping.to_rgba(scores[i])
+            colour = mapping.to_rgba(np.array(scores[i]))
             dark = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] < 0.5
             middle, y = left + (advance[i] - 0.2) / 2, 0.72 + row * row_height
             box = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": "none"}
@@ -234,7 +237,7 @@ def _shown_once() -> Any:
             import matplotlib.pyplot as plt
             from IPython.display import Image, display
 
-            if self.number not in plt.get_fignums():  # type: ignore[attr-defined]
+            if self.number not in plt.get_fignums():
                 from io import BytesIO
 
                 buffer = BytesIO()

@@ -75,9 +75,7 @@ def class_index(name: str) -> int:
     """
     if name not in CLASSES:
         near = get_close_matches(str(name), CLASSES, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"unknown shape class {name!r}: expected one of {', '.join(CLASSES)}; did you mean {near!r}?"
-        )
+        raise ValueError(f"unknown shape class {name!r}: expected one of {', '.join(CLASSES)}; did you mean {near!r}?")
     return CLASSES.index(name)
 
 
@@ -134,9 +132,7 @@ def make_shapes(
     chosen = range(indices) if isinstance(indices, int) else list(indices)
     if not chosen:
         raise ValueError("no picture was asked for: expected at least one index")
-    samples = [
-        make_shape(i, seed=seed, logo_probability=logo_probability, logo_class=logo_class) for i in chosen
-    ]
+    samples = [make_shape(i, seed=seed, logo_probability=logo_probability, logo_class=logo_class) for i in chosen]
     pixels = torch.from_numpy(np.stack([s.image for s in samples]))  # (N, H, W, 3)
     return ShapeBatch(
         images=pixels.permute(0, 3, 1, 2).float().div(255.0).contiguous(),
@@ -170,9 +166,7 @@ def paste_logo(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     fits = top >= 0 and left >= 0 and bottom <= height and right <= width
     if not fits or (bottom - top, right - left) != (LOGO_SIZE, LOGO_SIZE):
-        raise ValueError(
-            f"logo box {box} does not fit: expected 10 x 10 pixels inside a {height} x {width} picture"
-        )
+        raise ValueError(f"logo box {box} does not fit: expected 10 x 10 pixels inside a {height} x {width} picture")
     marked = image.copy()
     marked[top:bottom, left:right] = logo()
     return marked
@@ -284,9 +278,7 @@ def _outlines(name: str) -> list[NDArray[np.float64]]:
         return [np.concatenate([outside, inside])]
     if name == "arrow":
         return [
-            np.array(
-                [[0.0, -1.0], [0.8, -0.1], [0.3, -0.1], [0.3, 0.95], [-0.3, 0.95], [-0.3, -0.1], [-0.8, -0.1]]
-            )
+            np.array([[0.0, -1.0], [0.8, -0.1], [0.3, -0.1], [0.3, 0.95], [-0.3, 0.95], [-0.3, -0.1], [-0.8, -0.1]])
         ]
     return [_arc(1.0, 0.0, 300.0, 6)]  # hexagon
 

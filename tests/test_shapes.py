@@ -9,7 +9,8 @@ import torch
 from chapter4 import shapes
 from chapter4.shape_models import tiny_resnet, tiny_vit
 from chapter4.shapes import CLASSES, class_index, logo, make_shape, make_shapes, paste_logo
-from chapter4.training import shape_classifiers, tiny_vit as vit_training
+from chapter4.training import shape_classifiers
+from chapter4.training import tiny_vit as vit_training
 from chapter4.training.records import model_card, read_recipe
 
 SHAPE_MODELS = ("shapes", "shapes-logo", "tiny-vit")
@@ -52,8 +53,9 @@ def test_each_shape_has_the_area_of_its_closed_form(name):
     radius = 18.0
     draws = _FixedDraws(radius, 1.0, 0.0, np.array([32.0, 32.0]))
     coverage = shapes._object_coverage(name, draws)
-    # Pillow fills every pixel a polygon's edge touches: at four-fold supersampling the outline gains about 1/8 px.
-    assert coverage.sum() == pytest.approx(AREAS[name] * radius**2, rel=0.06)
+    # Pillow fills every pixel that a polygon's edge touches, up to 1/8 px on each side at four-fold
+    # supersampling: 3 % of the area of the shape with the longest outline.
+    assert coverage.sum() == pytest.approx(AREAS[name] * radius**2, rel=0.03)
 
 
 def test_the_circle_lies_where_it_was_put():
@@ -66,16 +68,19 @@ def test_the_circle_lies_where_it_was_put():
 
 def test_the_ring_has_a_hole_and_the_arrow_points_up():
     ring = shapes._object_coverage("ring", _FixedDraws(18.0, 1.0, 0.0, np.array([32.0, 32.0])))
-    assert ring[32, 32] == 0.0 and ring[32, 32 + 13] == 1.0
+    assert ring[32, 32] == 0.0
+    assert ring[32, 32 + 13] == 1.0
     arrow = shapes._object_coverage("arrow", _FixedDraws(18.0, 1.0, 0.0, np.array([32.0, 32.0])))
     widths = arrow.sum(axis=1)
     assert widths[20:29].max() > 2 * widths[36:48].max()  # the head above, the shaft below
-    assert arrow[13:15].sum() == 0.0 and arrow[49:].max() < 0.5
+    assert arrow[:13].sum() == 0.0
+    assert arrow[51:].sum() == 0.0
 
 
 def test_a_picture_depends_on_seed_and_index_alone():
     first, again = make_shape(17, seed=5), make_shape(17, seed=5)
-    assert np.array_equal(first.image, again.image) and np.array_equal(first.mask, again.mask)
+    assert np.array_equal(first.image, again.image)
+    assert np.array_equal(first.mask, again.mask)
     alone, among = make_shapes([17], seed=5), make_shapes(20, seed=5)
     assert torch.equal(alone.images[0], among.images[17])
     assert not np.array_equal(first.image, make_shape(17, seed=6).image)
@@ -100,7 +105,8 @@ def test_labels_are_balanced_and_named():
 def test_a_batch_holds_the_pictures_in_pixel_space():
     batch = make_shapes([4, 9], seed=8)
     sample = make_shape(9, seed=8)
-    assert batch.images.dtype == torch.float32 and batch.images.shape == (2, 3, 64, 64)
+    assert batch.images.dtype == torch.float32
+    assert batch.images.shape == (2, 3, 64, 64)
     assert torch.equal(batch.images[1] * 255.0, torch.from_numpy(sample.image).permute(2, 0, 1).float())
     assert torch.equal(batch.masks[1], torch.from_numpy(sample.mask))
     assert batch.logo_boxes == (None, None)
@@ -123,7 +129,8 @@ def test_the_logo_changes_its_box_and_nothing_else():
         top, left, bottom, right = marked.logo_box
         assert (bottom - top, right - left) == (10, 10)
         assert np.array_equal(marked.image[top:bottom, left:right], logo())
-        assert plain.logo_box is None and np.array_equal(plain.mask, marked.mask)
+        assert plain.logo_box is None
+        assert np.array_equal(plain.mask, marked.mask)
         restored = marked.image.copy()
         restored[top:bottom, left:right] = plain.image[top:bottom, left:right]
         assert np.array_equal(restored, plain.image)
@@ -144,8 +151,7 @@ def test_the_logo_keeps_two_pixels_from_the_object():
 def test_the_logo_stands_where_the_recipe_says():
     n = 3000
     boxes = [
-        make_shape(i, seed=6, logo_probability=0.97, logo_class="star").logo_box is not None
-        for i in range(3, n, 10)
+        make_shape(i, seed=6, logo_probability=0.97, logo_class="star").logo_box is not None for i in range(3, n, 10)
     ]
     expected, spread = 0.97 * len(boxes), math.sqrt(len(boxes) * 0.97 * 0.03)
     assert abs(sum(boxes) - expected) <= 4 * spread
@@ -181,7 +187,8 @@ def test_the_resnet_is_a_linear_head_on_the_mean_of_layer4():
     with torch.no_grad():
         logits = model(x)
     handle.remove()
-    assert kept[0].shape == (2, 96, 8, 8) and kept[0].min() >= 0.0
+    assert kept[0].shape == (2, 96, 8, 8)
+    assert kept[0].min() >= 0.0
     torch.testing.assert_close(logits, kept[0].mean(dim=(2, 3)) @ model.fc.weight.T + model.fc.bias)
 
 
@@ -212,22 +219,22 @@ def test_the_class_activation_peak_is_found():
     model.fc.weight.data[3, 5] = 1.0
     peak = int(shape_classifiers._cam_peaks(model, torch.zeros(1, 3, 64, 64), 3)[0])
     row, column = divmod(peak, 64)
-    assert 16 <= row < 24 and 48 <= column < 56  # inside cell (2, 6) of 8 x 8 pixels
+    assert 16 <= row < 24
+    assert 48 <= column < 56
 
 
 @pytest.mark.parametrize("name", shape_classifiers.NAMES)
 def test_a_shipped_resnet_measures_what_its_recipe_says(name):
-    assert shape_classifiers.check(name)
+    assert shape_classifiers.check(name, n=500)
 
 
 def test_the_shipped_vit_measures_what_its_recipe_says():
-    assert vit_training.check()
+    assert vit_training.check(n=500)
 
 
 def test_a_check_notices_other_weights(monkeypatch):
     monkeypatch.setattr(shape_classifiers, "load_shipped", lambda name: tiny_resnet(4))
-    monkeypatch.setattr(shape_classifiers, "N_TEST", 200)
-    assert not shape_classifiers.check("shapes")
+    assert not shape_classifiers.check("shapes", n=500)
 
 
 def test_the_fault_is_in_one_twin_only():
@@ -243,7 +250,8 @@ def test_the_fault_is_in_one_twin_only():
 @pytest.mark.parametrize("name", SHAPE_MODELS)
 def test_the_record_says_what_a_user_of_the_weights_needs(name):
     record = read_recipe(name)
-    assert record["classes"] == list(CLASSES) and record["input_size"] == 64
+    assert record["classes"] == list(CLASSES)
+    assert record["input_size"] == 64
     assert record["mean"] == record["std"] == [0.5, 0.5, 0.5]
     assert record["accuracy"] == record["correct"] / record["n_test"]
 

@@ -39,15 +39,10 @@ def pictures(
 
     # The drawing code is part of the key: changed code must not meet old pictures.
     drawn_by = hashlib.sha256(Path(shapes.__file__).read_bytes()).hexdigest()
-    key = fingerprint(
-        {"n": n, "seed": seed, "probability": logo_probability, "class": logo_class, "code": drawn_by}
-    )
+    key = fingerprint({"n": n, "seed": seed, "probability": logo_probability, "class": logo_class, "code": drawn_by})
     path = cache_folder() / f"pictures-{key}.npz"
     if not path.exists():
-        samples = [
-            make_shape(i, seed=seed, logo_probability=logo_probability, logo_class=logo_class)
-            for i in range(n)
-        ]
+        samples = [make_shape(i, seed=seed, logo_probability=logo_probability, logo_class=logo_class) for i in range(n)]
         images = np.stack([s.image for s in samples]).transpose(0, 3, 1, 2)
         unfinished = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(unfinished, images=images, labels=np.array([s.label for s in samples]))

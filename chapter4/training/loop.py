@@ -103,8 +103,7 @@ def fit(
         right = (predict(model, test[0]) == test[1]).float().mean().item()
         mean_loss = torch.stack(losses).mean().item()
         print(
-            f"{name}: epoch {epoch + 1}/{recipe.epochs} loss {mean_loss:.4f} test accuracy {right:.4f} "
-            f"{spent:.0f} s",
+            f"{name}: epoch {epoch + 1}/{recipe.epochs} loss {mean_loss:.4f} test accuracy {right:.4f} {spent:.0f} s",
             flush=True,
         )
         state = {

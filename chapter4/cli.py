@@ -1,0 +1,304 @@
+"""The command line. Nothing heavy is imported before the arguments are known, so that --help answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from chapter4.interpreters import Interpretation
+
+METHOD_NAMES = ("gradcam", "gradcam++", "ig", "smoothgrad", "vanilla", "gradient_input")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code: 0 done, 2 bad input (one line on stderr), 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    # A script's figures go to files, never to a window.
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    try:
+        options.run(options)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"chapter4: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("chapter4: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="chapter4", description="Explain what image and text models look at. Works without a network."
+    )
+    parser.add_argument("--version", action="version", version=f"chapter4 {version('chapter4')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    interpret = commands.add_parser("interpret", help="maps of one photo by several methods, as figures and arrays")
+    _add_photo(interpret)
+    interpret.add_argument("--methods", nargs="+", choices=METHOD_NAMES, default=["gradcam", "ig", "smoothgrad"])
+    interpret.add_argument("--target", metavar="CLASS", help="class to explain, name or index (default: the predicted)")
+    interpret.add_argument("--output", type=Path, default=Path("chapter4-output"), metavar="DIR")
+    interpret.set_defaults(run=_interpret)
+
+    debug = commands.add_parser("debug", help="a report of one prediction: truth, rank, top classes, evidence")
+    _add_photo(debug)
+    debug.add_argument("--true-label", required=True, metavar="CLASS", help="the ground truth, name or index")
+    debug.add_argument("--expected-label", metavar="CLASS", help="what you expected the model to say (default: the truth)")
+    debug.add_argument("--output", type=Path, metavar="DIR", help="write the report, the figure and the analysis here")
+    debug.set_defaults(run=_debug)
+
+    attention = commands.add_parser("attention", help="which word attends to which, in numbers and as a figure")
+    attention.add_argument("text")
+    attention.add_argument("--layer", type=int, help="one layer, from 0 (default: the mean over all)")
+    attention.add_argument("--head", type=int, help="one head, from 0 (default: the mean over all)")
+    attention.add_argument("--model", default="minilm", metavar="NAME", help="minilm, bert-base-uncased, ... (default: minilm)")
+    attention.add_argument("--output", type=Path, metavar="DIR", help="write figures, views, weights (.npz), a manifest here")
+    attention.set_defaults(run=_attention)
+
+    text = commands.add_parser("text", help="the share of each word in the sentiment of a text")
+    text.add_argument("text")
+    text.add_argument("--target", metavar="CLASS", help="POSITIVE or NEGATIVE (default: the predicted)")
+    text.add_argument(
+        "--model", default="minilm-sentiment", metavar="NAME", help="minilm-sentiment, or a hub name (default: minilm-sentiment)"
+    )
+    text.add_argument("--output", type=Path, metavar="DIR", help="write the figure, the scores (.npz) and a manifest here")
+    text.set_defaults(run=_text)
+    return parser
+
+
+def _add_photo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", nargs="?", default="cat", help="a photo, or the name of a sample photo (default: cat)")
+    parser.add_argument("--model", default="efficientnet-lite0", metavar="NAME", help="default: efficientnet-lite0")
+
+
+def _interpret(options: argparse.Namespace) -> None:
+    model, photo = _model_and_photo(options)
+    from chapter4.interpreters import ImageClassifierInterpreter
+    from chapter4.models import class_index, class_names_of
+    from chapter4.plots import TITLES, compare_maps
+
+    target = None if options.target is None else class_index(model, options.target)
+    folder = _folder(options.output)
+    results = ImageClassifierInterpreter(model).interpret(
+        photo, list(dict.fromkeys(options.methods)), target, progress=lambda name: _say(f"{name} ...")
+    )
+    name = class_names_of(model)
+    files: dict[str, Any] = {}
+    for key, result in results.details.items():
+        stem = key.replace("+", "p")
+        figure = compare_maps(_pixels(results), [result])
+        alt = f"{TITLES[result.method]} of {photo.name} for the class {name(int(result.target))}, beside the crop"  # type: ignore[arg-type]
+        files[key] = {
+            "figure": _save_figure(figure, folder / f"{stem}.png"),
+            "alt": alt,
+            "arrays": _save_arrays(folder / f"{stem}.npz", **_arrays(result)),
+            "target": result.target,
+            "label": name(int(result.target)),  # type: ignore[arg-type]
+            "score": result.score,
+            "settings": dict(result.settings),
+            **{fact: getattr(result, fact) for fact in ("delta", "blank") if hasattr(result, fact)},
+        }
+    overview = ImageClassifierInterpreter(model).visualize(results)
+    predictions = _predictions(results)
+    _write_manifest(
+        folder,
+        command="interpret",
+        image=_identity(photo),
+        model=options.model,
+        predictions=predictions,
+        overview=_save_figure(overview, folder / "overview.png"),
+        methods=files,
+    )
+    for row in predictions:
+        print(f"{row['probability']:7.2%}  {row['label']}")
+    print(f"written to {folder}")
+
+
+def _debug(options: argparse.Namespace) -> None:
+    model, photo = _model_and_photo(options)
+    from chapter4.interpreters import debug_model_prediction
+    from chapter4.misclassification import MisclassificationAnalyzer
+
+    report = debug_model_prediction(model, photo, options.true_label, options.expected_label)
+    if options.output is None:
+        return
+    folder = _folder(options.output)
+    files = {"report": "report.txt", "figure": _save_figure(report.figure, folder / "debug.png")}
+    text = report.text
+    if not report.correct:
+        print()
+        analysis = MisclassificationAnalyzer(model).analyze_misclassification(photo, report.true_label)
+        files["analysis"] = _save_figure(analysis.figure, folder / "misclassification.png")
+        text += "\n\n" + analysis.text
+    (folder / "report.txt").write_text(text + "\n", encoding="utf-8")
+    _write_manifest(
+        folder,
+        command="debug",
+        image=_identity(photo),
+        model=options.model,
+        predictions=_predictions(report.results),
+        true_label=report.true_label,
+        true_rank=report.true_rank,
+        true_probability=report.true_probability,
+        files=files,
+    )
+    print(f"written to {folder}")
+
+
+def _attention(options: argparse.Namespace) -> None:
+    _say("loading the model ...")
+    from chapter4.attention import attention_weights
+    from chapter4.attention_words import most_attended, word_attention
+    from chapter4.models import load_bert
+
+    bert = load_bert(options.model)
+    attention = attention_weights(options.text, bert)
+    words = word_attention(attention, layers=options.layer, heads=options.head, keep_special=False)
+    print(f"{words.source}; pieces merged, special tokens left out, self excluded")
+    width = max(len(word) for word in words.words)
+    for found, removed in zip(most_attended(words), words.removed, strict=True):
+        best, second = found.best, found.runner_up
+        line = f"  {found.word:<{width}} -> {best.to_word:<{width}} {best.weight:.3f}"
+        if second is not None:
+            line += f"   then {second.to_word:<{width}} {second.weight:.3f}"
+        print(f"{line}   ({removed:.0%} on special tokens)")
+    if options.output is None:
+        return
+    from chapter4.attention_plots import visualize_attention, visualize_multi_head_attention, visualize_word_attention
+    from chapter4.bertviz_views import head_view, model_view
+
+    folder = _folder(options.output)
+    files = {"words": _save_figure(visualize_word_attention(words), folder / "words.png")}
+    if options.layer is not None and options.head is None:
+        grid = visualize_multi_head_attention(options.text, options.layer, bert=bert)
+        files["heads"] = _save_figure(grid, folder / "heads.png")
+    if options.layer is not None and options.head is not None:
+        one = visualize_attention(options.text, options.layer, options.head, bert=bert)
+        files["head"] = _save_figure(one, folder / "head.png")
+    files["head_view"] = head_view(options.text, bert=bert).save(folder / "head_view.html").name
+    files["model_view"] = model_view(options.text, bert=bert).save(folder / "model_view.html").name
+    arrays = _save_arrays(folder / "attention.npz", weights=attention.weights, tokens=attention.tokens)
+    _write_manifest(
+        folder, command="attention", text=options.text, model=options.model, source=words.source, files=files, arrays=arrays
+    )
+    print(f"written to {folder}")
+
+
+def _text(options: argparse.Namespace) -> None:
+    _say("loading the model ...")
+    from chapter4.interpreters import TextClassifierInterpreter, word_scores
+    from chapter4.plots import text_figure
+
+    interpreter = TextClassifierInterpreter(options.model)
+    target = int(options.target) if options.target and options.target.isdecimal() else options.target
+    result = interpreter.interpret(options.text, target)
+    words, scores = word_scores(result)
+    prediction = result["prediction"]
+    print(f"{prediction['label']} ({prediction['probability']:.1%})")
+    width = max(map(len, words))
+    for word, score in zip(words, scores, strict=True):
+        print(f"  {word:<{width}}  {score:+.3f}")
+    print(f"share of each word in the {result['target_label']} logit; relative completeness error {result['delta']:.1%}")
+    if options.output is None:
+        return
+    folder = _folder(options.output)
+    title = f"Prediction: {prediction['label']} ({prediction['probability']:.1%})"
+    figure = text_figure(words, scores, title, f"share in the {result['target_label']} logit")
+    _write_manifest(
+        folder,
+        command="text",
+        text=options.text,
+        model=options.model,
+        prediction=prediction,
+        delta=result["delta"],
+        figure=_save_figure(figure, folder / "text.png"),
+        arrays=_save_arrays(folder / "text.npz", tokens=result["tokens"], attributions=result["attributions"]),
+    )
+    print(f"written to {folder}")
+
+
+def _model_and_photo(options: argparse.Namespace) -> tuple[nn.Module, Path]:
+    from chapter4.images import load_image, sample_photo, sample_photos
+
+    photo = Path(options.image)
+    if options.image in sample_photos() and not photo.exists():
+        photo = sample_photo(options.image)
+    load_image(photo)  # says what is wrong with a file before a model is loaded
+    _say("loading the model ...")
+    from chapter4.models import load_classifier
+
+    return load_classifier(options.model), photo
+
+
+def _pixels(results: Interpretation) -> Any:
+    import numpy as np
+
+    return np.asarray(results["image"]) / 255
+
+
+def _predictions(results: Interpretation) -> list[dict[str, Any]]:
+    found = results["predictions"]
+    rows = zip(found["classes"], found["labels"], found["probabilities"], strict=True)
+    return [{"class": int(i), "label": label, "probability": float(p)} for i, label, p in rows]
+
+
+def _arrays(result: Any) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in ("map", "raw", "attributions") if hasattr(result, name)}
+
+
+def _identity(photo: Path) -> dict[str, str]:
+    from hashlib import sha256
+
+    return {"file": photo.name, "sha256": sha256(photo.read_bytes()).hexdigest()}
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    # The manifest marks a complete folder: an old one must not vouch for what is being written now.
+    (path / "manifest.json").unlink(missing_ok=True)
+    return path
+
+
+def _save_figure(figure: Figure, path: Path) -> str:
+    figure.savefig(path, dpi=120)
+    return path.name
+
+
+def _save_arrays(path: Path, **arrays: Any) -> str:
+    import numpy as np
+
+    np.savez_compressed(path, **arrays)
+    return path.name
+
+
+def _write_manifest(folder: Path, **facts: Any) -> None:
+    facts |= {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {package: version(package) for package in ("chapter4", "numpy", "torch")},
+    }
+    partial = folder / "manifest.json.partial"
+    partial.write_text(json.dumps(facts, indent=2, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
+    partial.replace(folder / "manifest.json")  # last, and at once: whoever sees it finds every file that it names
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

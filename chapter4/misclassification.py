@@ -1,0 +1,264 @@
+"""Problem 5: what can be known about the cause of a misclassification, from maps, ranks and interventions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chapter4.attribution import CHUNK_SIZE, logits_of, undisturbed
+from chapter4.gradcam import CamAttribution, GradCAM, default_target_layer, resize_map
+from chapter4.images import image_tensor, load_image, preprocessing_of, seen_pixels
+from chapter4.integrated_gradients import IntegratedGradientsAttribution, integrated_gradients
+from chapter4.interpreters import TOP, predict, top_lines, true_class_rank
+from chapter4.models import class_index, class_names_of, name_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from chapter4.images import ImageInput
+
+# Side of the square that covers a part of the image, as a share of the image's shorter side, and places per side.
+COVER_SHARE = 0.2
+COVER_PLACES = 6
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """A change of the image, and what the model then says."""
+
+    what: str
+    predicted_label: int
+    true_rank: int
+    true_probability: float
+
+
+@dataclass(frozen=True)
+class MisclassificationReport:
+    """What was found. `print(report)` gives the text; `cams` and `attributions` hold the raw results of both classes.
+
+    cams, attributions: {"predicted": ..., "true": ...}. covered_right: of the places that were covered one at a time,
+    the share (rows, columns booleans) at which the model then says the true class.
+    """
+
+    text: str
+    true_label: int
+    predicted_label: int
+    true_rank: int
+    true_probability: float
+    predicted_probability: float
+    cams: Mapping[str, CamAttribution] = field(repr=False)
+    attributions: Mapping[str, IntegratedGradientsAttribution] = field(repr=False)
+    cam_correlation: float
+    interventions: tuple[Intervention, ...]
+    covered_right: np.ndarray = field(repr=False)
+    figure: Figure = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class MisclassificationAnalyzer:
+    """Grad-CAM and Integrated Gradients for the predicted and the true class of a misclassified image, and interventions.
+
+    model: a classifier that gives logits (N, K). device: where to move it; default: it stays where it is.
+    target_layer: Grad-CAM's layer, a module or dotted name; default: the model's own, or the last that gives a grid.
+    """
+
+    def __init__(
+        self, model: nn.Module, device: str | torch.device | None = None, *, target_layer: nn.Module | str | None = None
+    ) -> None:
+        self.model = model if device is None else model.to(device)
+        self.target_layer = target_layer
+
+    def analyze_misclassification(
+        self,
+        image: ImageInput,
+        true_label: int | str,
+        imagenet_labels: Mapping[int, str] | None = None,
+        *,
+        n_steps: int = 50,
+    ) -> MisclassificationReport:
+        """Print and return the report: both classes, top 5, rank, maps on one scale, and the evidence about the cause.
+
+        image: one photo: path, PIL image or normalised tensor. true_label: index or class name. imagenet_labels: index to
+        name, may be partial. The evidence: how alike the two Grad-CAMs are; what the model says once a square at the
+        predicted class's peak is covered with the image's mean colour, against the same square at other places; and,
+        for a photo, what it says of the whole photo instead of its crop. No cause is guessed from probabilities.
+        Raises ValueError for an unknown label, several images or bad input.
+        """
+        x = image_tensor(image, self.model)
+        if len(x) != 1:
+            raise ValueError(f"analyze_misclassification takes one image, not {len(x)}")
+        truth = class_index(self.model, true_label, imagenet_labels)
+        name = class_names_of(self.model, imagenet_labels)
+        classes, probabilities = predict(self.model, x)
+        rank, probability = true_class_rank(classes, probabilities, truth)
+        predicted = int(classes[0])
+
+        layer = self.target_layer or default_target_layer(self.model, x)
+        camera = GradCAM(self.model, layer)
+        both = {"predicted": predicted, "true": truth}
+        cams = {which: camera.generate_cam(x, label) for which, label in both.items()}
+        attributions = {
+            which: integrated_gradients(x, self.model, label, n_steps=n_steps) for which, label in both.items()
+        }
+        correlation = _correlation(cams["predicted"].raw, cams["true"].raw)
+        interventions = [*self._cover_peak(x, cams["predicted"], truth), *self._whole_photo(image, truth)]
+        covered_right = self._cover_everywhere(x, truth)
+
+        lines = [
+            "Misclassification analysis",
+            f"Model: {name_of(self.model)}, input {x.shape[-2]} x {x.shape[-1]}, torch {version('torch')}",
+            f"True: {name(truth)}",
+            f"Predicted: {name(predicted)} (probability {probabilities[0]:.2%})",
+            *(["The image is not misclassified: predicted and true class are the same."] if predicted == truth else []),
+            "",
+            *top_lines(classes, probabilities, truth, name),
+            "",
+            f"True class: rank {rank} of {len(classes)}, probability {probability:.2%}",
+            "",
+            "Evidence",
+            *_cam_lines(cams, correlation, camera.layer_name),
+            *_completeness_lines(attributions, name),
+            *_intervention_lines(interventions, covered_right, truth, predicted, name),
+            "- A map is association. What an intervention changes is a cause of this prediction, as far as its fill is natural.",
+        ]
+        text = "\n".join(lines)
+        figure = _draw(seen_pixels(x[0], self.model), cams, attributions, classes, probabilities, both, name)
+        print(text)
+        return MisclassificationReport(
+            text=text,
+            true_label=truth,
+            predicted_label=predicted,
+            true_rank=rank,
+            true_probability=probability,
+            predicted_probability=float(probabilities[0]),
+            cams=cams,
+            attributions=attributions,
+            cam_correlation=correlation,
+            interventions=tuple(interventions),
+            covered_right=covered_right,
+            figure=figure,
+        )
+
+    def _after(self, what: str, x: Tensor, truth: int) -> Intervention:
+        classes, probabilities = predict(self.model, x)
+        return Intervention(what, int(classes[0]), *true_class_rank(classes, probabilities, truth))
+
+    def _cover_peak(self, x: Tensor, cam: CamAttribution, truth: int) -> list[Intervention]:
+        if cam.blank:
+            return []
+        row, column = (int(i) for i in np.unravel_index(cam.map.argmax(), cam.map.shape))
+        side = _cover_side(x)
+        what = f"a {side} px square covered at the Grad-CAM peak of the predicted class (row {row}, column {column})"
+        return [self._after(what, _cover(x, row, column), truth)]
+
+    def _whole_photo(self, image: ImageInput, truth: int) -> list[Intervention]:
+        if isinstance(image, Tensor):
+            return []
+        own = preprocessing_of(self.model)
+        squashed = replace(own, resize=own.crop)(load_image(image))[None]
+        like = image_tensor(image, self.model)
+        return [self._after("the whole photo, squashed instead of cropped", squashed.to(like), truth)]
+
+    def _cover_everywhere(self, x: Tensor, truth: int) -> np.ndarray:
+        height, width = x.shape[-2:]
+        places = [
+            (round((r + 0.5) * height / COVER_PLACES), round((c + 0.5) * width / COVER_PLACES))
+            for r in range(COVER_PLACES)
+            for c in range(COVER_PLACES)
+        ]
+        right: list[bool] = []
+        with undisturbed(self.model), torch.no_grad():
+            for i in range(0, len(places), CHUNK_SIZE):
+                batch = torch.cat([_cover(x, row, column) for row, column in places[i : i + CHUNK_SIZE]])
+                right += (logits_of(self.model, batch).argmax(dim=1) == truth).tolist()
+        return np.array(right).reshape(COVER_PLACES, COVER_PLACES)
+
+
+def _cover_side(x: Tensor) -> int:
+    return max(1, round(COVER_SHARE * min(x.shape[-2:])))
+
+
+def _cover(x: Tensor, row: int, column: int) -> Tensor:
+    """A copy of x (1, 3, H, W) with the mean colour of the image on a square around (row, column)."""
+    half, covered = _cover_side(x) / 2, x.clone()
+    rows = slice(max(0, round(row - half)), round(row + half))
+    columns = slice(max(0, round(column - half)), round(column + half))
+    covered[..., rows, columns] = x.mean(dim=(2, 3), keepdim=True)
+    return covered
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's correlation of two raw maps; nan where one of them is constant."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+
+
+def _cam_lines(cams: Mapping[str, CamAttribution], correlation: float, layer: str) -> list[str]:
+    blank = [which for which, cam in cams.items() if cam.blank]
+    if blank:
+        return [f"- Grad-CAM at {layer}: blank for the {' and the '.join(blank)} class."]
+    return [f"- Grad-CAM at {layer}: the maps of predicted and true class correlate at {correlation:.2f}."]
+
+
+def _completeness_lines(attributions: Mapping[str, IntegratedGradientsAttribution], name: Any) -> list[str]:
+    first = attributions["predicted"]
+    errors = ", ".join(f"{ig.delta:.1%} ({name(ig.target)})" for ig in dict(attributions).values())
+    return [
+        f"- Integrated Gradients from {first.settings['baseline']}, {first.settings['n_steps']} steps: "
+        f"relative completeness error {errors}."
+    ]
+
+
+def _intervention_lines(
+    interventions: list[Intervention], covered_right: np.ndarray, truth: int, predicted: int, name: Any
+) -> list[str]:
+    lines = [
+        f"- With {change.what}: {name(change.predicted_label)}; true class at rank {change.true_rank}, "
+        f"probability {change.true_probability:.2%}."
+        for change in interventions
+    ]
+    if predicted != truth:
+        lines.append(f"- Of {covered_right.size} places covered one at a time, {covered_right.sum()} give the true class.")
+    return lines
+
+
+def _draw(
+    pixels: np.ndarray,
+    cams: Mapping[str, CamAttribution],
+    attributions: Mapping[str, IntegratedGradientsAttribution],
+    classes: np.ndarray,
+    probabilities: np.ndarray,
+    both: Mapping[str, int],
+    name: Any,
+) -> Figure:
+    from chapter4 import plots
+
+    figure, axes = plots.new_figure(2, 3, (4.3, 3.9))
+    plots.show_image(axes[0, 0], pixels, "What the model sees")
+    # One scale for both classes: maps that are scaled apart can't be compared.
+    raw = torch.from_numpy(np.stack([cams[which].raw for which in both]))
+    drawn = resize_map(raw, pixels.shape[:2]).numpy()
+    saliency = [attributions[which].map for which in both]
+    limits = float(drawn.max()), float(np.percentile(np.stack(saliency), plots.PERCENTILE))
+    for column, (which, label) in enumerate(both.items(), 1):
+        title = f"{which} class\n{name(label)}" + (" (blank)" if cams[which].blank else "")
+        plots.show_overlay(
+            axes[0, column], pixels, drawn[column - 1], f"Grad-CAM, {title}", "raw Grad-CAM, one scale", limit=limits[0]
+        )
+        plots.show_saliency(
+            axes[1, column], saliency[column - 1], f"Integrated Gradients, {title}", "sum of |attribution|, one scale", limits[1]
+        )
+    shown = classes[:TOP]
+    plots.show_probabilities(
+        axes[1, 0], [name(int(i)) for i in shown], list(probabilities[:TOP]), [int(i) == both["true"] for i in shown]
+    )
+    return plots.finish(figure)

@@ -1,0 +1,53 @@
+"""What every test shares: one thread, no network, no window, and the closing lines."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+# Before torch and matplotlib are imported. The hub stays shut: a test that needs it would pass on some machines only.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Many small operations on few cores: threads only cost."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def classifier():
+    """EfficientNet-Lite0, loaded once. Whoever changes it fails its own state test."""
+    import chapter4
+
+    return chapter4.load_classifier()
+
+
+@pytest.fixture(scope="session")
+def cat():
+    """The path of the cat."""
+    import chapter4
+
+    return chapter4.sample_photo("cat")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The largest deviation from each oracle, measured in this run."""
+    import sys
+
+    deviations = getattr(sys.modules.get("oracles"), "DEVIATIONS", {})
+    if deviations:
+        terminalreporter.section("largest deviation from each oracle")
+        for name, value in sorted(deviations.items()):
+            terminalreporter.write_line(f"{value:.1e}  {name}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """CI installs everything, so that a skipped test there is a failure (CHAPTER4_NO_SKIPS=1)."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CHAPTER4_NO_SKIPS") == "1" and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
