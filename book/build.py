@@ -213,10 +213,7 @@ def forget_what_changed(fresh: bool) -> None:
     except (OSError, ValueError):
         before = {}
     if fresh or before.get("execution") != now["execution"]:
-        say(
-            "executing every page: "
-            + ("as asked" if fresh else "the package or its requirements have changed")
-        )
+        say("executing every page: " + ("as asked" if fresh else "the package or its requirements have changed"))
         shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
     if fresh or before != now | {"complete": True}:
         # Sphinx remembers a page that it has read: without this, a warning would fail the first build only.

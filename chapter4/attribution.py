@@ -105,7 +105,9 @@ def choose_targets(logits: Tensor, target_class: Any) -> list[int]:
     else:
         targets = [_index(target_class)]
         if count > 1:
-            raise ValueError(f"{count} images need one target class each: a list of {count}, or None for the predicted ones")
+            raise ValueError(
+                f"{count} images need one target class each: a list of {count}, or None for the predicted ones"
+            )
     for target in targets:
         if not 0 <= target < classes:
             raise ValueError(f"target class {target} is out of range: the model has classes 0 to {classes - 1}")
@@ -115,7 +117,9 @@ def choose_targets(logits: Tensor, target_class: Any) -> list[int]:
 def input_gradient(
     model: nn.Module, x: Tensor, target_class: Any, score: Score = "logit"
 ) -> tuple[Tensor, Tensor, list[int]]:
-    """dF/dx of each image for its own target: gradients (N, 3, H, W), scores (N,) and targets. Call inside `undisturbed`."""
+    """dF/dx of each image for its own target: gradients (N, 3, H, W), scores (N,) and targets. Call inside
+    `undisturbed`.
+    """
     leaf = x.detach().clone().requires_grad_()
     # The model gets a copy: its first operation may work in place, which a leaf does not allow.
     logits = logits_of(model, leaf.clone())
@@ -140,8 +144,8 @@ def gradient_sum(
     """Weighted sum of input gradients per image, in memory that holds one chunk and never all points.
 
     points: (point (3, H, W), index i of its image, weight), made when needed. like: (N, 3, H, W), the result's shape.
-    Returns sum over the points of image i of weight x dF_target(i)/dx at the point: (N, 3, H, W). Call inside `undisturbed`.
-    A text's embeddings, (T, D) and (1, T, D), go the same way.
+    Returns sum over the points of image i of weight x dF_target(i)/dx at the point: (N, 3, H, W). Call inside
+    `undisturbed`. A text's embeddings, (T, D) and (1, T, D), go the same way.
     """
     total = torch.zeros_like(like)
     stream = iter(points)

@@ -54,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     debug = commands.add_parser("debug", help="a report of one prediction: truth, rank, top classes, evidence")
     _add_photo(debug)
     debug.add_argument("--true-label", required=True, metavar="CLASS", help="the ground truth, name or index")
-    debug.add_argument("--expected-label", metavar="CLASS", help="what you expected the model to say (default: the truth)")
+    debug.add_argument(
+        "--expected-label", metavar="CLASS", help="what you expected the model to say (default: the truth)"
+    )
     debug.add_argument("--output", type=Path, metavar="DIR", help="write the report, the figure and the analysis here")
     debug.set_defaults(run=_debug)
 
@@ -62,17 +64,26 @@ def _parser() -> argparse.ArgumentParser:
     attention.add_argument("text")
     attention.add_argument("--layer", type=int, help="one layer, from 0 (default: the mean over all)")
     attention.add_argument("--head", type=int, help="one head, from 0 (default: the mean over all)")
-    attention.add_argument("--model", default="minilm", metavar="NAME", help="minilm, bert-base-uncased, ... (default: minilm)")
-    attention.add_argument("--output", type=Path, metavar="DIR", help="write figures, views, weights (.npz), a manifest here")
+    attention.add_argument(
+        "--model", default="minilm", metavar="NAME", help="minilm, bert-base-uncased, ... (default: minilm)"
+    )
+    attention.add_argument(
+        "--output", type=Path, metavar="DIR", help="write figures, views, weights (.npz), a manifest here"
+    )
     attention.set_defaults(run=_attention)
 
     text = commands.add_parser("text", help="the share of each word in the sentiment of a text")
     text.add_argument("text")
     text.add_argument("--target", metavar="CLASS", help="POSITIVE or NEGATIVE (default: the predicted)")
     text.add_argument(
-        "--model", default="minilm-sentiment", metavar="NAME", help="minilm-sentiment, or a hub name (default: minilm-sentiment)"
+        "--model",
+        default="minilm-sentiment",
+        metavar="NAME",
+        help="minilm-sentiment, or a hub name (default: minilm-sentiment)",
     )
-    text.add_argument("--output", type=Path, metavar="DIR", help="write the figure, the scores (.npz) and a manifest here")
+    text.add_argument(
+        "--output", type=Path, metavar="DIR", help="write the figure, the scores (.npz) and a manifest here"
+    )
     text.set_defaults(run=_text)
     return parser
 
@@ -190,7 +201,13 @@ def _attention(options: argparse.Namespace) -> None:
     files["model_view"] = model_view(options.text, bert=bert).save(folder / "model_view.html").name
     arrays = _save_arrays(folder / "attention.npz", weights=attention.weights, tokens=attention.tokens)
     _write_manifest(
-        folder, command="attention", text=options.text, model=options.model, source=words.source, files=files, arrays=arrays
+        folder,
+        command="attention",
+        text=options.text,
+        model=options.model,
+        source=words.source,
+        files=files,
+        arrays=arrays,
     )
     print(f"written to {folder}")
 
@@ -209,7 +226,9 @@ def _text(options: argparse.Namespace) -> None:
     width = max(map(len, words))
     for word, score in zip(words, scores, strict=True):
         print(f"  {word:<{width}}  {score:+.3f}")
-    print(f"share of each word in the {result['target_label']} logit; relative completeness error {result['delta']:.1%}")
+    print(
+        f"share of each word in the {result['target_label']} logit; relative completeness error {result['delta']:.1%}"
+    )
     if options.output is None:
         return
     folder = _folder(options.output)

@@ -46,9 +46,9 @@ class CamAttribution(Attribution):
 class GradCAM:
     """Grad-CAM for one layer: relu(sum_k w_k A^k) with w_k the spatial mean of dF_target/dA^k.
 
-    model: a classifier that gives logits (N, K). target_layer: a module of it or its dotted name, with output (N, K, h, w);
-    best the last block with its ReLU, such as ResNet's "layer4", and not a convolution before its batch norm.
-    Hooks are there only while a map is made, so the `with` form is for convenience.
+    model: a classifier that gives logits (N, K). target_layer: a module of it or its dotted name, with output (N, K, h,
+    w); best the last block with its ReLU, such as ResNet's "layer4", and not a convolution before its batch norm. Hooks
+    are there only while a map is made, so the `with` form is for convenience.
     Raises ValueError for an unknown layer. Source: Selvaraju et al. 2017, arXiv:1610.02391.
     """
 
@@ -61,16 +61,21 @@ class GradCAM:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return None
 
-    def generate_cam(self, image_tensor: ImageInput, target_class: Any = None, *, score: Score = "logit") -> CamAttribution:
+    def generate_cam(
+        self, image_tensor: ImageInput, target_class: Any = None, *, score: Score = "logit"
+    ) -> CamAttribution:
         """The map of one class, or of one class per image of a batch.
 
         image_tensor: a normalised float tensor (3, H, W) or (N, 3, H, W), or a path or PIL image.
         target_class: class index, one per image for a batch, or None for the predicted class.
         score: "logit" or "probability". Returns a result that unpacks to (map, target).
-        Raises ValueError for a layer that gives no (N, K, h, w) or that the score does not depend on, and for bad input.
+        Raises ValueError for a layer that gives no (N, K, h, w) or that the score does not depend on, and for bad
+        input.
         """
         x = to_tensor(image_tensor, self.model)
         with undisturbed(self.model):
@@ -103,7 +108,9 @@ class GradCAM:
         def keep(module: nn.Module, inputs: Any, output: Any) -> Tensor:
             if not isinstance(output, Tensor) or output.ndim != 4:
                 shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-                raise ValueError(f"Grad-CAM needs a layer that gives (N, channels, h, w); {self.layer_name!r} gives {shape}")
+                raise ValueError(
+                    f"Grad-CAM needs a layer that gives (N, channels, h, w); {self.layer_name!r} gives {shape}"
+                )
             # The graph starts here, not at the image. A copy is kept and a copy goes on: later in-place
             # operations (VGG's and DenseNet's ReLU) would otherwise overwrite the activations.
             kept[:] = [output.detach().clone().requires_grad_()]
@@ -119,17 +126,20 @@ class GradCAM:
         return kept[0], logits
 
     def _gradient(self, values: Tensor, activations: Tensor) -> Tensor:
-        gradient = torch.autograd.grad(values.sum(), activations, allow_unused=True)[0] if values.requires_grad else None
+        gradient = (
+            torch.autograd.grad(values.sum(), activations, allow_unused=True)[0] if values.requires_grad else None
+        )
         if gradient is None:
             raise ValueError(f"the score does not depend on the layer {self.layer_name!r}")
         return gradient
 
 
 class GradCAMPlusPlus(GradCAM):
-    """Grad-CAM++ in closed form: w_k = sum_ij alpha^k_ij relu(g^k_ij), alpha = 1 / (2 + (sum_ab A^k_ab) g^k_ij), g = dF/dA.
+    """Grad-CAM++ in closed form, a weighting that counts positive gradients only.
 
-    This is the paper's g^2 / (2 g^2 + sum(A) g^3) for Y = exp(F), with the second derivative of F taken as 0 and the common
-    factor exp(F) left out: it drops out on scaling. alpha is 0 where g is 0, and where the denominator vanishes.
+    w_k = sum_ij alpha^k_ij relu(g^k_ij) with g = dF_target/dA and alpha^k_ij = 1 / (2 + (sum_ab A^k_ab) g^k_ij).
+    This is the paper's g^2 / (2 g^2 + sum(A) g^3) for Y = exp(F), with the second derivative of F taken as 0 and the
+    common factor exp(F) left out: it drops out on scaling. alpha is 0 where g is 0, and where the denominator vanishes.
     Arguments, result and errors as for GradCAM. Source: Chattopadhay et al. 2018, arXiv:1710.11063.
     """
 
@@ -157,8 +167,8 @@ def scale_map(maps: Tensor) -> Tensor:
 def default_target_layer(model: nn.Module, x: Tensor) -> str:
     """The dotted name of the last module whose output is a grid: the layer to explain where nobody chose one.
 
-    A model from `load_classifier` names its own. Else one forward pass on x (N, 3, H, W) tells: of the modules with output
-    (N, K, h, w), h and w above 1, the one that finishes last, pooling left out. ResNet: layer4; VGG: features.
+    A model from `load_classifier` names its own. Else one forward pass on x (N, 3, H, W) tells: of the modules with
+    output (N, K, h, w), h and w above 1, the one that finishes last, pooling left out. ResNet: layer4; VGG: features.
     Raises ValueError where no module gives a grid.
     """
     own = getattr(model, "target_layer", None)

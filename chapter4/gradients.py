@@ -37,7 +37,8 @@ def vanilla_gradients(
     S(h, w) = max over c of |dF_target(x) / dx(c, h, w)|, in score units per unit of normalised input.
 
     image: a path, a PIL image, or a normalised float tensor (3, H, W) or (N, 3, H, W).
-    model: a classifier that gives logits (N, K); a plain nn.Module gets ImageNet's preprocessing for a path or PIL image.
+    model: a classifier that gives logits (N, K); a plain nn.Module gets ImageNet's preprocessing for a path or PIL
+    image.
     target_class: class index, one per image for a batch, or None for the predicted class.
     score: "logit", or "probability" for the softmax, whose gradient vanishes as it nears 1.
     Returns a result that unpacks to (map, target): map (H, W) or (N, H, W); `.attributions` is the signed gradient.
@@ -84,8 +85,9 @@ def smooth_grad(
 
     n_samples: noisy copies; the clean image is not one of them. noise_level: a fraction of the range, 0 or more.
     seed: the same seed gives the same map whatever the chunk size; the images of a batch share the noise, so that
-    each gets the map that it would get alone. chunk_size: noisy copies per pass; memory grows with it, never with n_samples.
-    Other arguments, result and errors as in `vanilla_gradients`. Source: Smilkov et al. 2017, arXiv:1706.03825.
+    each gets the map that it would get alone. chunk_size: noisy copies per pass; memory grows with it, never with
+    n_samples. Other arguments, result and errors as in `vanilla_gradients`. Source: Smilkov et al. 2017,
+    arXiv:1706.03825.
     """
     n_samples = check_count("n_samples", n_samples)
     if not (math.isfinite(noise_level) and noise_level >= 0):

@@ -1,4 +1,4 @@
-"""Section 4.3: the change of the score, from a baseline to the image, shared out over the pixels. Integrated Gradients."""
+"""Section 4.3: Integrated Gradients share out over the pixels what the score gains from a baseline to the image."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RULES = ("gausslegendre", "riemann_middle", "riemann_right", "riemann_left", "ri
 
 @dataclass(frozen=True)
 class IntegratedGradientsAttribution(GradientAttribution):
-    """Integrated Gradients. `.map` sums |attributions| over channels; `.attributions` is signed, (C, H, W) or (N, C, H, W).
+    """Integrated Gradients: `.attributions` is signed, `.map` sums its absolute values over channels.
 
     delta: completeness error |sum(attributions) - (F(x) - F(x'))| / |F(x) - F(x')|, nan where F(x) = F(x').
     baseline_score: F(x').
@@ -64,10 +64,12 @@ def integrated_gradients(
     """Integrated Gradients: (x - x') times the mean gradient of F on the straight line from baseline x' to image x.
 
     IG_i = (x_i - x'_i) * integral over alpha in [0, 1] of dF/dx_i (x' + alpha (x - x')), by a sum of n_steps gradients.
-    Completeness: the attributions sum to F(x) - F(x'), up to the error `.delta` of the sum. F is the score that is named.
+    Completeness: the attributions sum to F(x) - F(x'), up to the error `.delta` of the sum. F is the score that is
+    named.
 
     image, model, target_class, score: as in `vanilla_gradients`; the class is chosen at the image, not at the baseline.
-    baseline: "black", "white", "random", "blur" or "mean" (see `make_baseline`), or a normalised tensor of the image's shape.
+    baseline: "black", "white", "random", "blur" or "mean" (see `make_baseline`), or a normalised tensor of the image's
+    shape.
     rule: "gausslegendre", "riemann_middle", "riemann_right" (the printed formula), "riemann_left", "riemann_trapezoid".
     backend: our own sum, in memory of one chunk, or "captum" for Captum's. seed: for the random baseline.
     Raises ValueError, TypeError or FileNotFoundError for bad input.
@@ -117,9 +119,9 @@ def make_baseline(
 ) -> Tensor:
     """A baseline, made in PIXEL space and then normalised, as the model normalises its photos.
 
-    name: "black" and "white" (pixel values 0 and 1), "mean" (the colour that normalises to 0), "random" (uniform in [0, 1]
-    for every pixel and channel, by seed), "blur" (the image itself under a Gaussian of blur_sigma pixels; default 9 % of
-    the shorter side). model: whose preprocessing to use; ImageNet's without one.
+    name: "black" and "white" (pixel values 0 and 1), "mean" (the colour that normalises to 0), "random" (uniform in [0,
+    1] for every pixel and channel, by seed), "blur" (the image itself under a Gaussian of blur_sigma pixels; default 9
+    % of the shorter side). model: whose preprocessing to use; ImageNet's without one.
     Returns the normalised tensor in the shape of the image tensor, (1, 3, H, W) for a path or PIL image.
     Raises ValueError for an unknown name or a blur_sigma that is not positive. Source: Sturmfels et al. 2020, Distill.
     """
@@ -148,9 +150,12 @@ def quadrature(rule: str, n_steps: int) -> tuple[list[float], list[float]]:
 
 
 def visualize_attributions(
-    image: ImageInput, attributions: IntegratedGradientsAttribution, model: nn.Module, pred_class: int | str | None = None
+    image: ImageInput,
+    attributions: IntegratedGradientsAttribution,
+    model: nn.Module,
+    pred_class: int | str | None = None,
 ) -> Figure:
-    """Three panels: the crop that the model saw, |attributions| summed over channels with its colour bar, and the overlay.
+    """Three panels: the crop that the model saw, the map of |attributions| with its colour bar, and the overlay.
 
     image, model: as they were explained. pred_class: the name to print; default the result's own target.
     """

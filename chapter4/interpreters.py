@@ -167,8 +167,9 @@ def debug_model_prediction(
 ) -> DebugReport:
     """Report one prediction: is it true, is it what the caller expected, and what do Grad-CAM and IG show of it?
 
-    true_label: the ground truth, index or class name. expected_label: what the caller expected the model to say; default
-    the truth. The text is printed and returned with the figure. Raises ValueError for an unknown label or bad input.
+    true_label: the ground truth, index or class name. expected_label: what the caller expected the model to say;
+    default the truth. The text is printed and returned with the figure. Raises ValueError for an unknown label or bad
+    input.
     """
     truth = class_index(model, true_label, imagenet_labels)
     expected = truth if expected_label is None else class_index(model, expected_label, imagenet_labels)
@@ -328,7 +329,7 @@ class TextClassifierInterpreter:
         return torch.where(special.bool().to(ids.device), ids, torch.full_like(ids, fills[baseline]))
 
     def _class(self, target: int | str) -> int:
-        labels = self.model.config.id2label
+        labels = self._labels()
         if isinstance(target, str):
             found = [i for i, label in labels.items() if label.lower() == target.lower()]
             if not found:
@@ -339,11 +340,16 @@ class TextClassifierInterpreter:
         return target
 
     def _label(self, index: int) -> str:
-        return str(self.model.config.id2label[index])
+        return self._labels()[index]
+
+    def _labels(self) -> dict[int, str]:
+        return {int(i): str(label) for i, label in (self.model.config.id2label or {}).items()}
 
 
 def word_scores(result: Mapping[str, Any]) -> tuple[list[str], list[float]]:
-    """Words and their scores, each the sum over the word's pieces, from what `TextClassifierInterpreter.interpret` gives."""
+    """Words and their scores, each the sum over the word's pieces, from what `TextClassifierInterpreter.interpret`
+    gives.
+    """
     tokens, scores = result["tokens"], result["attributions"]
     words = ["".join(tokens[i].removeprefix("##") for i in pieces) for pieces in result["words"]]
     return words, [float(sum(scores[i] for i in pieces)) for pieces in result["words"]]
@@ -376,13 +382,16 @@ def _evidence(results: Interpretation, explained: str) -> list[str]:
         seen = f"Grad-CAM at {layer} is blank: no cell of that layer raises the {explained} logit on balance."
     else:
         row, column = (int(i) for i in np.unravel_index(cam.map.argmax(), cam.map.shape))
-        seen = f"Grad-CAM at {layer} peaks at row {row}, column {column} of the crop; {_half_share(cam.map):.0%} of it is above half the peak."
+        seen = (
+            f"Grad-CAM at {layer} peaks at row {row}, column {column} of the crop; "
+            f"{_half_share(cam.map):.0%} of it is above half the peak."
+        )
     return [
         f"Evidence, for the {explained} logit:",
         f"- {seen}",
         f"- Integrated Gradients from {ig.settings['baseline']}, {ig.settings['n_steps']} steps: relative completeness "
         f"error {ig.delta:.1%}.",  # type: ignore[attr-defined]
-        "- A map shows what the score depends on. It shows neither that the dependence is right, nor the cause of an error.",
+        "- A map shows what the score depends on, neither that the dependence is right nor the cause of an error.",
     ]
 
 

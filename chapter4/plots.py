@@ -143,7 +143,9 @@ def compare_maps(
     return finish(figure)
 
 
-def attribution_figure(image: ImageInput, result: Attribution, model: nn.Module, name: int | str | None = None) -> Figure:
+def attribution_figure(
+    image: ImageInput, result: Attribution, model: nn.Module, name: int | str | None = None
+) -> Figure:
     """Three panels: the crop, the map with its colour bar, the map over the crop."""
     from chapter4.models import class_names_of
 
@@ -159,7 +161,9 @@ def attribution_figure(image: ImageInput, result: Attribution, model: nn.Module,
     return finish(figure)
 
 
-def show_probabilities(axes: Axes, names: Sequence[str], probabilities: Sequence[float], marked: Sequence[bool]) -> None:
+def show_probabilities(
+    axes: Axes, names: Sequence[str], probabilities: Sequence[float], marked: Sequence[bool]
+) -> None:
     """The top classes as bars, the largest on top; a marked one (the true class) is hatched and has a tick mark."""
     positions = np.arange(len(names))[::-1]
     bars = axes.barh(positions, probabilities, color="#4c72b0")

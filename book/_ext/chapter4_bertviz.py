@@ -23,10 +23,12 @@ FRAME = """<!DOCTYPE html>
 <script src="_static/d3/dist/d3.min.js"></script>
 <script>
 var require = {{ config() {{}} }}, requirejs = (names, ready) => ready(jQuery, d3);
+</script></head><body>{view}
+<script>
 new ResizeObserver(() => {{
-  frameElement.style.height = document.documentElement.scrollHeight + 16 + "px";
-}}).observe(document.documentElement);
-</script></head><body>{view}</body></html>"""
+  frameElement.style.height = document.body.offsetHeight + 16 + "px";
+}}).observe(document.body);
+</script></body></html>"""
 
 IFRAME = '<iframe class="bertviz" title="Interactive view of attention weights" srcdoc="{page}"></iframe>'
 

@@ -45,9 +45,7 @@ def use_local_scripts(app: Sphinx, config: Config) -> None:
     config.html_static_path += [str(VENDOR), str(SCRIPTS)]
 
 
-def add_diagram_scripts(
-    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
-) -> None:
+def add_diagram_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Load the diagram scripts on pages that have a diagram, and only there."""
     if '<pre class="mermaid">' in context.get("body", ""):
         app.add_js_file("mermaid/dist/mermaid.min.js", loading_method="defer")

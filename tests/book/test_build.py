@@ -163,9 +163,7 @@ def test_our_kernel_wins(build: ModuleType, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
     code = "from jupyter_client.kernelspec import get_kernel_spec as k; print(k('python3').resource_dir)"
     env = build.child_environment()
-    found = subprocess.run(
-        [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True, check=True
-    )
+    found = subprocess.run([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True, check=True)
     assert Path(found.stdout.strip()).is_relative_to(sys.prefix)
 
 
