@@ -73,19 +73,6 @@ SCRIPTS = (
         # The classic script, not the ES modules: browsers refuse to load modules from file://.
         keep=("LICENSE", "dist/mermaid.min.js"),
     ),
-    # jQuery and d3 draw BertViz's views; d3 in the version that BertViz asks for.
-    Script(
-        name="jquery",
-        version="3.7.1",
-        sha512="m4avr8yL8kmFN8psrbFFFmB/If14iN5o9nw/NgnnM+kybDJpRsAynV2BsfpTYrTRysYUdADVD7CkUUizgkpLfg==",
-        keep=("LICENSE.txt", "dist/jquery.min.js"),
-    ),
-    Script(
-        name="d3",
-        version="5.7.0",
-        sha512="8KEIfx+dFm8PlbJN9PI0suazrZ41QcaAufsKE9PRcqYPWLngHIyWJZX96n6IQKePGgeSu0l7rtlueSSNq8Zc3g==",
-        keep=("LICENSE", "dist/d3.min.js"),
-    ),
 )
 
 

@@ -104,12 +104,12 @@ def attention_rollout(attention: TextAttention | np.ndarray | Tensor, residual: 
         weights = weights.mean(axis=1)
     if weights.ndim != 3 or weights.shape[1] != weights.shape[2] or 0 in weights.shape:
         raise ValueError(f"rollout takes weights (L, H, T, T) or (L, T, T), not {np.shape(_weights_of(attention)[0])}")
-    if not np.isfinite(weights).all() or (weights < 0).any() or (weights.sum(axis=2) <= 0).any():
-        raise ValueError("attention weights are finite and not negative, and no row of them is all zero")
     rolled = identity = np.eye(weights.shape[1], dtype=weights.dtype)
-    for layer in weights:
-        mixed = layer + identity if residual else layer
-        rolled = mixed / mixed.sum(axis=1, keepdims=True) @ rolled
+    mixed = weights + identity if residual else weights
+    if not np.isfinite(weights).all() or (weights < 0).any() or not mixed.sum(axis=2).all():
+        raise ValueError("attention weights are finite and not negative, and no row of them is all zero")
+    for layer in mixed:
+        rolled = layer / layer.sum(axis=1, keepdims=True) @ rolled
     return rolled
 
 
@@ -119,6 +119,8 @@ def text_model(bert: TextModel | None) -> TextModel:
         return _default_bert()
     if not isinstance(bert, tuple) or len(bert) != 2 or not isinstance(bert[0], nn.Module):
         raise TypeError(f"bert is what load_bert(name) returns, a model and its tokenizer, not {type(bert).__name__}")
+    if not hasattr(bert[0], "set_attn_implementation"):
+        raise TypeError(f"expected a Hugging Face Transformer, not {type(bert[0]).__name__}")
     return TextModel(*bert)
 
 

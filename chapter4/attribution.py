@@ -70,7 +70,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:
-    """The model's logits (N, K) for x (N, 3, H, W); takes `.logits` of an output object. ValueError for other shapes."""
+    """The model's logits (N, K) for x (N, 3, H, W), `.logits` of an output object too. ValueError for other shapes."""
     output = model(x)
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):

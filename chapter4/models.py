@@ -141,7 +141,7 @@ def class_index(model: nn.Module, label: int | str, labels: Mapping[int, str] | 
 
 
 def preprocessing_from(processor: Any) -> Preprocessing:
-    """A Hugging Face image processor's settings as Preprocessing. ValueError for a processor that does something else."""
+    """A Hugging Face image processor's settings as Preprocessing. ValueError where they mean something else."""
     size, crop = dict(processor.size), getattr(processor, "crop_size", None)
     if getattr(processor, "do_center_crop", None) and crop:
         resize: int | tuple[int, int] = size["shortest_edge"]

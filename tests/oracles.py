@@ -91,7 +91,7 @@ def relative_l2(got: Any, want: Any) -> float:
 
 
 def _float64(values: Any) -> Tensor:
-    return values.detach().double() if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values)).double()
+    return values.detach().double() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
 
 
 def refuses(kinds: type[Exception] | tuple[type[Exception], ...], call: Callable[[], Any]) -> str:
@@ -454,6 +454,18 @@ def sigma_is_each_images_own(smooth: Impl) -> None:
         within(name, noise.square().mean().item(), variance, variance * (2 / noise.numel()) ** 0.5)
 
 
+def noise_is_independent_everywhere(smooth: Impl) -> None:
+    """No two channels, pixels or samples share their noise: products of different values average to 0."""
+    net, x = built(Power, 2), image()
+    sigma = 0.2 * (x.max() - x.min()).item()
+    means = [torch.from_numpy(smooth(x, net, 1, 2, 0.2, seed=s).attributions) for s in range(8)]
+    noise = torch.stack(means) / (2 * net.weight[1].detach()) - x[0]
+    for axis, name in ((1, "channels"), (2, "rows"), (3, "columns")):
+        product = noise * noise.roll(1, dims=axis)
+        standard_error = sigma**2 / 2 / product.numel() ** 0.5
+        within(f"SmoothGrad: covariance of neighbouring {name}", product.mean().item(), 0.0, standard_error)
+
+
 def relu_under_noise(smooth: Impl) -> None:
     """E[grad] = w Phi(w.x / (sigma |w|)); the share of samples on the active side is binomial."""
     net = built(ReluOfDot)
@@ -553,6 +565,7 @@ def smooth_probability(smooth: Impl) -> None:
 SMOOTH_GRAD: list[Oracle] = [
     noise_has_the_right_size,
     sigma_is_each_images_own,
+    noise_is_independent_everywhere,
     relu_under_noise,
     mean_first_then_absolute,
     no_noise_is_the_plain_gradient,
@@ -731,6 +744,15 @@ def cam_plus_where_the_denominator_vanishes(cam: Impl) -> None:
     close("Grad-CAM++: a vanishing denominator", got.raw, 0.4 * CHANNELS[2], EXACT)
 
 
+def cam_plus_where_negative_activations_meet(cam: Impl) -> None:
+    """Before a ReLU the weighted sum may be negative, and the map is 0 there."""
+    grid = CHANNELS.clone()
+    grid[0, 0, 0] = -1
+    # Class 1: sum(A) = 8, g = 2 in four cells, so the weight is four times 2 / (2 + 16).
+    got = cam(ByHand(SLOPES), "features").generate_cam(grid, 1)
+    close("Grad-CAM++: negative activations", got.raw, [[0, 16 / 18], [24 / 18, 32 / 18]], EXACT)
+
+
 CAM: list[Oracle] = [blank_maps_are_zeros_and_said, layers_by_name_and_by_module]
 GRAD_CAM: list[Oracle] = [
     *CAM,
@@ -746,6 +768,7 @@ GRAD_CAM_PLUS: list[Oracle] = [
     cam_plus_against_derivatives_of_the_exponential,
     cam_plus_of_small_gradients,
     cam_plus_where_the_denominator_vanishes,
+    cam_plus_where_negative_activations_meet,
 ]
 
 
@@ -1015,6 +1038,121 @@ BASELINES: list[Oracle] = [
 ]
 
 
+# --- photos ---------------------------------------------------------------------------------------------------------
+
+# Height, width: upright, lying and square, odd sizes, enlarged and reduced.
+PHOTO_SIZES = ((457, 301), (333, 640), (225, 225), (75, 100), (257, 999))
+
+
+def photo(height: int, width: int, mode: str = "RGB", seed: int = 0) -> Any:
+    """A PIL image with every kind of edge: noise, enlarged by three."""
+    from PIL import Image
+
+    channels = len(mode)
+    values = np.random.default_rng(seed).integers(0, 256, (-(-height // 3), -(-width // 3), channels), dtype=np.uint8)
+    values = values.repeat(3, axis=0).repeat(3, axis=1)[:height, :width]
+    return Image.fromarray(values if channels > 1 else values[..., 0])
+
+
+def as_is(height: int, width: int, mean: Any = (0.0,) * 3, std: Any = (1.0,) * 3) -> nn.Module:
+    """A model that wants its photos at exactly this size: nothing is resized or cropped."""
+    from chapter4.images import Preprocessing
+
+    model = nn.Identity()
+    model.preprocessing = Preprocessing((height, width), (height, width), mean, std)  # type: ignore[assignment]
+    return model
+
+
+def photos_as_torchvision_presets(to_tensor: Impl) -> None:
+    from torchvision.models import EfficientNet_B0_Weights, ResNet50_Weights
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms._presets import ImageClassification
+
+    from chapter4.images import Preprocessing
+
+    bicubic = InterpolationMode.BICUBIC
+    presets = {
+        "ResNet50_Weights.DEFAULT": ResNet50_Weights.DEFAULT.transforms(),
+        "ResNet50_Weights.IMAGENET1K_V1": ResNet50_Weights.IMAGENET1K_V1.transforms(),
+        "EfficientNet_B0_Weights.DEFAULT": EfficientNet_B0_Weights.DEFAULT.transforms(),
+        "EfficientNet-Lite0": ImageClassification(crop_size=224, mean=HALF, std=HALF, interpolation=bicubic),
+    }
+    for name, preset in presets.items():
+        model = nn.Identity()
+        model.preprocessing = Preprocessing(  # type: ignore[assignment]
+            preset.resize_size[0],
+            (preset.crop_size[0],) * 2,
+            tuple(preset.mean),
+            tuple(preset.std),
+            preset.interpolation.value,
+        )
+        for i, size in enumerate(PHOTO_SIZES):
+            each = photo(*size, seed=i)
+            close(f"photo: torchvision's {name}", to_tensor(each, model), preset(each)[None], 1e-6)
+    # A plain nn.Module gets what torchvision's first ImageNet weights want.
+    each = photo(301, 457)
+    close("photo: a plain module", to_tensor(each, nn.Identity()), ResNet50_Weights.IMAGENET1K_V1.transforms()(each)[None], 1e-6)
+
+
+def photos_are_turned_as_exif_says(to_tensor: Impl) -> None:
+    import io
+
+    from PIL import Image
+
+    each = photo(9, 6)
+    values = np.asarray(each).astype(float) / 255
+    shown = {
+        1: values,
+        2: values[:, ::-1],
+        3: values[::-1, ::-1],
+        4: values[::-1],
+        5: values.swapaxes(0, 1),
+        6: np.rot90(values, -1),
+        7: values[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(values),
+    }
+    for orientation, want in shown.items():
+        exif, file = Image.Exif(), io.BytesIO()
+        exif[0x0112] = orientation
+        each.save(file, "PNG", exif=exif)
+        got = to_tensor(Image.open(file), as_is(*want.shape[:2]))
+        close("photo: EXIF orientation", got[0], want.transpose(2, 0, 1), 1e-6)
+
+
+def transparency_lies_on_white(to_tensor: Impl) -> None:
+    colours = photo(9, 6, "RGBA")
+    values = np.asarray(colours).astype(float) / 255
+    want = values[..., :3] * values[..., 3:] + 1 - values[..., 3:]
+    close("photo: transparency, one grey level", to_tensor(colours, as_is(9, 6))[0], want.transpose(2, 0, 1), 1.01 / 255)
+    grey = photo(9, 6, "LA")
+    values = np.asarray(grey).astype(float) / 255
+    want = (values[..., 0] * values[..., 1] + 1 - values[..., 1])[None].repeat(3, axis=0)
+    close("photo: transparency, one grey level", to_tensor(grey, as_is(9, 6))[0], want, 1.01 / 255)
+    palette = photo(9, 6).quantize(7)
+    want = np.asarray(palette.convert("RGB")).astype(float) / 255
+    close("photo: palette", to_tensor(palette, as_is(9, 6))[0], want.transpose(2, 0, 1), 1e-6)
+    palette.info["transparency"] = 3
+    want[np.asarray(palette) == 3] = 1
+    close("photo: transparent palette", to_tensor(palette, as_is(9, 6))[0], want.transpose(2, 0, 1), 1e-6)
+
+
+def grey_photos_have_three_equal_channels(to_tensor: Impl) -> None:
+    each = photo(9, 6, "L")
+    want = np.asarray(each).astype(float)[None].repeat(3, axis=0) / 255
+    close("photo: grey", to_tensor(each, as_is(9, 6))[0], want, 1e-6)
+    black_and_white = each.convert("1")
+    want = np.asarray(black_and_white).astype(float)[None].repeat(3, axis=0)
+    close("photo: black and white", to_tensor(black_and_white, as_is(9, 6))[0], want, 1e-6)
+
+
+PHOTOS: list[Oracle] = [
+    photos_as_torchvision_presets,
+    photos_are_turned_as_exif_says,
+    transparency_lies_on_white,
+    grey_photos_have_three_equal_channels,
+]
+
+
 # --- one way to call them all ---------------------------------------------------------------------------------------
 
 
@@ -1038,12 +1176,14 @@ OWN: dict[str, list[Oracle]] = {
     "GradCAM": GRAD_CAM,
     "GradCAMPlusPlus": GRAD_CAM_PLUS,
     "integrated_gradients": INTEGRATED_GRADIENTS,
+    "make_baseline": BASELINES,
+    "image_tensor": PHOTOS,
 }
 
 
 def all_oracles(kind: str) -> dict[str, Oracle]:
-    """Name -> oracle that takes the implementation itself, for the three lists that hold for a method."""
+    """Name -> oracle that takes the implementation itself: a method's own list and what all methods share."""
     found = {oracle.__name__: oracle for oracle in OWN[kind]}
-    for shared in (*CONTRACT, *STATE):
+    for shared in () if kind in ("make_baseline", "image_tensor") else (*CONTRACT, *STATE):
         found[shared.__name__] = lambda impl, shared=shared: shared(as_method(kind, impl))  # type: ignore[misc]
     return found

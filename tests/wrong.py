@@ -364,11 +364,6 @@ def grad_cam(wrong: str = "", *, plus: bool = False) -> type:
                     passed = own.clone()
                     kept[:], self.overwritten = [own], passed
                     return passed
-                if wrong == "gradient taken behind the in-place ReLU":
-                    # Only the channels' values right: the slope of the ReLU is left out of the gradient.
-                    own = output.detach().clone().requires_grad_()
-                    kept[:] = [own]
-                    return own + output.detach().abs() * 1e3
                 kept[:] = [output.detach().clone().requires_grad_()]
                 return kept[0].clone()
 
@@ -379,7 +374,7 @@ def grad_cam(wrong: str = "", *, plus: bool = False) -> type:
                 if wrong != "hook left behind after an exception":
                     handle.remove()
                 raise
-            if wrong not in ("hook left behind",):
+            if wrong != "hook left behind":
                 handle.remove()
             return kept[0], logits
 
@@ -474,7 +469,6 @@ CAM = GUARD | {
 }
 GRAD_CAM = CAM | {
     "hook keeps what an in-place ReLU overwrites": "cam_before_an_in_place_relu",
-    "gradient taken behind the in-place ReLU": "cam_before_an_in_place_relu",
     "minimum subtracted after the ReLU": "cam_by_hand",
     "corners aligned": "cam_of_pooling_and_linear_head",
     "nearest cell": "cam_of_pooling_and_linear_head",
@@ -776,8 +770,8 @@ def photo_tensor(wrong: str = "") -> Callable[[Any, nn.Module], Tensor]:
             left, top = (photo.width - short) // 2, (photo.height - short) // 2
             photo = photo.crop((left, top, left + short, top + short)).resize(space.crop[::-1])
         elif wrong == "corner crop":
-            size = [round(space.resize * side / min(photo.size)) for side in photo.size]  # type: ignore[operator]
-            photo = photo.resize(size, Image.Resampling[space.resample.upper()]).crop((0, 0, *space.crop[::-1]))
+            photo = Preprocessing(space.resize, (10**4, 10**4), resample=space.resample).crop_image(photo)
+            photo = photo.crop(photo.getbbox()).crop((0, 0, *space.crop[::-1]))
         elif wrong == "nearest neighbour":
             photo = Preprocessing(space.resize, space.crop, resample="nearest").crop_image(photo)
         elif wrong == "always bilinear":

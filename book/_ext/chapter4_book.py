@@ -18,6 +18,13 @@ BOOK = Path(__file__).resolve().parent.parent
 VENDOR = BOOK / "_build" / "vendor"
 SCRIPTS = BOOK / "_scripts"
 
+FIRST_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<link rel="icon" href="_static/favicon.svg"><link rel="canonical" href="{root}.html">
+<meta http-equiv="refresh" content="0; url={root}.html">
+</head><body><a href="{root}.html">{title}</a></body></html>
+"""
+
 
 class Mermaid(SphinxDirective):
     """A diagram in Mermaid's language, drawn in the reader's browser by a script that the book brings along.
@@ -59,10 +66,22 @@ def warn_of_stderr(app: Sphinx | None, doctree: nodes.document) -> None:
             logger.warning("a cell wrote to stderr:\n%s", node.astext().strip(), location=node)
 
 
+def write_first_page(app: Sphinx, error: Exception | None) -> None:
+    """Write an index.html that leads to the book's root page.
+
+    Sphinx-external-toc writes one too: a bare tag without language, title or icon.
+    """
+    if error is None:
+        root, title = app.config.root_doc, html.escape(app.config.html_title)
+        page = FIRST_PAGE.format(root=root, title=title)
+        Path(app.outdir, "index.html").write_text(page, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension with Sphinx."""
     app.add_directive("mermaid", Mermaid)
     app.connect("config-inited", use_local_scripts)
     app.connect("doctree-read", warn_of_stderr)
     app.connect("html-page-context", add_diagram_scripts)
+    app.connect("build-finished", write_first_page, priority=900)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

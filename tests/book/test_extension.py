@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import io
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,27 +79,3 @@ def test_stderr_is_quoted_in_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chapter4_book.logger, "warning", lambda text, *args, **_: heard.append(text % args))
     chapter4_book.warn_of_stderr(None, page)
     assert heard == ["a cell wrote to stderr:\nUserWarning: look here"]
-
-
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # BertViz leaves its script file open
-def test_bertviz_asks_no_third_party(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A BertViz view, as the installed BertViz makes it, loads only the book's own scripts in its frame."""
-    torch = pytest.importorskip("torch")
-    bertviz = pytest.importorskip("bertviz")
-    monkeypatch.syspath_prepend(str(EXTENSIONS))
-    import chapter4_bertviz
-
-    attention = [torch.full((1, 2, 3, 3), 1 / 3)]
-    view = bertviz.head_view(attention, ["[CLS]", "cat", "[SEP]"], html_action="return").data
-    page = nodes.document(None, None)
-    page += nodes.raw("", view, format="html")
-    page += nodes.raw("", "<b>another output</b>", format="html")
-    chapter4_bertviz.use_local_scripts(None, page)
-    framed, other = (node.astext() for node in page.findall(nodes.raw))
-    inside = html.unescape(re.fullmatch(r'<iframe [^>]*srcdoc="([^"]*)"></iframe>', framed).group(1))  # type: ignore[union-attr]
-    assert re.findall(r'<script src="([^"]*)"', inside) == [
-        "_static/jquery/dist/jquery.min.js",
-        "_static/d3/dist/d3.min.js",
-    ]
-    assert inside.index("requirejs =") < inside.index('id="bertviz-')
-    assert other == "<b>another output</b>"
