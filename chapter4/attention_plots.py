@@ -50,10 +50,10 @@ def visualize_multi_head_attention(text: str, layer: int = 0, *, bert: TextModel
     attention = attention_weights(text, bert)
     layers, heads = attention.weights.shape[:2]
     at = check_position("layer", layer, layers, attention.model_name)
-    columns = next((n for n in (4, 3) if heads % n == 0), min(heads, 4))
+    columns = next((n for n in (3, 4) if heads % n == 0), min(heads, 4))
     side = min(1.1 + 0.2 * len(attention.tokens), 4.5)
     with _light():
-        figure, grid = new_figure(math.ceil(heads / columns), columns, (side + 0.3, side + 0.4))
+        figure, grid = new_figure(math.ceil(heads / columns), columns, (side + 0.3, side + 0.1))
         for head, axes in enumerate(grid.flat):
             if head >= heads:
                 axes.remove()

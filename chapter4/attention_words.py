@@ -56,10 +56,8 @@ class AttentionPair:
     even_share: float
 
     def __str__(self) -> str:
-        return (
-            f"{self.from_word!r} ({self.from_index}) -> {self.to_word!r} ({self.to_index}): weight {self.weight:.3f}, "
-            f"rank {self.rank} of {self.among}, even share {self.even_share:.3f}, uniform {self.uniform:.3f}"
-        )
+        ends = f"{self.from_word} ({self.from_index}) -> {self.to_word} ({self.to_index})"
+        return f"{ends}: {self.weight:.3f}, rank {self.rank} of {self.among}, even share {self.even_share:.3f}"
 
 
 @dataclass(frozen=True)
@@ -90,23 +88,25 @@ def word_attention(
     heads: Which = None,
     keep_special: bool = True,
     renormalize: bool = False,
+    source: str | None = None,
 ) -> WordAttention:
     """Attention between the words of a text: pieces merged, special tokens kept or removed.
 
     attention: a result of `attention_weights`. matrix: (T, T) over its tokens, such as a rollout; None for the mean
     over `layers` and `heads` (an index, several, or None for all).
     keep_special: False takes rows and columns of [CLS] and [SEP] away and reports each row's lost mass in `.removed`.
-    renormalize: scale what is left of each row to sum 1; without it nothing is scaled.
+    renormalize: scale what is left of each row to sum 1; without it nothing is scaled. source: what a matrix of
+    your own is, in words, for titles.
     Raises ValueError for a matrix of another shape, or one given together with layers or heads.
     """
     count = len(attention.tokens)
     if matrix is None:
         picked = _chosen(attention, layers, heads)
-        matrix, source = average_attention(attention, *picked), _source(attention, *picked)
+        matrix, origin = average_attention(attention, *picked), _source(attention, *picked)
     elif layers is not None or heads is not None:
         raise ValueError("give a matrix, or layers and heads, but not both")
     else:
-        matrix, source = np.asarray(matrix), f"{attention.model_name}, a matrix of its own"
+        matrix, origin = np.asarray(matrix), f"{attention.model_name}, a matrix made elsewhere"
     if matrix.shape != (count, count):
         raise ValueError(f"the text has {count} tokens, so the matrix is ({count}, {count}), not {matrix.shape}")
 
@@ -141,7 +141,7 @@ def word_attention(
         removed=removed,
         renormalized=renormalize,
         n_tokens=count,
-        source=source,
+        source=source or origin,
     )
 
 

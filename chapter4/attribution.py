@@ -51,6 +51,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
     .grad fields are never written. Gradients are on inside, also when the caller has turned them off.
     """
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise ValueError("the model was made in torch.inference_mode(), which forbids gradients: make it outside")
     modes = [(module, module.training) for module in model.modules()]
     parameters = [p for p in model.parameters() if p.requires_grad and p.is_leaf]
     devices = sorted({p.get_device() for p in model.parameters() if p.is_cuda})
@@ -129,6 +131,7 @@ def input_gradient(
     gradient = torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0] if values.requires_grad else None
     if gradient is None:
         raise ValueError("the score does not depend on the image: no gradient reaches the input")
+    check_finite(gradient)
     return gradient, values.detach(), targets
 
 
@@ -163,6 +166,20 @@ def check_count(name: str, value: Any) -> int:
     if value < 1:
         raise ValueError(f"{name} is at least 1, not {value}")
     return value
+
+
+def check_finite(gradient: Tensor) -> None:
+    """ValueError for a gradient with NaN or infinite values, such as that of a square root at 0."""
+    if not gradient.isfinite().all():
+        raise ValueError("the gradient of the score holds NaN or infinite values for this input")
+
+
+def seeded(seed: Any) -> torch.Generator:
+    """A random generator of its own, on the CPU. TypeError for a seed that is no integer, ValueError for a long one."""
+    number = _index(seed, "seed")
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"seed is an integer of at most 64 bits, not {number}")
+    return torch.Generator().manual_seed(number)
 
 
 def check_score(score: str) -> Score:

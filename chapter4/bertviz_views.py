@@ -6,10 +6,12 @@ import html
 import json
 import os
 import re
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -38,6 +40,7 @@ body {{ margin: 12px; background: #fff; color: #000; font-family: "Helvetica Neu
 h1 {{ font-size: 1rem; margin: 0 0 0.25rem; }}
 p {{ font-size: 0.875rem; line-height: 1.4; margin: 0 0 0.75rem; max-width: 46rem; }}
 select {{ font: inherit; }}
+#vis svg {{ overflow: visible; }}
 :focus-visible {{ outline: 2px solid #0b57d0; outline-offset: 1px; }}
 </style>
 </head>
@@ -122,13 +125,13 @@ def head_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
     attention = attention_weights(text, bert)
     layers, heads, count, _ = attention.weights.shape
     _check_lines(heads, count)
-    body = bertviz.head_view(_rounded(attention), _stand_ins(count), html_action="return").data
+    body = _drawn(bertviz.head_view, attention)
     note = (
         "Each line runs from the token that looks (left) to one that it looks at (right), stronger for more weight. "
         "Choose a layer; a click on a coloured square turns that head on or off, a double click shows it alone; point "
         "at a token for its own lines."
     )
-    title = f"{attention.model_name}: attention in {heads} heads of the layer that is chosen, 0 to {layers - 1}"
+    title = f"{attention.model_name}: attention of {heads} heads, layer by layer (0 to {layers - 1})"
     page = _page(
         title, note, body.replace('id="layer"', 'id="layer" aria-label="Layer"'), attention.tokens, "Head ${at}"
     )
@@ -145,7 +148,7 @@ def model_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
     attention = attention_weights(text, bert)
     layers, heads, count, _ = attention.weights.shape
     _check_lines(layers * heads, count)
-    body = bertviz.model_view(_rounded(attention), _stand_ins(count), display_mode="light", html_action="return").data
+    body = _drawn(bertviz.model_view, attention, display_mode="light")
     note = (
         "Rows are layers, columns are heads. In each picture lines run from the tokens that look (left) to those that "
         "they look at (right), stronger for more weight. A click on a picture enlarges it, a second click closes it."
@@ -157,14 +160,14 @@ def model_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
     return InteractiveView(_page(title, note, body, attention.tokens, name), title, 150 + round(drawn))
 
 
-def _rounded(attention: TextAttention) -> list[torch.Tensor]:
+def _drawn(view: Callable[..., Any], attention: TextAttention, **options: Any) -> str:
     # Four digits are more than a line's strength can show, and make a page a quarter as large.
-    return [torch.from_numpy(layer.astype(np.float64).round(4))[None] for layer in attention.weights]
-
-
-def _stand_ins(count: int) -> list[str]:
+    weights = [torch.from_numpy(layer.astype(np.float64).round(4))[None] for layer in attention.weights]
     # A text's tokens may hold anything, so BertViz gets numbers; `_page` writes the tokens in, escaped.
-    return [str(i) for i in range(count)]
+    stand_ins = [str(i) for i in range(len(attention.tokens))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # BertViz does not close its script file
+        return view(weights, stand_ins, html_action="return", **options).data
 
 
 def _check_lines(matrices: int, count: int) -> None:

@@ -6,11 +6,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import TextIOWrapper
+from math import isfinite, isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,12 +24,22 @@ METHOD_NAMES = ("gradcam", "gradcam++", "ig", "smoothgrad", "vanilla", "gradient
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0 done, 2 bad input (one line on stderr), 130 interrupted."""
+    """Run one command. Returns the exit code: 0 done, 2 bad input (one line on stderr), 130 interrupted.
+
+    Raises SystemExit, as argparse does: 0 after --help and --version, 2 for a wrong command line.
+    """
     options = _parser().parse_args(arguments)
+    # A tick mark must not end the program where the terminal has no such character.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     # A script's figures go to files, never to a window.
     os.environ.setdefault("MPLBACKEND", "Agg")
     try:
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # As in `chapter4 debug | head`: the reader has what it wanted. Nothing may be flushed into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, OSError) as error:
         print(f"chapter4: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -37,8 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """One line for a wrong command line too, where argparse prints the whole usage first."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="chapter4", description="Explain what image and text models look at. Works without a network."
     )
     parser.add_argument("--version", action="version", version=f"chapter4 {version('chapter4')}")
@@ -106,16 +125,18 @@ def _interpret(options: argparse.Namespace) -> None:
     )
     name = class_names_of(model)
     files: dict[str, Any] = {}
+    _begin(folder)
     for key, result in results.details.items():
         stem = key.replace("+", "p")
-        figure = compare_maps(_pixels(results), [result])
-        alt = f"{TITLES[result.method]} of {photo.name} for the class {name(int(result.target))}, beside the crop"  # type: ignore[arg-type]
+        label = name(int(result.target))  # type: ignore[arg-type]
+        figure = compare_maps(_pixels(results), {f"{TITLES[result.method]}\n{label}": result})
+        alt = f"{TITLES[result.method]} of {photo.name} for the class {label}, beside the crop"
         files[key] = {
             "figure": _save_figure(figure, folder / f"{stem}.png"),
             "alt": alt,
             "arrays": _save_arrays(folder / f"{stem}.npz", **_arrays(result)),
             "target": result.target,
-            "label": name(int(result.target)),  # type: ignore[arg-type]
+            "label": label,
             "score": result.score,
             "settings": dict(result.settings),
             **{fact: getattr(result, fact) for fact in ("delta", "blank") if hasattr(result, fact)},
@@ -140,11 +161,15 @@ def _debug(options: argparse.Namespace) -> None:
     model, photo = _model_and_photo(options)
     from chapter4.interpreters import debug_model_prediction
     from chapter4.misclassification import MisclassificationAnalyzer
+    from chapter4.models import class_index
 
-    report = debug_model_prediction(model, photo, options.true_label, options.expected_label)
-    if options.output is None:
+    truth = class_index(model, options.true_label)
+    expected = None if options.expected_label is None else class_index(model, options.expected_label)
+    folder = None if options.output is None else _folder(options.output)
+    report = debug_model_prediction(model, photo, truth, expected)
+    if folder is None:
         return
-    folder = _folder(options.output)
+    _begin(folder)
     files = {"report": "report.txt", "figure": _save_figure(report.figure, folder / "debug.png")}
     text = report.text
     if not report.correct:
@@ -160,6 +185,7 @@ def _debug(options: argparse.Namespace) -> None:
         model=options.model,
         predictions=_predictions(report.results),
         true_label=report.true_label,
+        expected_label=report.expected_label,
         true_rank=report.true_rank,
         true_probability=report.true_probability,
         files=files,
@@ -174,6 +200,7 @@ def _attention(options: argparse.Namespace) -> None:
     from chapter4.models import load_bert
 
     bert = load_bert(options.model)
+    folder = None if options.output is None else _folder(options.output)
     attention = attention_weights(options.text, bert)
     words = word_attention(attention, layers=options.layer, heads=options.head, keep_special=False)
     print(f"{words.source}; pieces merged, special tokens left out, self excluded")
@@ -184,12 +211,12 @@ def _attention(options: argparse.Namespace) -> None:
         if second is not None:
             line += f"   then {second.to_word:<{width}} {second.weight:.3f}"
         print(f"{line}   ({removed:.0%} on special tokens)")
-    if options.output is None:
+    if folder is None:
         return
     from chapter4.attention_plots import visualize_attention, visualize_multi_head_attention, visualize_word_attention
     from chapter4.bertviz_views import head_view, model_view
 
-    folder = _folder(options.output)
+    _begin(folder)
     files = {"words": _save_figure(visualize_word_attention(words), folder / "words.png")}
     if options.layer is not None and options.head is None:
         grid = visualize_multi_head_attention(options.text, options.layer, bert=bert)
@@ -219,19 +246,19 @@ def _text(options: argparse.Namespace) -> None:
 
     interpreter = TextClassifierInterpreter(options.model)
     target = int(options.target) if options.target and options.target.isdecimal() else options.target
+    folder = None if options.output is None else _folder(options.output)
     result = interpreter.interpret(options.text, target)
+    error = "undefined" if isnan(result["delta"]) else f"{result['delta']:.1%}"
     words, scores = word_scores(result)
     prediction = result["prediction"]
     print(f"{prediction['label']} ({prediction['probability']:.1%})")
     width = max(map(len, words))
     for word, score in zip(words, scores, strict=True):
         print(f"  {word:<{width}}  {score:+.3f}")
-    print(
-        f"share of each word in the {result['target_label']} logit; relative completeness error {result['delta']:.1%}"
-    )
-    if options.output is None:
+    print(f"share of each word in the {result['target_label']} logit; relative completeness error {error}")
+    if folder is None:
         return
-    folder = _folder(options.output)
+    _begin(folder)
     title = f"Prediction: {prediction['label']} ({prediction['probability']:.1%})"
     figure = text_figure(words, scores, title, f"share in the {result['target_label']} logit")
     _write_manifest(
@@ -240,6 +267,8 @@ def _text(options: argparse.Namespace) -> None:
         text=options.text,
         model=options.model,
         prediction=prediction,
+        target=result["target"],
+        label=result["target_label"],
         delta=result["delta"],
         figure=_save_figure(figure, folder / "text.png"),
         arrays=_save_arrays(folder / "text.npz", tokens=result["tokens"], attributions=result["attributions"]),
@@ -283,10 +312,23 @@ def _identity(photo: Path) -> dict[str, str]:
 
 
 def _folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    # The manifest marks a complete folder: an old one must not vouch for what is being written now.
-    (path / "manifest.json").unlink(missing_ok=True)
+    """Make the folder and see that it takes a file, before the work: nobody waits for what can't be written."""
+    from tempfile import TemporaryFile
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(f"the output folder {path} is a file, or is below one") from None
+    except OSError as error:
+        raise ValueError(f"nothing can be written to the folder {path}: {error.strerror}") from None
     return path
+
+
+def _begin(folder: Path) -> None:
+    # The manifest marks a complete folder: an old one must not vouch for what is being written now.
+    (folder / "manifest.json").unlink(missing_ok=True)
 
 
 def _save_figure(figure: Figure, path: Path) -> str:
@@ -307,16 +349,28 @@ def _write_manifest(folder: Path, **facts: Any) -> None:
         "versions": {package: version(package) for package in ("chapter4", "numpy", "torch")},
     }
     partial = folder / "manifest.json.partial"
-    partial.write_text(json.dumps(facts, indent=2, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
+    text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
+    partial.write_text(text + "\n", encoding="utf-8")
     partial.replace(folder / "manifest.json")  # last, and at once: whoever sees it finds every file that it names
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else str(value)
+    # What JSON has. It has no NaN: a completeness error without a value becomes null.
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+    # For whoever waits at a terminal; in a log, stderr holds errors only.
+    if sys.stderr.isatty():
+        print(words, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from chapter4.attribution import (
     Attribution,
     Score,
+    check_finite,
     check_score,
     choose_targets,
     is_single,
@@ -131,6 +132,7 @@ class GradCAM:
         )
         if gradient is None:
             raise ValueError(f"the score does not depend on the layer {self.layer_name!r}")
+        check_finite(gradient)
         return gradient
 
 
@@ -198,7 +200,7 @@ def default_target_layer(model: nn.Module, x: Tensor) -> str:
 
 
 def _find(model: nn.Module, layer: nn.Module | str) -> tuple[nn.Module, str]:
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
     if isinstance(layer, str):
         if layer not in modules:
             raise ValueError(f"the model has no layer {layer!r}{nearest(layer, modules)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from chapter4.attribution import (
     input_gradient,
     is_single,
     logits_of,
+    seeded,
     select,
     unbatch,
     undisturbed,
@@ -90,6 +92,8 @@ def smooth_grad(
     arXiv:1706.03825.
     """
     n_samples = check_count("n_samples", n_samples)
+    if isinstance(noise_level, bool) or not isinstance(noise_level, numbers.Real):
+        raise TypeError(f"noise_level is a number, not {noise_level!r}")
     if not (math.isfinite(noise_level) and noise_level >= 0):
         raise ValueError(f"noise_level is a fraction of the image's range, 0 or more, not {noise_level}")
     x = image_tensor(image, model)
@@ -106,7 +110,7 @@ def smooth_grad(
 
 def _noisy(x: Tensor, sigma: Tensor, n_samples: int, seed: int) -> Iterator[tuple[Tensor, int, float]]:
     # One draw a sample, on the CPU: the sequence depends neither on the chunk size nor on the device.
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     for _ in range(n_samples):
         noise = torch.randn(x.shape[1:], generator=generator, dtype=x.dtype).to(x.device)
         for i in range(len(x)):

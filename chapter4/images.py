@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -44,11 +45,16 @@ class Preprocessing:
         from PIL import Image
 
         width, height = photo.size
+        if not width * height:
+            raise ValueError(f"the photo has {width} x {height} pixels")
         if isinstance(self.resize, int):
             short = min(width, height)
             width, height = int(self.resize * width / short), int(self.resize * height / short)
         else:
             height, width = self.resize
+        # A strip of 1 x 60,000 pixels is a small file, and fills the memory once its shorter side is 256.
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"a photo of {photo.width} x {photo.height} pixels is too long for its width")
         photo = photo.resize((width, height), Image.Resampling[self.resample.upper()])
         top, left = round((height - self.crop[0]) / 2), round((width - self.crop[1]) / 2)
         return photo.crop((left, top, left + self.crop[1], top + self.crop[0]))
@@ -80,24 +86,14 @@ def load_image(image: str | os.PathLike[str] | Image) -> Image:
 
     Raises FileNotFoundError for a missing file, ValueError for one that is no image or too large, TypeError otherwise.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image
 
     if isinstance(image, Image.Image):
-        photo = image
+        photo = _turned(image, "the PIL image")
     elif isinstance(image, (str, os.PathLike)):
-        path = Path(image)
-        if not path.is_file():
-            raise FileNotFoundError(_missing(path))
-        try:
-            photo = Image.open(path, formats=FORMATS)
-            if photo.width * photo.height > MAX_PIXELS:
-                raise ValueError(f"{path} has {photo.width} x {photo.height} pixels; at most {MAX_PIXELS:,} are read")
-            photo.load()
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, EOFError) as error:
-            raise ValueError(f"{path} is not a readable image ({', '.join(FORMATS)}): {error}") from None
+        photo = _open(Path(os.fsdecode(image)))
     else:
         raise TypeError(f"expected a path or a PIL image, not {type(image).__name__}")
-    photo = ImageOps.exif_transpose(photo)
     if photo.mode.startswith("I") or photo.mode == "F":
         raise ValueError(f"images of mode {photo.mode} have no fixed range; convert to 8 bits a channel first")
     if photo.has_transparency_data:
@@ -178,12 +174,52 @@ def _channels(values: tuple[float, float, float], like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(3, 1, 1)
 
 
+def _open(path: Path) -> Image:
+    from PIL import Image
+
+    if not os.path.isfile(path):  # unlike Path.is_file, no error for a name that is too long
+        raise FileNotFoundError(_missing(path))
+    with warnings.catch_warnings():
+        # Pillow's own limit is above ours, and it only warns there.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            file = Image.open(path, formats=FORMATS)
+        except Exception as error:
+            raise ValueError(_unreadable(_shown(path), error)) from None
+    with file:
+        if file.width * file.height > MAX_PIXELS:
+            size = f"{file.width} x {file.height} pixels"
+            raise ValueError(f"{_shown(path)} has {size}; at most {MAX_PIXELS:,} are read")
+        return _turned(file, _shown(path))
+
+
+def _turned(photo: Image, name: str) -> Image:
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(photo)  # reads the pixels, too; a copy even where nothing is turned
+    except Exception as error:  # a damaged file makes the decoders raise nearly anything
+        raise ValueError(_unreadable(name, error)) from None
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    return f"{name} is not a readable image ({', '.join(FORMATS)}): {error or type(error).__name__}"
+
+
+def _shown(path: Path) -> str:
+    """The path in one line, whatever its characters."""
+    return str(path) if str(path).isprintable() else ascii(str(path))
+
+
 def _missing(path: Path) -> str:
-    if path.is_dir():
-        return f"{path} is a folder, not an image"
-    near = nearest(path.name, (p.name for p in path.parent.iterdir())) if path.parent.is_dir() else ""
+    if os.path.isdir(path):
+        return f"{_shown(path)} is a folder, not an image"
+    try:
+        near = nearest(path.name, (p.name for p in path.parent.iterdir() if p.name != path.name))
+    except (OSError, ValueError):
+        near = ""
     hint = f"; {path.stem!r} is the name of a sample photo" if path.stem in sample_photos() else ""
-    return f"there is no file {path}{near}{hint}"
+    return f"there is no file {_shown(path)}{near}{hint}"
 
 
 def _photo(record: dict[str, Any], folder: Path) -> Photo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,7 @@ from chapter4.attribution import (
     gradient_sum,
     is_single,
     logits_of,
+    seeded,
     select,
     unbatch,
     undisturbed,
@@ -204,6 +206,8 @@ def _baseline_tensor(baseline: str | Tensor, image: ImageInput, x: Tensor, model
         return _baseline(baseline, x, model, seed)
     if not isinstance(baseline, Tensor):
         raise TypeError(f"baseline is a name or a tensor of the image's shape, not {type(baseline).__name__}")
+    if not baseline.is_floating_point():
+        raise TypeError(f"a baseline tensor holds normalised floats, not {baseline.dtype}")
     start = baseline.detach()[None] if baseline.ndim == 3 else baseline.detach()
     if start.shape != x.shape:
         raise ValueError(f"the baseline {tuple(baseline.shape)} has not the image's shape {tuple(x.shape)}")
@@ -221,7 +225,7 @@ def _baseline(name: str, x: Tensor, model: nn.Module, seed: int, blur_sigma: flo
     elif name == "white":
         pixels = torch.ones_like(x)
     elif name == "random":
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         # One draw for all images of a batch: each gets the baseline that it would get alone.
         pixels = torch.rand(x.shape[1:], generator=generator, dtype=x.dtype).to(x.device).expand_as(x)
     elif name == "blur":
@@ -236,7 +240,7 @@ def _blur(pixels: Tensor, sigma: float | None) -> Tensor:
 
     short = min(pixels.shape[-2:])
     sigma = 0.09 * short if sigma is None else float(sigma)
-    if not sigma > 0:
+    if not 0 < sigma < math.inf:
         raise ValueError(f"blur_sigma is a positive number of pixels, not {sigma}")
     # Three sigmas hold the kernel; reflection at the border allows no more than the image itself.
     radius = min(round(3 * sigma), short - 1)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chapter4.attribution import Attribution, check_count, gradient_sum, logits_of, undisturbed
+from chapter4.attribution import Attribution, check_count, choose_targets, gradient_sum, logits_of, undisturbed
 from chapter4.gradcam import GradCAM, GradCAMPlusPlus, default_target_layer
 from chapter4.gradients import gradient_input, smooth_grad, vanilla_gradients
 from chapter4.images import image_tensor, nearest, seen_pixels
@@ -107,15 +107,16 @@ class ImageClassifierInterpreter:
 
     def visualize(self, results: Interpretation) -> Figure:
         """The crop with the top three classes, and beside it each map with its colour bar."""
-        from chapter4.plots import compare_maps
+        from chapter4.plots import TITLES, compare_maps
 
         top = zip(results["predictions"]["labels"][:3], results["predictions"]["probabilities"][:3], strict=True)
         title = "\n".join(f"{i}. {name} {probability:.1%}" for i, (name, probability) in enumerate(top, 1))
-        return compare_maps(np.asarray(results["image"]) / 255, list(results.details.values()), title=title)
+        maps = {f"{TITLES[r.method]}\n{self.class_name(r.target)}": r for r in results.details.values()}  # type: ignore[arg-type]
+        return compare_maps(np.asarray(results["image"]) / 255, maps, title=title)
 
     def _run(self, method: str, x: Tensor, target: int) -> Attribution:
         if method in ("gradcam", "gradcam++"):
-            layer = self.target_layer or default_target_layer(self.model, x)
+            layer = default_target_layer(self.model, x) if self.target_layer is None else self.target_layer
             kind = GradCAM if method == "gradcam" else GradCAMPlusPlus
             return kind(self.model, layer).generate_cam(x, target)
         run: dict[str, Callable[..., Attribution]] = {
@@ -130,15 +131,16 @@ class ImageClassifierInterpreter:
 def predict(model: nn.Module, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Classes of one image x (1, 3, H, W) from the most to the least probable, and their softmax probabilities."""
     with undisturbed(model), torch.no_grad():
-        probabilities, classes = logits_of(model, x.clone())[0].softmax(dim=0).sort(descending=True, stable=True)
-    return classes.cpu().numpy(), probabilities.cpu().numpy()
+        # By the logits: rounding makes ties of small differences once they are probabilities.
+        logits, classes = logits_of(model, x.clone())[0].sort(descending=True, stable=True)
+    return classes.cpu().numpy(), logits.softmax(dim=0).cpu().numpy()
 
 
 @dataclass(frozen=True)
 class DebugReport:
     """One prediction against what is true and what was expected. `print(report)` gives the text."""
 
-    text: str
+    text: str = field(repr=False)
     true_label: int
     predicted_label: int
     expected_label: int
@@ -207,11 +209,14 @@ def debug_model_prediction(
 
 
 def true_class_rank(classes: np.ndarray, probabilities: np.ndarray, truth: int) -> tuple[int, float]:
-    """Rank of the true class, 1 for the most probable, and its probability. Both arrays as `predict` gives them."""
+    """Rank of the true class, 1 for the most probable, and its probability. Both arrays as `predict` gives them.
+
+    Of classes that tie, the lower index comes first, as in the list of the top classes.
+    """
     if truth not in classes:
         raise ValueError(f"class {truth} is out of range: the model has classes 0 to {len(classes) - 1}")
-    probability = float(probabilities[classes == truth][0])
-    return int((probabilities > probability).sum()) + 1, probability
+    place = int(np.flatnonzero(classes == truth)[0])
+    return place + 1, float(probabilities[place])
 
 
 def top_lines(
@@ -238,7 +243,6 @@ class TextClassifierInterpreter:
         self.model, self.tokenizer = loaded
         if device is not None:
             self.model.to(device)  # type: ignore[arg-type]
-        self.model.eval()
 
     def interpret(
         self,
@@ -260,7 +264,7 @@ class TextClassifierInterpreter:
         n_steps = check_count("n_steps", n_steps)
         encoded, words = self._encode(text)
         ids = encoded["input_ids"]
-        start_ids = self._baseline_ids(ids, baseline)
+        start_ids = self._baseline_ids(ids, words, baseline)
         classifier = _OnEmbeddings(self.model, encoded["attention_mask"])
         embed = self.model.get_input_embeddings()
         with undisturbed(self.model):
@@ -273,7 +277,7 @@ class TextClassifierInterpreter:
                     raise ValueError(f"{name_of(self.model)} gives other logits for embeddings than for token ids")
             probabilities = direct[0].softmax(dim=0)
             predicted = int(direct[0].argmax())
-            target = predicted if target_class is None else self._class(target_class)
+            target = choose_targets(direct, self._class(target_class))[0]
             alphas, weights = quadrature("gausslegendre", n_steps)
             path = ((start[0] + a * (x[0] - start[0]), 0, w) for a, w in zip(alphas, weights, strict=True))
             signed = (x - start) * gradient_sum(classifier, path, x, [target], chunk_size=chunk_size)
@@ -321,23 +325,25 @@ class TextClassifierInterpreter:
             raise ValueError(f"the text has {encoded['input_ids'].shape[1]} tokens; the model reads at most {limit}")
         return encoded.to(self.model.device), list(words.values())
 
-    def _baseline_ids(self, ids: Tensor, baseline: str) -> Tensor:
+    def _baseline_ids(self, ids: Tensor, words: list[list[int]], baseline: str) -> Tensor:
         fills = {"mask": self.tokenizer.mask_token_id, "pad": self.tokenizer.pad_token_id}
         if baseline not in fills:
             raise ValueError(f"baseline is 'mask' or 'pad', not {baseline!r}")
-        special = torch.tensor(self.tokenizer.get_special_tokens_mask(ids[0].tolist(), already_has_special_tokens=True))
-        return torch.where(special.bool().to(ids.device), ids, torch.full_like(ids, fills[baseline]))
+        if fills[baseline] is None:
+            raise ValueError(f"the tokenizer of {name_of(self.model)} has no {baseline} token")
+        start = ids.clone()
+        # What stands for a word, and no more. An [UNK] does: an unknown word has a share like any other.
+        start[0, [position for pieces in words for position in pieces]] = fills[baseline]
+        return start
 
-    def _class(self, target: int | str) -> int:
+    def _class(self, target: int | str | None) -> int | None:
+        if not isinstance(target, str):
+            return target
         labels = self._labels()
-        if isinstance(target, str):
-            found = [i for i, label in labels.items() if label.lower() == target.lower()]
-            if not found:
-                raise ValueError(f"no class is called {target!r}{nearest(target, labels.values())}")
-            return found[0]
-        if target not in labels:
-            raise ValueError(f"target class {target} is out of range: the model has classes 0 to {len(labels) - 1}")
-        return target
+        found = [i for i, label in labels.items() if label.lower() == target.lower()]
+        if not found:
+            raise ValueError(f"no class is called {target!r}{nearest(target.upper(), labels.values())}")
+        return found[0]
 
     def _label(self, index: int) -> str:
         return self._labels()[index]
@@ -371,7 +377,7 @@ def _verdict(predicted: int, truth: int, expected: int, name: Callable[[int], st
     said = "Correct" if predicted == truth else f"Misclassified: {name(predicted)} instead of {name(truth)}"
     if expected == truth:
         return f"{said}."
-    surprise = "as expected" if predicted == expected else f"and not {name(expected)}, as expected"
+    surprise = "as expected" if predicted == expected else f"and not the expected {name(expected)}"
     return f"{said}, {surprise}."
 
 
@@ -390,9 +396,14 @@ def _evidence(results: Interpretation, explained: str) -> list[str]:
         f"Evidence, for the {explained} logit:",
         f"- {seen}",
         f"- Integrated Gradients from {ig.settings['baseline']}, {ig.settings['n_steps']} steps: relative completeness "
-        f"error {ig.delta:.1%}.",  # type: ignore[attr-defined]
+        f"error {percent(ig.delta)}.",  # type: ignore[attr-defined]
         "- A map shows what the score depends on, neither that the dependence is right nor the cause of an error.",
     ]
+
+
+def percent(share: float) -> str:
+    """A share in words: a completeness error has no value where the score does not change."""
+    return "undefined (the score does not change)" if np.isnan(share) else f"{share:.1%}"
 
 
 def _half_share(values: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from chapter4.attribution import CHUNK_SIZE, logits_of, undisturbed
 from chapter4.gradcam import CamAttribution, GradCAM, default_target_layer, resize_map
 from chapter4.images import image_tensor, load_image, preprocessing_of, seen_pixels
 from chapter4.integrated_gradients import IntegratedGradientsAttribution, integrated_gradients
-from chapter4.interpreters import TOP, predict, top_lines, true_class_rank
+from chapter4.interpreters import TOP, percent, predict, top_lines, true_class_rank
 from chapter4.models import class_index, class_names_of, name_of
 
 if TYPE_CHECKING:
@@ -42,11 +42,12 @@ class Intervention:
 class MisclassificationReport:
     """What was found. `print(report)` gives the text; `cams` and `attributions` hold the raw results of both classes.
 
-    cams, attributions: {"predicted": ..., "true": ...}. covered_right: of the places that were covered one at a time,
-    the share (rows, columns booleans) at which the model then says the true class.
+    cams, attributions: {"predicted": ..., "true": ...}. cam_correlation: of the raw maps, nan where one is constant.
+    covered_right: whether the model says the true class with each place covered, one at a time: booleans
+    (COVER_PLACES, COVER_PLACES) from top left to bottom right.
     """
 
-    text: str
+    text: str = field(repr=False)
     true_label: int
     predicted_label: int
     true_rank: int
@@ -102,15 +103,17 @@ class MisclassificationAnalyzer:
         rank, probability = true_class_rank(classes, probabilities, truth)
         predicted = int(classes[0])
 
-        layer = self.target_layer or default_target_layer(self.model, x)
+        layer = default_target_layer(self.model, x) if self.target_layer is None else self.target_layer
         camera = GradCAM(self.model, layer)
         both = {"predicted": predicted, "true": truth}
-        cams = {which: camera.generate_cam(x, label) for which, label in both.items()}
-        attributions = {
-            which: integrated_gradients(x, self.model, label, n_steps=n_steps) for which, label in both.items()
+        cam_of = {label: camera.generate_cam(x, label) for label in set(both.values())}
+        attribution_of = {
+            label: integrated_gradients(x, self.model, label, n_steps=n_steps) for label in set(both.values())
         }
+        cams = {which: cam_of[label] for which, label in both.items()}
+        attributions = {which: attribution_of[label] for which, label in both.items()}
         correlation = _correlation(cams["predicted"].raw, cams["true"].raw)
-        interventions = [*self._cover_peak(x, cams["predicted"], truth), *self._whole_photo(image, truth)]
+        interventions = [*self._cover_peak(x, cams["predicted"], truth), *self._whole_photo(image, x, truth)]
         covered_right = self._cover_everywhere(x, truth)
 
         lines = [
@@ -160,13 +163,14 @@ class MisclassificationAnalyzer:
         what = f"a {side} px square covered at the Grad-CAM peak of the predicted class (row {row}, column {column})"
         return [self._after(what, _cover(x, row, column), truth)]
 
-    def _whole_photo(self, image: ImageInput, truth: int) -> list[Intervention]:
+    def _whole_photo(self, image: ImageInput, x: Tensor, truth: int) -> list[Intervention]:
         if isinstance(image, Tensor):
             return []
         own = preprocessing_of(self.model)
-        squashed = replace(own, resize=own.crop)(load_image(image))[None]
-        like = image_tensor(image, self.model)
-        return [self._after("the whole photo, squashed instead of cropped", squashed.to(like), truth)]
+        squashed = replace(own, resize=own.crop)(load_image(image))[None].to(x)
+        if torch.equal(squashed, x):
+            return []  # the crop is the whole photo: nothing was changed
+        return [self._after("the whole photo, squashed instead of cropped", squashed, truth)]
 
     def _cover_everywhere(self, x: Tensor, truth: int) -> np.ndarray:
         height, width = x.shape[-2:]
@@ -188,11 +192,13 @@ def _cover_side(x: Tensor) -> int:
 
 
 def _cover(x: Tensor, row: int, column: int) -> Tensor:
-    """A copy of x (1, 3, H, W) with the mean colour of the image on a square around (row, column)."""
-    half, covered = _cover_side(x) / 2, x.clone()
-    rows = slice(max(0, round(row - half)), round(row + half))
-    columns = slice(max(0, round(column - half)), round(column + half))
-    covered[..., rows, columns] = x.mean(dim=(2, 3), keepdim=True)
+    """A copy of x (1, 3, H, W) with the mean colour of the image on a square around (row, column).
+
+    At the border the square moves inwards: every place is covered by as much as any other.
+    """
+    side, covered = _cover_side(x), x.clone()
+    top, left = (min(max(at - side // 2, 0), size - side) for at, size in zip((row, column), x.shape[-2:], strict=True))
+    covered[..., top : top + side, left : left + side] = x.mean(dim=(2, 3), keepdim=True)
     return covered
 
 
@@ -207,12 +213,17 @@ def _cam_lines(cams: Mapping[str, CamAttribution], correlation: float, layer: st
     blank = [which for which, cam in cams.items() if cam.blank]
     if blank:
         return [f"- Grad-CAM at {layer}: blank for the {' and the '.join(blank)} class."]
+    if cams["predicted"].target == cams["true"].target:
+        return [f"- Grad-CAM at {layer}: one map, for both are the same class."]
+    if np.isnan(correlation):
+        return [f"- Grad-CAM at {layer}: a map is constant, so that the two have no correlation."]
     return [f"- Grad-CAM at {layer}: the maps of predicted and true class correlate at {correlation:.2f}."]
 
 
 def _completeness_lines(attributions: Mapping[str, IntegratedGradientsAttribution], name: Any) -> list[str]:
     first = attributions["predicted"]
-    errors = ", ".join(f"{ig.delta:.1%} ({name(ig.target)})" for ig in dict(attributions).values())
+    by_class = {ig.target: ig.delta for ig in attributions.values()}
+    errors = ", ".join(f"{percent(delta)} ({name(label)})" for label, delta in by_class.items())  # type: ignore[arg-type]
     return [
         f"- Integrated Gradients from {first.settings['baseline']}, {first.settings['n_steps']} steps: "
         f"relative completeness error {errors}."
@@ -251,16 +262,17 @@ def _draw(
     raw = torch.from_numpy(np.stack([cams[which].raw for which in both]))
     drawn = resize_map(raw, pixels.shape[:2]).numpy()
     saliency = [attributions[which].map for which in both]
-    limits = float(drawn.max()), float(np.percentile(np.stack(saliency), plots.PERCENTILE))
+    limits = float(drawn.max()), plots.upper_limit(np.stack(saliency))
     for column, (which, label) in enumerate(both.items(), 1):
-        title = f"{which} class\n{name(label)}" + (" (blank)" if cams[which].blank else "")
+        title = f"{which} class\n{name(label)}"
+        cam, attribution = drawn[column - 1], saliency[column - 1]
         plots.show_overlay(
-            axes[0, column], pixels, drawn[column - 1], f"Grad-CAM, {title}", "raw Grad-CAM, one scale", limit=limits[0]
+            axes[0, column], pixels, cam, _titled("Grad-CAM", title, cam), "raw Grad-CAM, one scale", limit=limits[0]
         )
         plots.show_saliency(
             axes[1, column],
-            saliency[column - 1],
-            f"Integrated Gradients, {title}",
+            attribution,
+            _titled("Integrated Gradients", title, attribution),
             "sum of |attribution|, one scale",
             limits[1],
         )
@@ -269,3 +281,7 @@ def _draw(
         axes[1, 0], [name(int(i)) for i in shown], list(probabilities[:TOP]), [int(i) == both["true"] for i in shown]
     )
     return plots.finish(figure)
+
+
+def _titled(method: str, title: str, values: np.ndarray) -> str:
+    return f"{method}, {title}" + ("" if values.any() else " (blank)")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,7 +135,12 @@ def class_index(model: nn.Module, label: int | str, labels: Mapping[int, str] | 
         if label.lower() not in names:
             raise ValueError(f"no class is called {label!r}{nearest(label.lower(), names)}")
         return names[label.lower()]
-    index = int(label)
+    try:
+        index = int(label) if isinstance(label, str) else operator.index(label)
+    except TypeError:
+        raise TypeError(f"a class is given by its index or its name, not by {label!r}") from None
+    if index < 0 and not own:
+        raise ValueError(f"class {index} is out of range: classes count from 0")
     if own and not 0 <= index < len(own):
         raise ValueError(f"class {index} is out of range: the model has classes 0 to {len(own) - 1}")
     return index
@@ -142,16 +148,21 @@ def class_index(model: nn.Module, label: int | str, labels: Mapping[int, str] | 
 
 def preprocessing_from(processor: Any) -> Preprocessing:
     """A Hugging Face image processor's settings as Preprocessing. ValueError where they mean something else."""
-    size, crop = dict(processor.size), getattr(processor, "crop_size", None)
-    if getattr(processor, "do_center_crop", None) and crop:
-        resize: int | tuple[int, int] = size["shortest_edge"]
-        shape = (crop["height"], crop["width"])
-    elif "height" in size:
-        resize = shape = (size["height"], size["width"])
-    else:
+    size, crop = _sides(processor.size), _sides(getattr(processor, "crop_size", None))
+    squashed = (size.get("height", 0), size.get("width", 0))
+    resize: int | tuple[int, int] = size.get("shortest_edge") or squashed
+    shape = (crop.get("height", 0), crop.get("width", 0)) if getattr(processor, "do_center_crop", None) else squashed
+    resample = {2: "bilinear", 3: "bicubic"}.get(processor.resample)
+    steps = all(getattr(processor, f"do_{step}", None) for step in ("resize", "rescale", "normalize"))
+    scaled = abs(processor.rescale_factor * 255 - 1) < 1e-6
+    if not (steps and scaled and resample and all(shape) and (isinstance(resize, int) or all(resize))):
         raise ValueError(f"can't tell what {type(processor).__name__} does to a photo: size {size}, crop {crop}")
-    resample = {2: "bilinear", 3: "bicubic"}[int(processor.resample)]
     return Preprocessing(resize, shape, tuple(processor.image_mean), tuple(processor.image_std), resample)
+
+
+def _sides(size: Any) -> dict[str, int]:
+    # transformers names every side that there may be, and gives None for those that are not meant.
+    return {side: pixels for side, pixels in dict(size or {}).items() if pixels}
 
 
 def minilm_folder() -> str:

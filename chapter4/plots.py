@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,10 @@ CAM_CMAP = "viridis"
 # A saliency map has a few huge values; the colour scale ends here, and the colour bar's arrow says so.
 PERCENTILE = 99.5
 OVERLAY_ALPHA = 0.55
+# matplotlib's backends that have no window.
+FILE_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+# Characters that fit: of a title by the inch, of a bar's name, of a word on its line.
+TITLE_PITCH, NAME_WIDTH, WORD_WIDTH = 10, 22, 80
 
 # Method name, as results carry it -> the words of a title.
 TITLES = {
@@ -67,31 +72,37 @@ def finish(figure: Figure) -> Figure:
     import matplotlib.pyplot as plt
 
     if "inline" in matplotlib.get_backend():
-        return figure  # a notebook draws what is open when the cell ends
-    if plt.isinteractive():
+        figure._ipython_display_()  # type: ignore[attr-defined]
+    elif plt.isinteractive():
         figure.show()
-    else:
-        plt.close(figure)  # a script that makes hundreds must not keep them all; the caller's reference stays good
+        return figure
+    plt.close(figure)  # who makes hundreds must not keep them all; the caller's reference stays good
     return figure
 
 
 def crop_of(image: ImageInput, model: nn.Module) -> np.ndarray:
-    """The picture that the model sees of one image: (H, W, 3) in [0, 1]. Every map and overlay belongs on this."""
-    return seen_pixels(image_tensor(image, model)[0], model)
+    """The picture that the model sees of one image: (H, W, 3) in [0, 1]. Every map and overlay belongs on this.
+
+    Raises ValueError for several images; else as `image_tensor`.
+    """
+    x = image_tensor(image, model)
+    if len(x) != 1:
+        raise ValueError(f"a figure shows one image, not {len(x)}")
+    return seen_pixels(x[0], model)
 
 
 def show_image(axes: Axes, pixels: np.ndarray, title: str) -> None:
     """A picture (H, W, 3) in [0, 1] with its title in words."""
     axes.imshow(pixels)
-    axes.set_title(title, parse_math=False)
+    _title(axes, title)
     axes.set_axis_off()
 
 
 def show_saliency(axes: Axes, values: np.ndarray, title: str, label: str, limit: float | None = None) -> None:
     """A non-negative map (H, W) with its colour bar, from 0 to `limit`, by default its 99.5th percentile."""
-    limit = float(np.percentile(values, PERCENTILE)) if limit is None else limit
+    limit = upper_limit(values) if limit is None else limit
     drawn = axes.imshow(values, cmap=SALIENCY_CMAP, vmin=0, vmax=limit or 1)
-    axes.set_title(title, parse_math=False)
+    _title(axes, title)
     axes.set_axis_off()
     _colour_bar(axes, drawn, label, extend="max" if values.max() > limit else "neither")
 
@@ -103,7 +114,7 @@ def show_overlay(
     grey = pixels @ np.array([0.299, 0.587, 0.114], dtype=pixels.dtype)
     axes.imshow(grey, cmap="gray", vmin=0, vmax=1)
     drawn = axes.imshow(values, cmap=cmap, vmin=0, vmax=limit or 1, alpha=OVERLAY_ALPHA)
-    axes.set_title(title, parse_math=False)
+    _title(axes, title)
     axes.set_axis_off()
     _colour_bar(axes, drawn, label, extend="max" if values.max() > limit * (1 + 1e-6) else "neither")
 
@@ -112,12 +123,18 @@ def show_result(axes: Axes, pixels: np.ndarray, result: Attribution, title: str 
     """One attribution as its kind is drawn: a class activation map over the crop, anything else as a map of its own."""
     title = TITLES.get(result.method, result.method) if title is None else title
     label = UNITS.get(result.method, "attribution")
-    if result.method in ("gradcam", "gradcam++"):
-        if getattr(result, "blank", False):
-            title += "\n(blank: the ReLU left nothing)"
+    is_cam = result.method in ("gradcam", "gradcam++")
+    if not result.map.any():
+        title += "\n(blank: the ReLU left nothing)" if is_cam else "\n(blank: zero everywhere)"
+    if is_cam:
         show_overlay(axes, pixels, result.map, title, label)
     else:
         show_saliency(axes, result.map, title, label)
+
+
+def upper_limit(values: np.ndarray) -> float:
+    """Where the colour scale of non-negative maps ends: their 99.5th percentile, or the maximum where that is 0."""
+    return float(np.percentile(values, PERCENTILE)) or float(values.max())
 
 
 def compare_maps(
@@ -131,12 +148,14 @@ def compare_maps(
     pixels: the crop, (H, W, 3) in [0, 1], as `crop_of` gives it. results: single-image attributions, or a mapping from
     panel title to attribution. columns: panels in a row, by default all. title: of the crop.
     """
-    named = results if isinstance(results, Mapping) else {TITLES.get(r.method, r.method): r for r in results}
+    # Pairs, not a mapping: two maps by one method have one title.
+    named: list[tuple[str | None, Attribution]]
+    named = list(results.items()) if isinstance(results, Mapping) else [(None, result) for result in results]
     columns = len(named) + 1 if columns is None else columns
     figure, grid = new_figure(-(-(len(named) + 1) // columns), columns, (3.4, 3.3))
     axes = list(grid.flat)
     show_image(axes[0], pixels, title)
-    for panel, (name, result) in zip(axes[1:], named.items(), strict=False):
+    for panel, (name, result) in zip(axes[1:], named, strict=False):
         show_result(panel, pixels, result, name)
     for panel in axes[len(named) + 1 :]:
         panel.set_axis_off()
@@ -155,9 +174,8 @@ def attribution_figure(
     figure, ((first, second, third),) = new_figure(1, 3, (4.2, 4.0))
     show_image(first, pixels, "What the model sees")
     title, label = TITLES.get(result.method, result.method), UNITS.get(result.method, "attribution")
-    show_saliency(second, result.map, f"{title}: {words}", label)
-    limit = float(np.percentile(result.map, PERCENTILE))
-    show_overlay(third, pixels, result.map, "Overlay", label, SALIENCY_CMAP, limit)
+    show_saliency(second, result.map, f"{title}: {words}" if result.map.any() else f"{title}: {words} (blank)", label)
+    show_overlay(third, pixels, result.map, "Overlay", label, SALIENCY_CMAP, upper_limit(result.map))
     return finish(figure)
 
 
@@ -171,7 +189,8 @@ def show_probabilities(
         if mark:
             bar.set(hatch="//", facecolor="#dd8452")
         axes.text(probability + 0.01, bar.get_y() + bar.get_height() / 2, f"{probability:.1%}", va="center", fontsize=9)
-    axes.set_yticks(positions, [f"{name} ✓" if mark else name for name, mark in zip(names, marked, strict=True)])
+    ticked = [f"{name} ✓" if mark else name for name, mark in zip(names, marked, strict=True)]
+    axes.set_yticks(positions, [fill(name, NAME_WIDTH) for name in ticked], parse_math=False)
     axes.set_xlim(0, min(1.18, max(probabilities) * 1.3 + 0.05))
     axes.set_xlabel("probability")
     axes.set_title("Top classes (✓ true)" if any(marked) else "Top classes")
@@ -184,6 +203,7 @@ def text_figure(words: Sequence[str], scores: Sequence[float], title: str, label
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
+    words = [word if len(word) <= WORD_WIDTH else word[: WORD_WIDTH - 1] + "…" for word in words]
     limit = max(map(abs, scores), default=0.0) or 1.0
     mapping = ScalarMappable(Normalize(-limit, limit), diverging())
     width, row_height, size = 9.0, 0.62, 12.0
@@ -212,7 +232,7 @@ def text_figure(words: Sequence[str], scores: Sequence[float], title: str, label
             axes.text(middle, y + 0.27, f"{scores[i]:+.2f}", fontsize=8.5, color="#333333", **style)
             left += advance[i]
     bar = figure.add_axes((0.25, 0.42 / height, 0.5, 0.1 / height))
-    figure.colorbar(mapping, cax=bar, orientation="horizontal").set_label(label, fontsize=9)
+    figure.colorbar(mapping, cax=bar, orientation="horizontal").set_label(label, fontsize=9, parse_math=False)
     bar.tick_params(labelsize=8)
     return finish(figure)
 
@@ -224,9 +244,21 @@ def diverging() -> Colormap:
     return seaborn.color_palette("vlag", as_cmap=True)
 
 
+def _title(axes: Axes, title: str) -> None:
+    grid = axes.get_gridspec()
+    width = axes.figure.bbox.width / axes.figure.dpi / (grid.ncols if grid else 1)  # of the panel, in inches
+    lines = [part for line in title.splitlines() for part in wrap(line, int(TITLE_PITCH * width))]
+    size = 12
+    if len(lines) > 3:  # long names: smaller, or the picture gives way to its title
+        size = 9
+        lines = [part for line in title.splitlines() for part in wrap(line, int(TITLE_PITCH * width * 12 / size))]
+    # A class name is text: a dollar sign in it starts no formula.
+    axes.set_title("\n".join(lines), fontsize=size, parse_math=False)
+
+
 def _colour_bar(axes: Axes, drawn: Any, label: str, extend: str) -> None:
     bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03, extend=extend)
-    bar.set_label(label, fontsize=9)
+    bar.set_label(label, fontsize=8.5)
     bar.ax.tick_params(labelsize=8)
 
 
@@ -235,17 +267,21 @@ def _shown_once() -> Any:
     from matplotlib.figure import Figure
 
     class ShownOnce(Figure):
-        """A figure that a notebook draws once: when its cell ends, and not again because a call returned it."""
+        """A figure that a notebook draws once a cell: when it is made, and not again because the call returned it."""
+
+        shown_by: int | None = None
 
         def _ipython_display_(self) -> None:
-            import matplotlib.pyplot as plt
-            from IPython.display import Image, display
+            from io import BytesIO
 
-            if self.number not in plt.get_fignums():
-                from io import BytesIO
+            from IPython import get_ipython
+            from IPython.display import display
 
+            cell = get_ipython().execution_count
+            if cell != self.shown_by:
+                self.shown_by = cell
                 buffer = BytesIO()
-                self.savefig(buffer, format="png", bbox_inches="tight")
-                display(Image(buffer.getvalue()))
+                self.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+                display({"image/png": buffer.getvalue()}, raw=True)
 
     return ShownOnce

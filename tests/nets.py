@@ -141,15 +141,15 @@ class Stateful(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5), nn.Tanh(), nn.Dropout(0.5))
-        self.norm = nn.BatchNorm1d(5)
+        self.norm = nn.BatchNorm2d(5)
         self.head = nn.Linear(5, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.norm(self.features(x).square().mean(dim=(2, 3))))
+        return self.head(self.norm(self.features(x).square()).mean(dim=(2, 3)))
 
 
 def stateful(dtype: torch.dtype = torch.float64) -> Stateful:
-    """A `Stateful` as a caller may hand it over: mixed modes, one frozen parameter, one with a gradient, one own hook."""
+    """A `Stateful` as a caller may hand it over: mixed modes, one frozen parameter, one gradient, one hook."""
     net: Stateful = built(Stateful, dtype=dtype)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -175,6 +175,10 @@ class DrawsNumbers(nn.Module):
         return self.inner(x) + 0 * torch.randn(len(x), 1)
 
 
+class Explosion(Exception):  # noqa: N818
+    """What `Explodes` raises."""
+
+
 class Explodes(nn.Module):
     """Raises at call number `at`, as a model does that runs out of memory in the middle."""
 
@@ -190,7 +194,7 @@ class Explodes(nn.Module):
         logits = self.inner(x)
         self.calls += 1
         if self.calls == self.at:
-            raise RuntimeError("boom")
+            raise Explosion
         return logits
 
 

@@ -354,6 +354,7 @@ def test_word_attention_of_one_layer_and_of_a_matrix() -> None:
     assert np.allclose(word_attention(both, np.eye(5), keep_special=False).weights, np.eye(2))
     assert np.allclose(word_attention(both, keep_special=False).weights, [[0.625, 0.15], [0.25, 0.55]])
     assert word_attention(both, layers=(i for i in [-1])).source == "paper, layer 1, head 0"
+    assert word_attention(both, np.eye(5), source="an identity").source == "an identity"
     with pytest.raises(ValueError, match="not both"):
         word_attention(both, np.eye(5), layers=0)
     with pytest.raises(ValueError, match=r"5 tokens, so the matrix is \(5, 5\), not \(4, 4\)"):
@@ -366,6 +367,7 @@ def test_pair_against_the_even_share() -> None:
     assert pair.weight == pytest.approx(0.5)
     assert pair.uniform == pytest.approx(2 / 5)  # two of five tokens
     assert pair.even_share == pytest.approx(0.5)
+    assert str(pair) == "cat (1) -> unreal (0): 0.500, rank 1 of 1, even share 0.500"
     scaled = attention_pair(word_attention(paper(), keep_special=False, renormalize=True), "cat", "unreal")
     assert scaled.weight == pytest.approx(0.5 / 0.6)
     assert scaled.uniform == pytest.approx(2 / 3)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from oracles import CONTRACT, STATE, Oracle, as_method
+from measures import Oracle
+from oracles import as_method
+from oracles_contract import CONTRACT, STATE
 
 import chapter4
 

@@ -210,6 +210,15 @@ def test_the_vit_gives_its_attention():
         torch.testing.assert_close(attention.sum(dim=-1), torch.ones(2, 4, 65))
 
 
+def test_a_token_of_the_vit_sees_pixels_centred_on_its_patch():
+    stem = tiny_vit().vit.embeddings.patch_embeddings
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    stem(x)[0, 3 * 8 + 4].square().sum().backward()  # the patch of rows 24 to 31 and columns 32 to 39
+    rows, columns = x.grad.abs().sum(dim=(0, 1)).nonzero(as_tuple=True)
+    assert (int(rows.min()), int(rows.max())) == (24 - 7, 31 + 7)
+    assert (int(columns.min()), int(columns.max())) == (32 - 7, 39 + 7)
+
+
 def test_the_class_activation_peak_is_found():
     model = tiny_resnet()
     grid = torch.zeros(1, 96, 8, 8)

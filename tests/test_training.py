@@ -55,9 +55,13 @@ def test_a_resumed_run_equals_one_that_was_never_cut_off(cache_of_its_own, monke
     assert not resumed.training
 
 
-def test_a_checkpoint_of_another_recipe_is_not_resumed(cache_of_its_own, capsys):
+def test_a_checkpoint_of_another_run_is_not_resumed(cache_of_its_own, capsys):
     data = _data()
     loop.fit("model", _model(), data, data, RECIPE)
+    changed = _model()
+    changed[0].bias.data[0] += 0.5
+    loop.fit("model", changed, data, data, RECIPE)
+    loop.fit("model", _model(), (data[0].flip(0), data[1]), data, RECIPE)
     loop.fit("model", _model(), data, data, dataclasses.replace(RECIPE, learning_rate=0.02))
     assert "goes on" not in capsys.readouterr().out
 

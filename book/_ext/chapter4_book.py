@@ -20,7 +20,7 @@ SCRIPTS = BOOK / "_scripts"
 
 FIRST_PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<link rel="icon" href="_static/favicon.svg"><link rel="canonical" href="{root}.html">
+<link rel="icon" href="data:,"><link rel="canonical" href="{root}.html">
 <meta http-equiv="refresh" content="0; url={root}.html">
 </head><body><a href="{root}.html">{title}</a></body></html>
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,17 @@ def cache_folder() -> Path:
 
 
 def fingerprint(recipe: dict[str, Any]) -> str:
-    """Eight characters that change with a recipe: no checkpoint of another recipe is ever resumed."""
+    """Eight characters that change with a recipe, so that no other recipe's files are ever used for it."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def digest(tensors: Iterable[torch.Tensor]) -> str:
+    """A digest of tensors' values, for keys: equal values give equal digests."""
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+        total.update(tensor.detach().contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
 def pictures(

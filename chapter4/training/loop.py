@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chapter4.training.cache import cache_folder, fingerprint, load_checkpoint, save_checkpoint
+from chapter4.training.cache import cache_folder, digest, fingerprint, load_checkpoint, save_checkpoint
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ def fit(
     steps_per_epoch = math.ceil(len(images) / recipe.batch_size)
     total = steps_per_epoch * recipe.epochs
     optimiser = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
-    path = cache_folder() / f"{name}-{fingerprint(asdict(recipe) | {'pictures': len(images)})}.pt"
+    # Another recipe, other pictures or other initial weights are another run: none resumes this one's checkpoint.
+    run = asdict(recipe) | {"start": digest([*model.state_dict().values(), images, labels])}
+    path = cache_folder() / f"{name}-{fingerprint(run)}.pt"
     first, spent = 0, 0.0
     state = load_checkpoint(path)
     if state is not None:

@@ -24,10 +24,10 @@ from chapter4.training.loop import Recipe, fit, normalise, predict
 from chapter4.training.records import WEIGHTS, compare_counts, read_recipe, save_weights, write_recipe
 
 TRAIN_SEED, TEST_SEED = 1, 2
-N_TRAIN, N_TEST = 20_000, 2_000
+N_TRAIN, N_TEST = 12_000, 2_000
 N_QUICK = 500
 LOGO_CLASS, LOGO_PROBABILITY = "star", 0.97
-RECIPE = Recipe(epochs=8, batch_size=64, learning_rate=2e-3, warmup_steps=200, weight_decay=0.05, flip=True, seed=0)
+RECIPE = Recipe(epochs=6, batch_size=64, learning_rate=2e-3, warmup_steps=200, weight_decay=0.05, flip=True, seed=0)
 NAMES = ("shapes", "shapes-logo")
 
 

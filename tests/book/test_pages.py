@@ -37,7 +37,7 @@ CHROMIUM_FLAGS = [
 # What the checks read from a page, once its scripts have come to rest.
 REPORT = """
 async () => {
-  if (document.querySelector(".math")) await MathJax.startup.promise;
+  if (document.querySelector(".math")) await window.MathJax?.startup?.promise;
   await document.fonts.ready;
   const images = [...document.images];
   images.forEach((image) => { image.loading = "eager"; });
@@ -57,6 +57,7 @@ async () => {
     broken: images.filter((image) => image.naturalWidth === 0).map((image) => image.src),
     filtered: [...document.querySelectorAll("article img, pre.mermaid > svg")].filter((e) =>
       getComputedStyle(e).filter !== "none").length,
+    untitled: [...document.querySelectorAll("iframe")].filter((frame) => !frame.title.trim()).length,
     links: [...document.querySelectorAll("a[href]")].map((a) => a.href),
     width: document.documentElement.scrollWidth,
     dark: document.documentElement.dataset.theme === "dark",
@@ -145,6 +146,7 @@ def test_page(home: str, browser: Browser, name: str, width: int, scheme: str) -
     assert seen["typeset"] == seen["math"], "formulas left as source text"
     assert seen["described"] == seen["diagrams"], "diagrams not drawn, or without a description"
     assert seen["undescribed"] == [], "pictures without alt text"
+    assert seen["untitled"] == 0, "frames without a title"
     assert seen["broken"] == []
     assert seen["filtered"] == 0, "the theme changes the colours of a figure"
     assert seen["width"] <= width, f"the page is {seen['width']} px wide on a screen of {width}"

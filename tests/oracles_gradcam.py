@@ -1,0 +1,217 @@
+"""Section 4.2 by value: pencil and paper, the head where Grad-CAM is CAM / Z, derivatives of exp(S), Captum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from measures import (
+    EXACT,
+    PRECISIONS,
+    Impl,
+    Oracle,
+    close,
+    float64,
+)
+from nets import (
+    CLASSES,
+    SIZE,
+    ByHand,
+    ConvNet,
+    InPlaceAfter,
+    built,
+    image,
+)
+from torch import Tensor, nn
+
+# Three channels of 2 x 2, and the gradients of four classes on them, for pencil and paper.
+CHANNELS = torch.tensor([[[1.0, 2], [3, 4]], [[0, 1], [0, 1]], [[2, 0], [0, 0]]], dtype=torch.float64)
+SLOPES = torch.tensor(
+    [
+        [[[1.0, 0], [0, 1]], [[-2, 0], [0, -2]], [[0, 0], [0, 4]]],
+        [[[2.0, 2], [2, 2]], [[0, 0], [0, 0]], [[0, 0], [0, 0]]],
+        [[[-1.0, -1], [-1, -1]], [[0, 0], [0, 0]], [[0, 0], [0, -1]]],
+        [[[0.0, 0], [0, 0]], [[0, 0], [0, 0]], [[0, 0], [0, 0]]],
+    ],
+    dtype=torch.float64,
+)
+
+
+def resized(raw: Any, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear between cell centres, written out: pixel i of n lies at (i + 0.5) cells / n - 0.5."""
+    values = float64(raw).numpy()
+    for axis, n in enumerate(size):
+        cells = values.shape[axis]
+        at = np.clip((np.arange(n) + 0.5) * cells / n - 0.5, 0, cells - 1)
+        low = np.floor(at).astype(int)
+        high, part = np.minimum(low + 1, cells - 1), at - low
+        part = part[:, None] if axis == 0 else part
+        values = np.take(values, low, axis) * (1 - part) + np.take(values, high, axis) * part
+    return values
+
+
+def head_weights(net: nn.Module) -> Tensor:
+    return net.head.weight.detach()  # type: ignore[union-attr, return-value]
+
+
+def cam_by_hand(cam: Impl) -> None:
+    # Channel means of class 0: 0.5, -1, 1. 0.5 [[1,2],[3,4]] - [[0,1],[0,1]] + [[2,0],[0,0]] = [[2.5,0],[1.5,1]].
+    got = cam(ByHand(SLOPES), "features").generate_cam(CHANNELS, 0)
+    close("Grad-CAM: by hand", got.raw, [[2.5, 0], [1.5, 1]], EXACT)
+    close("Grad-CAM: by hand, map", got.map, [[1, 0], [0.6, 0.4]], EXACT)
+    # No cell of class 1 is 0, and the least one must not become it.
+    got = cam(ByHand(SLOPES), "features").generate_cam(CHANNELS, 1)
+    close("Grad-CAM: by hand", got.raw, [[2, 4], [6, 8]], EXACT)
+    close("Grad-CAM: by hand, map", got.map, [[0.25, 0.5], [0.75, 1]], EXACT)
+
+
+def cam_plus_by_hand(cam: Impl) -> None:
+    # Class 0, alpha = 1 / (2 + sum(A) g): channel 0 twice 1 / 12, channel 2 once 1 / 10, channel 1 never rises.
+    got = cam(ByHand(SLOPES), "features").generate_cam(CHANNELS, 0)
+    close("Grad-CAM++: by hand", got.raw, [[1 / 6 + 0.8, 1 / 3], [0.5, 2 / 3]], EXACT)
+    # Class 1: four times 2 / (2 + 20) on channel 0.
+    got = cam(ByHand(SLOPES), "features").generate_cam(CHANNELS, 1)
+    close("Grad-CAM++: by hand", got.raw, (CHANNELS[0] * 8 / 22), EXACT)
+    close("Grad-CAM++: by hand, map", got.map, [[0.25, 0.5], [0.75, 1]], EXACT)
+
+
+def blank_maps_are_zeros_and_said(cam: Impl) -> None:
+    for target in (2, 3):
+        got = cam(ByHand(SLOPES), "features").generate_cam(CHANNELS, target)
+        close("blank map", got.map, np.zeros((2, 2)), 0)
+        close("blank map, raw", got.raw, np.zeros((2, 2)), 0)
+        assert got.blank is True, "a blank map is not said to be blank"
+    got = cam(ByHand(SLOPES), "features").generate_cam(torch.stack([CHANNELS, CHANNELS]), [3, 1])
+    assert got.blank == [True, False], f"blank is {got.blank}"
+    close("blank map beside another", got.map, [[[0, 0], [0, 0]], [[0.25, 0.5], [0.75, 1]]], EXACT)
+
+
+def cam_of_pooling_and_linear_head(cam: Impl) -> None:
+    """Zhou et al.'s CAM over Z: relu(sum_k w_k A^k) / (h w)."""
+    for dtype, allowed in PRECISIONS:
+        net, x = built(ConvNet, pool=True, dtype=dtype), image(2, dtype=dtype)
+        grid = net.features(x).detach()
+        got, seen = cam(net, net.features).generate_cam(x, [0, 3]), 0
+        for i, target in enumerate([0, 3]):
+            want = torch.einsum("k,khw->hw", head_weights(net)[target], grid[i]).relu() / 12
+            close(f"Grad-CAM: GAP + linear head, {dtype}", got.raw[i], want, allowed)
+            if want.max() > 0:
+                drawn = resized(want, SIZE)
+                close(f"Grad-CAM: GAP + linear head, map, {dtype}", got.map[i], drawn / drawn.max(), allowed)
+                seen += 1
+        assert seen, "both maps are blank and prove nothing"
+
+
+def cam_of_the_probability(cam: Impl) -> None:
+    """dp_t/dF_j = p_t ((t = j) - p_j), through the same head."""
+    net, x = built(ConvNet, pool=True), image()
+    grid, p = net.features(x).detach()[0], net(x).detach().softmax(dim=1)[0]
+    for target in range(CLASSES):
+        slope = p[target] * (head_weights(net)[target] - p @ head_weights(net)) / 12
+        got = cam(net, net.features).generate_cam(x, target, score="probability")
+        close("Grad-CAM: probability", got.raw, torch.einsum("k,khw->hw", slope, grid).relu(), EXACT)
+
+
+def cam_before_an_in_place_relu(cam: Impl) -> None:
+    for dtype, allowed in PRECISIONS:
+        net, x = built(InPlaceAfter, dtype=dtype), image(dtype=dtype)
+        grid = net.features(x).detach()[0]
+        assert (grid < 0).any()
+        for target in range(CLASSES):
+            slope = head_weights(net)[target] * (grid > 0).to(dtype).mean(dim=(1, 2)) / 12
+            want = torch.einsum("k,khw->hw", slope, grid).relu()
+            got = cam(net, net.features).generate_cam(x, target)
+            close(f"Grad-CAM: in-place ReLU after the layer, {dtype}", got.raw, want, allowed)
+
+
+def cam_against_captum(cam: Impl) -> None:
+    from captum.attr import LayerGradCam
+
+    for make in (ConvNet, InPlaceAfter):
+        for dtype, allowed in PRECISIONS:
+            net, x = built(make, dtype=dtype), image(dtype=dtype)
+            for target in range(CLASSES):
+                want = LayerGradCam(net, net.features).attribute(x, target, relu_attributions=True).detach()[0, 0]
+                got = cam(net, net.features).generate_cam(x, target)
+                close(f"Grad-CAM: Captum's LayerGradCam, {dtype}", got.raw, want, allowed)
+
+
+def layers_by_name_and_by_module(cam: Impl) -> None:
+    net, x = built(ConvNet), image()
+    by_name = cam(net, "features.0").generate_cam(x, 1)
+    with cam(net, net.features[0]) as explainer:
+        close("a layer by name or module", explainer.generate_cam(x, 1).raw, by_name.raw, 0)
+    assert by_name.raw.shape == (4, 3)
+    # An explainer keeps no map: another image and class give what a new explainer gives.
+    explainer = cam(net, "features")
+    explainer.generate_cam(image(seed=1), 2)
+    close("an explainer used twice", explainer.generate_cam(x, 1).raw, cam(net, "features").generate_cam(x, 1).raw, 0)
+
+
+def cam_plus_against_derivatives_of_the_exponential(cam: Impl) -> None:
+    """The paper's own formula: alpha = Y'' / (2 Y'' + sum(A) Y'''), Y = exp(S), every derivative by autograd."""
+    net, x = built(ConvNet), image()
+    for target in range(CLASSES):
+        grid = net.features(x).detach()[0].requires_grad_()
+        y = net.head(grid.flatten()[None])[0, target].exp()
+        first, second, third = [], [], []
+        (g1,) = torch.autograd.grad(y, grid, create_graph=True)
+        for value in g1.flatten():
+            first.append(value.detach())
+            (g2,) = torch.autograd.grad(value, grid, create_graph=True)
+            own = g2.flatten()[len(second)]
+            second.append(own.detach())
+            third.append(torch.autograd.grad(own, grid, retain_graph=True)[0].flatten()[len(third)])
+        d1, d2, d3 = (torch.stack(each).reshape(grid.shape) for each in (first, second, third))
+        alpha = d2 / (2 * d2 + grid.detach().sum(dim=(1, 2), keepdim=True) * d3)
+        weights = (alpha * d1.relu()).sum(dim=(1, 2))
+        want = torch.einsum("k,khw->hw", weights, grid.detach()).relu()
+        got = cam(net, net.features).generate_cam(x, target)
+        # exp(S) is the common factor that the closed form leaves out.
+        close("Grad-CAM++: derivatives of exp(S)", got.raw, want / y.detach(), EXACT)
+
+
+def cam_plus_of_small_gradients(cam: Impl) -> None:
+    """Real networks have gradients of 1e-4: a constant added to the denominator then decides the map."""
+    for factor in (1e-3, 1e-5):
+        got = cam(ByHand(SLOPES * factor), "features").generate_cam(CHANNELS, 0)
+        first, last = 2 * factor / (2 + 10 * factor), 4 * factor / (2 + 2 * 4 * factor)
+        close("Grad-CAM++: small gradients", got.raw, first * CHANNELS[0] + last * CHANNELS[2], EXACT)
+
+
+def cam_plus_where_the_denominator_vanishes(cam: Impl) -> None:
+    """Before a ReLU activations may be negative: sum(A) g = -2 is possible, and must not decide the map."""
+    grid = CHANNELS.clone()
+    grid[0] = torch.tensor([[-1.0, 0], [-1, 0]])
+    got = cam(ByHand(SLOPES), "features").generate_cam(grid, 0)
+    # Channel 0: sum(A) = -2, g = 1, so 2 + sum(A) g = 0; only channel 2 counts, with 0.4.
+    close("Grad-CAM++: a vanishing denominator", got.raw, 0.4 * CHANNELS[2], EXACT)
+
+
+def cam_plus_where_negative_activations_meet(cam: Impl) -> None:
+    """Before a ReLU the weighted sum may be negative, and the map is 0 there."""
+    grid = CHANNELS.clone()
+    grid[0, 0, 0] = -1
+    # Class 1: sum(A) = 8, g = 2 in four cells, so the weight is four times 2 / (2 + 16).
+    got = cam(ByHand(SLOPES), "features").generate_cam(grid, 1)
+    close("Grad-CAM++: negative activations", got.raw, [[0, 16 / 18], [24 / 18, 32 / 18]], EXACT)
+
+
+CAM: list[Oracle] = [blank_maps_are_zeros_and_said, layers_by_name_and_by_module]
+GRAD_CAM: list[Oracle] = [
+    *CAM,
+    cam_by_hand,
+    cam_of_pooling_and_linear_head,
+    cam_of_the_probability,
+    cam_before_an_in_place_relu,
+    cam_against_captum,
+]
+GRAD_CAM_PLUS: list[Oracle] = [
+    *CAM,
+    cam_plus_by_hand,
+    cam_plus_against_derivatives_of_the_exponential,
+    cam_plus_of_small_gradients,
+    cam_plus_where_the_denominator_vanishes,
+    cam_plus_where_negative_activations_meet,
+]
