@@ -71,9 +71,10 @@ def finish(figure: Figure) -> Figure:
     import matplotlib
     import matplotlib.pyplot as plt
 
-    if "inline" in matplotlib.get_backend():
+    backend = matplotlib.get_backend().lower()
+    if "inline" in backend:
         figure._ipython_display_()  # type: ignore[attr-defined]
-    elif plt.isinteractive():
+    elif plt.isinteractive() and backend not in FILE_BACKENDS:
         figure.show()
         return figure
     plt.close(figure)  # who makes hundreds must not keep them all; the caller's reference stays good
@@ -277,7 +278,10 @@ def _shown_once() -> Any:
             from IPython import get_ipython
             from IPython.display import display
 
-            cell = get_ipython().execution_count
+            shell = get_ipython()
+            if shell is None:
+                return  # a program that a notebook started has its backend, and nobody who looks
+            cell = shell.execution_count
             if cell != self.shown_by:
                 self.shown_by = cell
                 buffer = BytesIO()

@@ -151,7 +151,7 @@ def test_truncated_and_damaged_files(tmp_path: Path, kind: str) -> None:
     content = whole.read_bytes()
     assert load_image(whole).size == (40, 60)
     random, damaged, refused = np.random.default_rng(0), tmp_path / "damaged", 0
-    for cut in np.linspace(0, len(content) - 1, 12).astype(int):
+    for cut in np.linspace(0, 0.8 * len(content), 12).astype(int):
         damaged.write_bytes(content[:cut])
         with pytest.raises(ValueError, match="is not a readable image"):
             load_image(damaged)
@@ -167,7 +167,8 @@ def test_truncated_and_damaged_files(tmp_path: Path, kind: str) -> None:
             refused += 1
         except UserWarning:
             pass  # a warning is an error in these tests only
-    assert refused < 40
+    # Each part of a PNG has a checksum, so that no damage to it goes unseen.
+    assert refused == 40 if kind == "PNG" else refused < 40
 
 
 def test_a_photo_opened_from_a_truncated_file(tmp_path: Path) -> None:

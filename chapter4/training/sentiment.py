@@ -88,7 +88,7 @@ class SentimentRecipe:
 
 
 RECIPE = SentimentRecipe(
-    epochs=3, batch_size=32, blanks_per_batch=2, learning_rate=5e-4, warmup_steps=60, weight_decay=0.01,
+    epochs=2, batch_size=32, blanks_per_batch=2, learning_rate=5e-4, warmup_steps=60, weight_decay=0.01,
     rank=8, alpha=16, dropout=0.05, layers=(2, 3, 4, 5), seed=0,
 )  # fmt: skip
 
