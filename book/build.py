@@ -1,7 +1,8 @@
 """Build the book: fetch its scripts, execute its pages, write the HTML.
 
-Run it from anywhere with the Python that has the package installed: ``python book/build.py``.
-The result stands in ``book/_build/html``; ``--fresh`` forgets every earlier result first.
+Run it from anywhere with the Python that has the package installed: ``python
+book/build.py``. The result stands in ``book/_build/html``; ``--fresh`` forgets every
+earlier result first.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ STATE = BUILD / "state.json"
 class Script:
     """One npm package that pages use, pinned by version and content.
 
-    ``sha512`` is the base64 digest of the package's tarball, as npm prints it; ``keep`` names the files and
-    folders (ending in ``/``) that pages need, relative to the package.
+    ``sha512`` is the base64 digest of the package's tarball, as npm prints it; ``keep``
+    names the files and folders (ending in ``/``) that pages need, relative to the
+    package.
     """
 
     name: str
@@ -55,7 +57,8 @@ SCRIPTS = (
         name="mathjax",
         version="3.2.2",
         sha512="Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw==",
-        # a11y and sre are what MathJax's own menu loads for readers who turn its screen-reader explorer on.
+        # a11y and sre are what MathJax's own menu loads for readers who turn its
+        # screen-reader explorer on.
         keep=(
             "LICENSE",
             "es5/tex-mml-chtml.js",
@@ -70,7 +73,8 @@ SCRIPTS = (
         name="mermaid",
         version="11.12.1",
         sha512="UlIZrRariB11TY1RtTgUWp65tphtBv4CSq7vyS2ZZ2TgoMjs2nloq+wFqxiwcxlhHUvs7DPGgMjs2aeQxz5h9g==",
-        # The classic script, not the ES modules: browsers refuse to load modules from file://.
+        # The classic script, not the ES modules: browsers refuse to load modules from
+        # file://.
         keep=("LICENSE", "dist/mermaid.min.js"),
     ),
 )
@@ -88,14 +92,19 @@ def say(message: str) -> None:
 def child_environment() -> dict[str, str]:
     """Return the environment for npm and for the pages' kernels.
 
-    The interpreter's own folders come first, so that node and the ``python3`` kernel are the ones installed
-    beside this Python. Model hubs are off: a page that needs a network fails here, not at a reader's.
+    The interpreter's own folders come first, so that node and the ``python3`` kernel
+    are the ones installed beside this Python. Model hubs are off: a page that needs a
+    network fails here, not at a reader's.
     """
     env = dict(os.environ)
     env["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), env.get("PATH", "")])
     own_kernels = str(Path(sys.prefix) / "share" / "jupyter")
-    env["JUPYTER_PATH"] = os.pathsep.join(filter(None, [own_kernels, env.get("JUPYTER_PATH")]))
-    env["IPYTHONDIR"] = str(BUILD / "ipython")  # nobody's own IPython start-up files change a figure
+    env["JUPYTER_PATH"] = os.pathsep.join(
+        filter(None, [own_kernels, env.get("JUPYTER_PATH")])
+    )
+    env["IPYTHONDIR"] = str(
+        BUILD / "ipython"
+    )  # nobody's own IPython start-up files change a figure
     env.pop("PYTHONPATH", None)
     env.pop("MPLBACKEND", None)
     env["HF_HUB_OFFLINE"] = "1"
@@ -105,9 +114,11 @@ def child_environment() -> dict[str, str]:
 
 
 def fetch(script: Script, env: dict[str, str]) -> bool:
-    """Put the files of ``script`` into its folder unless they are there; return whether it had to be fetched.
+    """Put the files of ``script`` into its folder unless they are there; return whether
+    it had to be fetched.
 
-    Raises BuildError if npm fails, if the tarball is not the pinned one, or if it lacks a wanted file.
+    Raises BuildError if npm fails, if the tarball is not the pinned one, or if it lacks
+    a wanted file.
     """
     stamp = script.folder / ".complete"
     wanted = json.dumps([script.version, script.sha512, script.keep])
@@ -116,30 +127,52 @@ def fetch(script: Script, env: dict[str, str]) -> bool:
     say(f"fetching {script.name} {script.version}")
     npm = shutil.which("npm", path=env["PATH"])
     if npm is None:
-        raise BuildError("npm not found: install the book's requirements first (pip install -e .[book])")
+        raise BuildError(
+            "npm not found: install the book's requirements first (pip install -e .[book])"
+        )
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", f"{script.name}@{script.version}", "--silent", "--pack-destination", folder]
-        # npm fetches the named package only; run outside the project it reads no package.json of ours.
-        done = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, check=False)
+        command = [
+            npm,
+            "pack",
+            f"{script.name}@{script.version}",
+            "--silent",
+            "--pack-destination",
+            folder,
+        ]
+        # npm fetches the named package only; run outside the project it reads no
+        # package.json of ours.
+        done = subprocess.run(
+            command, cwd=folder, env=env, stdout=subprocess.DEVNULL, check=False
+        )
         tarballs = list(Path(folder).glob("*.tgz"))
         if done.returncode != 0 or len(tarballs) != 1:
-            raise BuildError(f"npm pack {script.name}@{script.version} failed (exit code {done.returncode})")
+            raise BuildError(
+                f"npm pack {script.name}@{script.version} failed (exit code {done.returncode})"
+            )
         unpack(script, tarballs[0].read_bytes(), tarballs[0])
     stamp.write_text(wanted, encoding="utf-8")
     return True
 
 
 def unpack(script: Script, content: bytes, tarball: Path) -> None:
-    """Check the tarball against the pinned digest and write the files to keep into the script's folder."""
+    """Check the tarball against the pinned digest and write the files to keep into the
+    script's folder.
+    """
     digest = base64.b64encode(hashlib.sha512(content).digest()).decode("ascii")
     if digest != script.sha512:
-        raise BuildError(f"{script.name} {script.version}: sha512 is {digest}, expected {script.sha512}")
+        raise BuildError(
+            f"{script.name} {script.version}: sha512 is {digest}, expected {script.sha512}"
+        )
     shutil.rmtree(script.folder, ignore_errors=True)
     missing = set(script.keep)
     with tarfile.open(tarball) as archive:
         for member in archive:
             inside = member.name.partition("/")[2]
-            rules = (k for k in script.keep if inside == k or (k.endswith("/") and inside.startswith(k)))
+            rules = (
+                k
+                for k in script.keep
+                if inside == k or (k.endswith("/") and inside.startswith(k))
+            )
             rule = next(rules, None)
             source = archive.extractfile(member) if rule and member.isfile() else None
             if rule is None or source is None or ".." in inside.split("/"):
@@ -149,7 +182,9 @@ def unpack(script: Script, content: bytes, tarball: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read())
     if missing:
-        raise BuildError(f"{script.name} {script.version} lacks {', '.join(sorted(missing))}")
+        raise BuildError(
+            f"{script.name} {script.version} lacks {', '.join(sorted(missing))}"
+        )
 
 
 def digest_of(files: Iterable[Path], *facts: str) -> str:
@@ -164,56 +199,83 @@ def digest_of(files: Iterable[Path], *facts: str) -> str:
 
 
 def package_files() -> list[Path]:
-    """Return every file of the package that can change what a cell prints: code, weights, photos."""
+    """Return every file of the package that can change what a cell prints: code,
+    weights, photos.
+    """
     found = (ROOT / "chapter4").rglob("*")
     return [p for p in found if p.is_file() and "__pycache__" not in p.parts]
 
 
 def requirements(name: str = "chapter4") -> list[str]:
-    """Return ``name==version`` of each requirement that the package declares, extras left out."""
+    """Return ``name==version`` of each requirement that the package declares, extras
+    left out.
+    """
     declared = [r for r in metadata.requires(name) or [] if "extra ==" not in r]
     names = sorted({r.split(";")[0].strip().split("[")[0] for r in declared})
-    plain = [n[: next((i for i, c in enumerate(n) if c in "<>=!~ ("), len(n))] for n in names]
+    plain = [
+        n[: next((i for i, c in enumerate(n) if c in "<>=!~ ("), len(n))] for n in names
+    ]
     return [f"{n}=={metadata.version(n)}" for n in plain]
 
 
 def execution_digest() -> str:
     """Return what the executed cells depend on besides their own source.
 
-    The execution cache looks at the pages only: a changed function would leave an old figure standing.
+    The execution cache looks at the pages only: a changed function would leave an old
+    figure standing.
     """
     return digest_of(package_files(), sys.version, *requirements())
 
 
 def frame_digest() -> str:
-    """Return what the pages' frame depends on besides the pages: extension, configuration, Sphinx."""
-    files = [*BOOK.glob("*.yml"), *BOOK.glob("*.bib"), *(BOOK / "_ext").glob("*.py"), BOOK / "build.py"]
+    """Return what the pages' frame depends on besides the pages: extension,
+    configuration, Sphinx.
+    """
+    files = [
+        *BOOK.glob("*.yml"),
+        *BOOK.glob("*.bib"),
+        *(BOOK / "_ext").glob("*.py"),
+        BOOK / "build.py",
+    ]
     names = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme")
     return digest_of(files, *(f"{n}=={metadata.version(n)}" for n in names))
 
 
 def forget_what_changed(fresh: bool) -> None:
-    """Delete earlier results that no longer hold, and note what the build that begins now depends on."""
-    now: dict[str, str | bool] = {"execution": execution_digest(), "frame": frame_digest()}
+    """Delete earlier results that no longer hold, and note what the build that begins
+    now depends on.
+    """
+    now: dict[str, str | bool] = {
+        "execution": execution_digest(),
+        "frame": frame_digest(),
+    }
     try:
         before = json.loads(STATE.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         before = {}
     if fresh or before.get("execution") != now["execution"]:
-        say("executing every page: " + ("as asked" if fresh else "the package or its requirements have changed"))
+        say(
+            "executing every page: "
+            + ("as asked" if fresh else "the package or its requirements have changed")
+        )
         shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
     if fresh or before != now | {"complete": True}:
-        # Sphinx remembers a page that it has read: without this, a warning would fail the first build only.
+        # Sphinx remembers a page that it has read: without this, a warning would fail
+        # the first build only.
         shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
         shutil.rmtree(HTML, ignore_errors=True)
     STATE.write_text(json.dumps(now | {"complete": False}), encoding="utf-8")
 
 
 def quieten_kernels(folder: Path) -> None:
-    """Let kernels log errors only: each start warns of unencrypted TCP, which never leaves this machine."""
+    """Let kernels log errors only: each start warns of unencrypted TCP, which never
+    leaves this machine.
+    """
     profile = folder / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
-    (profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n", encoding="utf-8")
+    (profile / "ipython_kernel_config.py").write_text(
+        "c.IPKernelApp.log_level = 40\n", encoding="utf-8"
+    )
 
 
 def build(fresh: bool = False) -> Path:
@@ -229,10 +291,20 @@ def build(fresh: bool = False) -> Path:
     forget_what_changed(fresh)
     quieten_kernels(Path(env["IPYTHONDIR"]))
     code = "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "build", str(BOOK), "--warningiserror", "--keep-going"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "build",
+        str(BOOK),
+        "--warningiserror",
+        "--keep-going",
+    ]
     done = subprocess.run(command, cwd=ROOT, env=env, check=False)
     if done.returncode != 0:
-        raise BuildError("the book was not built: see the lines above that say WARNING or ERROR")
+        raise BuildError(
+            "the book was not built: see the lines above that say WARNING or ERROR"
+        )
     state = json.loads(STATE.read_text(encoding="utf-8"))
     STATE.write_text(json.dumps(state | {"complete": True}), encoding="utf-8")
     say(f"built in {time.monotonic() - start:.0f} s")
@@ -241,7 +313,9 @@ def build(fresh: bool = False) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 1 where the build failed."""
-    parser = argparse.ArgumentParser(description="Execute the pages and build the book's HTML.")
+    parser = argparse.ArgumentParser(
+        description="Execute the pages and build the book's HTML."
+    )
     parser.add_argument("--fresh", action="store_true", help="execute every page again")
     options = parser.parse_args(arguments)
     try:
@@ -250,7 +324,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"book/build.py: {error}", file=sys.stderr)
         return 1
     say(f"open {page}")
-    say("or serve it with `make serve` (python -m http.server --directory book/_build/html --bind 127.0.0.1)")
+    say(
+        "or serve it with `make serve` (python -m http.server --directory book/_build/html --bind 127.0.0.1)"
+    )
     return 0
 
 

@@ -1,4 +1,6 @@
-"""Interpreting deep learning models: the reference code of the chapter. Every public name is importable from here."""
+"""Interpreting deep learning models: the reference code of the chapter. Every public
+name is importable from here.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chapter4.attribution import Attribution as Attribution
 
-# Public name -> module. Loaded when first used, so that `import chapter4` costs nothing.
+# Public name -> module. Loaded when first used, so that `import chapter4` costs
+# nothing.
 _PUBLIC = {
-    "images": ("Preprocessing", "image_tensor", "load_image", "sample_photo", "sample_photos"),
-    "models": ("class_index", "load_bert", "load_classifier", "load_sentiment", "load_vit"),
+    "images": (
+        "Preprocessing",
+        "image_tensor",
+        "load_image",
+        "sample_photo",
+        "sample_photos",
+    ),
+    "models": (
+        "class_index",
+        "load_bert",
+        "load_classifier",
+        "load_sentiment",
+        "load_vit",
+    ),
     "attribution": ("Attribution", "GradientAttribution"),
     "gradients": ("gradient_input", "smooth_grad", "vanilla_gradients"),
     "gradcam": ("CamAttribution", "GradCAM", "GradCAMPlusPlus"),
@@ -23,7 +38,12 @@ _PUBLIC = {
         "make_baseline",
         "visualize_attributions",
     ),
-    "attention": ("TextAttention", "attention_rollout", "attention_weights", "average_attention"),
+    "attention": (
+        "TextAttention",
+        "attention_rollout",
+        "attention_weights",
+        "average_attention",
+    ),
     "attention_images": ("VitAttention", "vit_attention", "vit_attention_weights"),
     "attention_plots": (
         "visualize_attention",
@@ -57,7 +77,9 @@ __all__ = sorted(_HOME)
 
 
 class _Package(ModuleType):
-    """Keeps `chapter4.integrated_gradients` the function: importing the file of that name would put a module there."""
+    """Keeps `chapter4.integrated_gradients` the function: importing the file of that
+    name would put a module there.
+    """
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _HOME and isinstance(value, ModuleType):

@@ -1,4 +1,6 @@
-"""The result of an attribution method, and the one engine that takes input gradients and puts the model back."""
+"""The result of an attribution method, and the one engine that takes input gradients
+and puts the model back.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,13 @@ CHUNK_SIZE = 8
 
 @dataclass(frozen=True)
 class Attribution:
-    """A map and what it was made with. Unpacks as the chapter does: `saliency, target = vanilla_gradients(...)`.
+    """A map and what it was made with. Unpacks as the chapter does: `saliency, target =
+    vanilla_gradients(...)`.
 
-    map: (H, W), or (N, H, W) for a batch, in the input's dtype and never scaled for drawing, except by Grad-CAM.
-    target: the explained class, one per image for a batch. score: F(x), the logit or probability that was explained.
+    map: (H, W), or (N, H, W) for a batch, in the input's dtype and never scaled for
+    drawing, except by Grad-CAM.
+    target: the explained class, one per image for a batch. score: F(x), the logit or
+    probability that was explained.
     """
 
     map: np.ndarray
@@ -40,25 +45,36 @@ class Attribution:
 
 @dataclass(frozen=True)
 class GradientAttribution(Attribution):
-    """An attribution with a signed value for every input number: `attributions`, (C, H, W) or (N, C, H, W)."""
+    """An attribution with a signed value for every input number: `attributions`, (C, H,
+    W) or (N, C, H, W).
+    """
 
     attributions: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Run `model` in eval mode without parameter gradients; put modes, requires_grad and RNG back, whatever happens.
+    """Run `model` in eval mode without parameter gradients; put modes, requires_grad
+    and RNG back, whatever happens.
 
-    .grad fields are never written. Gradients are on inside, also when the caller has turned them off.
+    .grad fields are never written. Gradients are on inside, also when the caller has
+    turned them off.
     """
     if any(parameter.is_inference() for parameter in model.parameters()):
-        raise ValueError("the model was made in torch.inference_mode(), which forbids gradients: make it outside")
+        raise ValueError(
+            "the model was made in torch.inference_mode(), which forbids gradients: make it outside"
+        )
     modes = [(module, module.training) for module in model.modules()]
     parameters = [p for p in model.parameters() if p.requires_grad and p.is_leaf]
     devices = sorted({p.get_device() for p in model.parameters() if p.is_cuda})
     try:
-        with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
-            # Directly, not by model.eval(): a module may override train(), and it must come back as it was.
+        with (
+            torch.random.fork_rng(devices),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
+            # Directly, not by model.eval(): a module may override train(), and it must
+            # come back as it was.
             for module, _ in modes:
                 module.training = False
             for parameter in parameters:
@@ -72,28 +88,41 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:
-    """The model's logits (N, K) for x (N, 3, H, W), `.logits` of an output object too. ValueError for other shapes."""
+    """The model's logits (N, K) for x (N, 3, H, W), `.logits` of an output object too.
+    ValueError for other shapes.
+    """
     output = model(x)
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"a classifier gives logits (N, classes) for {len(x)} images, not {shape}")
+        shape = (
+            tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        )
+        raise ValueError(
+            f"a classifier gives logits (N, classes) for {len(x)} images, not {shape}"
+        )
     return logits
 
 
 def select(logits: Tensor, targets: Sequence[int], score: Score) -> Tensor:
-    """F for each row: the logit of its target class, or its softmax probability. (N, K) to (N,)."""
+    """F for each row: the logit of its target class, or its softmax probability. (N, K)
+    to (N,).
+    """
     values = logits.softmax(dim=1) if score == "probability" else logits
-    chosen = values[torch.arange(len(logits), device=logits.device), torch.as_tensor(targets, device=logits.device)]
+    chosen = values[
+        torch.arange(len(logits), device=logits.device),
+        torch.as_tensor(targets, device=logits.device),
+    ]
     if not chosen.isfinite().all():
         raise ValueError("the model gives NaN or infinite scores for this input")
     return chosen
 
 
 def choose_targets(logits: Tensor, target_class: Any) -> list[int]:
-    """One class per row of logits (N, K): the given ones, checked, or the predicted ones for None.
+    """One class per row of logits (N, K): the given ones, checked, or the predicted
+    ones for None.
 
-    Raises TypeError for what is no integer, ValueError for a class out of range or one int for several images.
+    Raises TypeError for what is no integer, ValueError for a class out of range or one
+    int for several images.
     """
     count, classes = logits.shape
     if target_class is None:
@@ -103,7 +132,9 @@ def choose_targets(logits: Tensor, target_class: Any) -> list[int]:
     if isinstance(target_class, (list, tuple)):
         targets = [_index(target) for target in target_class]
         if len(targets) != count:
-            raise ValueError(f"{count} images need {count} target classes, not {len(targets)}")
+            raise ValueError(
+                f"{count} images need {count} target classes, not {len(targets)}"
+            )
     else:
         targets = [_index(target_class)]
         if count > 1:
@@ -112,25 +143,35 @@ def choose_targets(logits: Tensor, target_class: Any) -> list[int]:
             )
     for target in targets:
         if not 0 <= target < classes:
-            raise ValueError(f"target class {target} is out of range: the model has classes 0 to {classes - 1}")
+            raise ValueError(
+                f"target class {target} is out of range: the model has classes 0 to {classes - 1}"
+            )
     return targets
 
 
 def input_gradient(
     model: nn.Module, x: Tensor, target_class: Any, score: Score = "logit"
 ) -> tuple[Tensor, Tensor, list[int]]:
-    """dF/dx of each image for its own target: gradients (N, 3, H, W), scores (N,) and targets. Call inside
-    `undisturbed`.
+    """dF/dx of each image for its own target: gradients (N, 3, H, W), scores (N,) and
+    targets. Call inside `undisturbed`.
     """
     leaf = x.detach().clone().requires_grad_()
-    # The model gets a copy: its first operation may work in place, which a leaf does not allow.
+    # The model gets a copy: its first operation may work in place, which a leaf does
+    # not allow.
     logits = logits_of(model, leaf.clone())
     targets = choose_targets(logits.detach(), target_class)
     values = select(logits, targets, score)
-    # Rows do not see each other in eval mode, so the gradient of the sum holds each row's own.
-    gradient = torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0] if values.requires_grad else None
+    # Rows do not see each other in eval mode, so the gradient of the sum holds each
+    # row's own.
+    gradient = (
+        torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0]
+        if values.requires_grad
+        else None
+    )
     if gradient is None:
-        raise ValueError("the score does not depend on the image: no gradient reaches the input")
+        raise ValueError(
+            "the score does not depend on the image: no gradient reaches the input"
+        )
     check_finite(gradient)
     return gradient, values.detach(), targets
 
@@ -144,18 +185,30 @@ def gradient_sum(
     score: Score = "logit",
     chunk_size: int | None = None,
 ) -> Tensor:
-    """Weighted sum of input gradients per image, in memory that holds one chunk and never all points.
+    """Weighted sum of input gradients per image, in memory that holds one chunk and
+    never all points.
 
-    points: (point (3, H, W), index i of its image, weight), made when needed. like: (N, 3, H, W), the result's shape.
-    Returns sum over the points of image i of weight x dF_target(i)/dx at the point: (N, 3, H, W). Call inside
-    `undisturbed`. A text's embeddings, (T, D) and (1, T, D), go the same way.
+    points: (point (3, H, W), index i of its image, weight), made when needed. like: (N,
+    3, H, W), the result's shape.
+    Returns sum over the points of image i of weight x dF_target(i)/dx at the point: (N,
+    3, H, W). Call inside `undisturbed`. A text's embeddings, (T, D) and (1, T, D), go
+    the same way.
     """
     total = torch.zeros_like(like)
     stream = iter(points)
-    while chunk := list(islice(stream, check_count("chunk_size", CHUNK_SIZE if chunk_size is None else chunk_size))):
+    while chunk := list(
+        islice(
+            stream,
+            check_count("chunk_size", CHUNK_SIZE if chunk_size is None else chunk_size),
+        )
+    ):
         batch, images, weights = zip(*chunk, strict=True)
-        gradient, _, _ = input_gradient(model, torch.stack(batch), [targets[i] for i in images], score)
-        weight = torch.tensor(weights, dtype=like.dtype, device=like.device).reshape(-1, *[1] * (like.ndim - 1))
+        gradient, _, _ = input_gradient(
+            model, torch.stack(batch), [targets[i] for i in images], score
+        )
+        weight = torch.tensor(weights, dtype=like.dtype, device=like.device).reshape(
+            -1, *[1] * (like.ndim - 1)
+        )
         total.index_add_(0, torch.tensor(images, device=like.device), gradient * weight)
     return total
 
@@ -169,13 +222,19 @@ def check_count(name: str, value: Any) -> int:
 
 
 def check_finite(gradient: Tensor) -> None:
-    """ValueError for a gradient with NaN or infinite values, such as that of a square root at 0."""
+    """ValueError for a gradient with NaN or infinite values, such as that of a square
+    root at 0.
+    """
     if not gradient.isfinite().all():
-        raise ValueError("the gradient of the score holds NaN or infinite values for this input")
+        raise ValueError(
+            "the gradient of the score holds NaN or infinite values for this input"
+        )
 
 
 def seeded(seed: Any) -> torch.Generator:
-    """A random generator of its own, on the CPU. TypeError for a seed that is no integer, ValueError for a long one."""
+    """A random generator of its own, on the CPU. TypeError for a seed that is no
+    integer, ValueError for a long one.
+    """
     number = _index(seed, "seed")
     if not -(2**63) <= number < 2**64:
         raise ValueError(f"seed is an integer of at most 64 bits, not {number}")

@@ -1,4 +1,6 @@
-"""Section 4.4: BertViz's interactive views as pages that work offline, in a notebook, in the book and as a file."""
+"""Section 4.4: BertViz's interactive views as pages that work offline, in a notebook,
+in the book and as a file.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,14 @@ from chapter4.attention import TextAttention, attention_weights
 if TYPE_CHECKING:
     from chapter4.models import TextModel
 
-# BertViz asks a third party for these. Here they come out of installed packages: (distribution, file).
+# BertViz asks a third party for these. Here they come out of installed packages:
+# (distribution, file).
 SCRIPTS = (
     ("mpld3", "mpld3/js/d3.v5.min.js"),
     ("XStatic-jQuery", "xstatic/pkg/jquery/data/jquery.slim.min.js"),
 )
-# Every weight of a view is a line that the browser draws; with more lines it takes seconds to change the layer.
+# Every weight of a view is a line that the browser draws; with more lines it takes
+# seconds to change the layer.
 MAX_LINES = 100_000
 
 _PAGE = """<!DOCTYPE html>
@@ -63,7 +67,8 @@ const requirejs = (names, start) => start(jQuery, d3);
 </html>
 """
 
-# BertViz's squares and thumbnails answer to the mouse only. They are drawn anew when another layer is chosen.
+# BertViz's squares and thumbnails answer to the mouse only. They are drawn anew when
+# another layer is chosen.
 _KEYS = """
 const name = (rect, at) => `%s`;
 function reach() {
@@ -87,9 +92,11 @@ new MutationObserver(reach).observe(document.querySelector("#vis"), { childList:
 
 @dataclass(frozen=True)
 class InteractiveView:
-    """An interactive page. A notebook shows it when it is a cell's last value; `.save(path)` writes it to a file.
+    """An interactive page. A notebook shows it when it is a cell's last value;
+    `.save(path)` writes it to a file.
 
-    html: a complete page that asks nothing of any network. title: what it shows. height: of the frame, in pixels.
+    html: a complete page that asks nothing of any network. title: what it shows.
+    height: of the frame, in pixels.
     """
 
     html: str
@@ -97,7 +104,9 @@ class InteractiveView:
     height: int
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page to `path` and return that path. Any browser opens it, without a network."""
+        """Write the page to `path` and return that path. Any browser opens it, without
+        a network.
+        """
         path = Path(path)
         path.write_text(self.html, encoding="utf-8")
         return path
@@ -106,7 +115,8 @@ class InteractiveView:
         return f"InteractiveView({self.title!r}, {len(self.html):,} characters)"
 
     def _repr_html_(self) -> str:
-        # A frame of its own: BertViz's ids would clash with a second view. The sandbox has scripts and nothing else.
+        # A frame of its own: BertViz's ids would clash with a second view. The sandbox
+        # has scripts and nothing else.
         return (
             f'<iframe srcdoc="{html.escape(self.html)}" title="{html.escape(self.title)}" sandbox="allow-scripts" '
             f'style="width: 100%; height: {self.height}px; border: 1px solid #ccc; background: #fff;"></iframe>'
@@ -114,11 +124,14 @@ class InteractiveView:
 
 
 def head_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
-    """BertViz's head view: lines from each token to those it looks at, one colour a head, layer by layer.
+    """BertViz's head view: lines from each token to those it looks at, one colour a
+    head, layer by layer.
 
-    text: a sentence. bert: what `load_bert(name)` returns, or None for the embedded MiniLM.
-    Returns a page that works offline; see `InteractiveView`. Raises TypeError or ValueError for bad input, also for a
-    text with more lines than a browser can draw. Source: Vig 2019, arXiv:1906.05714.
+    text: a sentence. bert: what `load_bert(name)` returns, or None for the embedded
+    MiniLM.
+    Returns a page that works offline; see `InteractiveView`. Raises TypeError or
+    ValueError for bad input, also for a text with more lines than a browser can draw.
+    Source: Vig 2019, arXiv:1906.05714.
     """
     import bertviz
 
@@ -133,7 +146,11 @@ def head_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
     )
     title = f"{attention.model_name}: attention of {heads} heads, layer by layer (0 to {layers - 1})"
     page = _page(
-        title, note, body.replace('id="layer"', 'id="layer" aria-label="Layer"'), attention.tokens, "Head ${at}"
+        title,
+        note,
+        body.replace('id="layer"', 'id="layer" aria-label="Layer"'),
+        attention.tokens,
+        "Head ${at}",
     )
     return InteractiveView(page, title, 190 + round(22.5 * count))
 
@@ -141,7 +158,8 @@ def head_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
 def model_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
     """BertViz's model view: every layer and head as a thumbnail; a click enlarges one.
 
-    Arguments, result and errors as in `head_view`; a text can be less long, for all layers are drawn at once.
+    Arguments, result and errors as in `head_view`; a text can be less long, for all
+    layers are drawn at once.
     """
     import bertviz
 
@@ -153,20 +171,32 @@ def model_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
         "Rows are layers, columns are heads. In each picture lines run from the tokens that look (left) to those that "
         "they look at (right), stronger for more weight. A click on a picture enlarges it, a second click closes it."
     )
-    title = f"{attention.model_name}: attention in all {layers} layers and {heads} heads"
+    title = (
+        f"{attention.model_name}: attention in all {layers} layers and {heads} heads"
+    )
     name = f"Layer ${{Math.floor(at / {heads})}}, head ${{at % {heads}}}"
-    # As BertViz lays it out: thumbnails of 7 px a token for 12 heads, or the enlarged one, whichever is higher.
+    # As BertViz lays it out: thumbnails of 7 px a token for 12 heads, or the enlarged
+    # one, whichever is higher.
     drawn = max(layers * (count * 84 / heads + 10) + 38, count * 18 + 55)
-    return InteractiveView(_page(title, note, body, attention.tokens, name), title, 150 + round(drawn))
+    return InteractiveView(
+        _page(title, note, body, attention.tokens, name), title, 150 + round(drawn)
+    )
 
 
 def _drawn(view: Callable[..., Any], attention: TextAttention, **options: Any) -> str:
-    # Four digits are more than a line's strength can show, and make a page a quarter as large.
-    weights = [torch.from_numpy(layer.astype(np.float64).round(4))[None] for layer in attention.weights]
-    # A text's tokens may hold anything, so BertViz gets numbers; `_page` writes the tokens in, escaped.
+    # Four digits are more than a line's strength can show, and make a page a quarter as
+    # large.
+    weights = [
+        torch.from_numpy(layer.astype(np.float64).round(4))[None]
+        for layer in attention.weights
+    ]
+    # A text's tokens may hold anything, so BertViz gets numbers; `_page` writes the
+    # tokens in, escaped.
     stand_ins = [str(i) for i in range(len(attention.tokens))]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # BertViz does not close its script file
+        warnings.simplefilter(
+            "ignore", ResourceWarning
+        )  # BertViz does not close its script file
         return view(weights, stand_ins, html_action="return", **options).data
 
 
@@ -186,11 +216,14 @@ def _page(title: str, note: str, body: str, tokens: list[str], name: str) -> str
     # The data stands there twice: BertViz names its marker in a comment as well.
     found = re.search(r"const params = (\{.*\}); // HACK: .*", body)
     if found is None or "src=" in body or "paths:" in body:
-        raise RuntimeError("this version of bertviz writes its page in another way; versions from 1.4.1 were known")
+        raise RuntimeError(
+            "this version of bertviz writes its page in another way; versions from 1.4.1 were known"
+        )
     data = json.loads(found[1])
     for matrices in data["attention"]:
         matrices["left_text"] = matrices["right_text"] = format_special_chars(tokens)
-    # "<" can start what ends a script; as \u003c it is the same string to JavaScript and nothing to HTML.
+    # "<" can start what ends a script; as \u003c it is the same string to JavaScript
+    # and nothing to HTML.
     safe = json.dumps(data).replace("<", "\\u003c")
     return _PAGE.format(
         title=html.escape(title),
@@ -206,4 +239,6 @@ def _script(package: str, path: str) -> str:
         file = Path(str(distribution(package).locate_file(path)))
         return file.read_text(encoding="utf-8")
     except (PackageNotFoundError, OSError) as error:
-        raise FileNotFoundError(f"{path} comes with the package {package}, which is not installed: {error}") from None
+        raise FileNotFoundError(
+            f"{path} comes with the package {package}, which is not installed: {error}"
+        ) from None

@@ -1,4 +1,6 @@
-"""The command line. Nothing heavy is imported before the arguments are known, so that --help answers at once."""
+"""The command line. Nothing heavy is imported before the arguments are known, so that
+--help answers at once.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,11 @@ METHOD_NAMES = ("gradcam", "gradcam++", "ig", "smoothgrad", "vanilla", "gradient
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0 done, 2 bad input (one line on stderr), 130 interrupted.
+    """Run one command. Returns the exit code: 0 done, 2 bad input (one line on stderr),
+    130 interrupted.
 
-    Raises SystemExit, as argparse does: 0 after --help and --version, 2 for a wrong command line.
+    Raises SystemExit, as argparse does: 0 after --help and --version, 2 for a wrong
+    command line.
     """
     options = _parser().parse_args(arguments)
     # A tick mark must not end the program where the terminal has no such character.
@@ -38,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # As in `chapter4 debug | head`: the reader has what it wanted. Nothing may be flushed into the closed pipe.
+        # As in `chapter4 debug | head`: the reader has what it wanted. Nothing may be
+        # flushed into the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, OSError) as error:
         print(f"chapter4: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -50,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line for a wrong command line too, where argparse prints the whole usage first."""
+    """One line for a wrong command line too, where argparse prints the whole usage
+    first.
+    """
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -58,42 +65,90 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="chapter4", description="Explain what image and text models look at. Works without a network."
+        prog="chapter4",
+        description="Explain what image and text models look at. Works without a network.",
     )
-    parser.add_argument("--version", action="version", version=f"chapter4 {version('chapter4')}")
+    parser.add_argument(
+        "--version", action="version", version=f"chapter4 {version('chapter4')}"
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    interpret = commands.add_parser("interpret", help="maps of one photo by several methods, as figures and arrays")
+    interpret = commands.add_parser(
+        "interpret", help="maps of one photo by several methods, as figures and arrays"
+    )
     _add_photo(interpret)
-    interpret.add_argument("--methods", nargs="+", choices=METHOD_NAMES, default=["gradcam", "ig", "smoothgrad"])
-    interpret.add_argument("--target", metavar="CLASS", help="class to explain, name or index (default: the predicted)")
-    interpret.add_argument("--output", type=Path, default=Path("chapter4-output"), metavar="DIR")
+    interpret.add_argument(
+        "--methods",
+        nargs="+",
+        choices=METHOD_NAMES,
+        default=["gradcam", "ig", "smoothgrad"],
+    )
+    interpret.add_argument(
+        "--target",
+        metavar="CLASS",
+        help="class to explain, name or index (default: the predicted)",
+    )
+    interpret.add_argument(
+        "--output", type=Path, default=Path("chapter4-output"), metavar="DIR"
+    )
     interpret.set_defaults(run=_interpret)
 
-    debug = commands.add_parser("debug", help="a report of one prediction: truth, rank, top classes, evidence")
-    _add_photo(debug)
-    debug.add_argument("--true-label", required=True, metavar="CLASS", help="the ground truth, name or index")
-    debug.add_argument(
-        "--expected-label", metavar="CLASS", help="what you expected the model to say (default: the truth)"
+    debug = commands.add_parser(
+        "debug", help="a report of one prediction: truth, rank, top classes, evidence"
     )
-    debug.add_argument("--output", type=Path, metavar="DIR", help="write the report, the figure and the analysis here")
+    _add_photo(debug)
+    debug.add_argument(
+        "--true-label",
+        required=True,
+        metavar="CLASS",
+        help="the ground truth, name or index",
+    )
+    debug.add_argument(
+        "--expected-label",
+        metavar="CLASS",
+        help="what you expected the model to say (default: the truth)",
+    )
+    debug.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="write the report, the figure and the analysis here",
+    )
     debug.set_defaults(run=_debug)
 
-    attention = commands.add_parser("attention", help="which word attends to which, in numbers and as a figure")
+    attention = commands.add_parser(
+        "attention", help="which word attends to which, in numbers and as a figure"
+    )
     attention.add_argument("text")
-    attention.add_argument("--layer", type=int, help="one layer, from 0 (default: the mean over all)")
-    attention.add_argument("--head", type=int, help="one head, from 0 (default: the mean over all)")
     attention.add_argument(
-        "--model", default="minilm", metavar="NAME", help="minilm, bert-base-uncased, ... (default: minilm)"
+        "--layer", type=int, help="one layer, from 0 (default: the mean over all)"
     )
     attention.add_argument(
-        "--output", type=Path, metavar="DIR", help="write figures, views, weights (.npz), a manifest here"
+        "--head", type=int, help="one head, from 0 (default: the mean over all)"
+    )
+    attention.add_argument(
+        "--model",
+        default="minilm",
+        metavar="NAME",
+        help="minilm, bert-base-uncased, ... (default: minilm)",
+    )
+    attention.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="write figures, views, weights (.npz), a manifest here",
     )
     attention.set_defaults(run=_attention)
 
-    text = commands.add_parser("text", help="the share of each word in the sentiment of a text")
+    text = commands.add_parser(
+        "text", help="the share of each word in the sentiment of a text"
+    )
     text.add_argument("text")
-    text.add_argument("--target", metavar="CLASS", help="POSITIVE or NEGATIVE (default: the predicted)")
+    text.add_argument(
+        "--target",
+        metavar="CLASS",
+        help="POSITIVE or NEGATIVE (default: the predicted)",
+    )
     text.add_argument(
         "--model",
         default="minilm-sentiment",
@@ -101,15 +156,28 @@ def _parser() -> argparse.ArgumentParser:
         help="minilm-sentiment, or a hub name (default: minilm-sentiment)",
     )
     text.add_argument(
-        "--output", type=Path, metavar="DIR", help="write the figure, the scores (.npz) and a manifest here"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="write the figure, the scores (.npz) and a manifest here",
     )
     text.set_defaults(run=_text)
     return parser
 
 
 def _add_photo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", nargs="?", default="cat", help="a photo, or the name of a sample photo (default: cat)")
-    parser.add_argument("--model", default="efficientnet-lite0", metavar="NAME", help="default: efficientnet-lite0")
+    parser.add_argument(
+        "image",
+        nargs="?",
+        default="cat",
+        help="a photo, or the name of a sample photo (default: cat)",
+    )
+    parser.add_argument(
+        "--model",
+        default="efficientnet-lite0",
+        metavar="NAME",
+        help="default: efficientnet-lite0",
+    )
 
 
 def _interpret(options: argparse.Namespace) -> None:
@@ -121,7 +189,10 @@ def _interpret(options: argparse.Namespace) -> None:
     target = None if options.target is None else class_index(model, options.target)
     folder = _folder(options.output)
     results = ImageClassifierInterpreter(model).interpret(
-        photo, list(dict.fromkeys(options.methods)), target, progress=lambda name: _say(f"{name} ...")
+        photo,
+        list(dict.fromkeys(options.methods)),
+        target,
+        progress=lambda name: _say(f"{name} ..."),
     )
     name = class_names_of(model)
     files: dict[str, Any] = {}
@@ -129,7 +200,9 @@ def _interpret(options: argparse.Namespace) -> None:
     for key, result in results.details.items():
         stem = key.replace("+", "p")
         label = name(int(result.target))  # type: ignore[arg-type]
-        figure = compare_maps(_pixels(results), {f"{TITLES[result.method]}\n{label}": result})
+        figure = compare_maps(
+            _pixels(results), {f"{TITLES[result.method]}\n{label}": result}
+        )
         alt = f"{TITLES[result.method]} of {photo.name} for the class {label}, beside the crop"
         files[key] = {
             "figure": _save_figure(figure, folder / f"{stem}.png"),
@@ -139,7 +212,11 @@ def _interpret(options: argparse.Namespace) -> None:
             "label": label,
             "score": result.score,
             "settings": dict(result.settings),
-            **{fact: getattr(result, fact) for fact in ("delta", "blank") if hasattr(result, fact)},
+            **{
+                fact: getattr(result, fact)
+                for fact in ("delta", "blank")
+                if hasattr(result, fact)
+            },
         }
     overview = ImageClassifierInterpreter(model).visualize(results)
     predictions = _predictions(results)
@@ -164,18 +241,29 @@ def _debug(options: argparse.Namespace) -> None:
     from chapter4.models import class_index
 
     truth = class_index(model, options.true_label)
-    expected = None if options.expected_label is None else class_index(model, options.expected_label)
+    expected = (
+        None
+        if options.expected_label is None
+        else class_index(model, options.expected_label)
+    )
     folder = None if options.output is None else _folder(options.output)
     report = debug_model_prediction(model, photo, truth, expected)
     if folder is None:
         return
     _begin(folder)
-    files = {"report": "report.txt", "figure": _save_figure(report.figure, folder / "debug.png")}
+    files = {
+        "report": "report.txt",
+        "figure": _save_figure(report.figure, folder / "debug.png"),
+    }
     text = report.text
     if not report.correct:
         print()
-        analysis = MisclassificationAnalyzer(model).analyze_misclassification(photo, report.true_label)
-        files["analysis"] = _save_figure(analysis.figure, folder / "misclassification.png")
+        analysis = MisclassificationAnalyzer(model).analyze_misclassification(
+            photo, report.true_label
+        )
+        files["analysis"] = _save_figure(
+            analysis.figure, folder / "misclassification.png"
+        )
         text += "\n\n" + analysis.text
     (folder / "report.txt").write_text(text + "\n", encoding="utf-8")
     _write_manifest(
@@ -202,7 +290,9 @@ def _attention(options: argparse.Namespace) -> None:
     bert = load_bert(options.model)
     folder = None if options.output is None else _folder(options.output)
     attention = attention_weights(options.text, bert)
-    words = word_attention(attention, layers=options.layer, heads=options.head, keep_special=False)
+    words = word_attention(
+        attention, layers=options.layer, heads=options.head, keep_special=False
+    )
     print(f"{words.source}; pieces merged, special tokens left out, self excluded")
     width = max(len(word) for word in words.words)
     for found, removed in zip(most_attended(words), words.removed, strict=True):
@@ -213,20 +303,32 @@ def _attention(options: argparse.Namespace) -> None:
         print(f"{line}   ({removed:.0%} on special tokens)")
     if folder is None:
         return
-    from chapter4.attention_plots import visualize_attention, visualize_multi_head_attention, visualize_word_attention
+    from chapter4.attention_plots import (
+        visualize_attention,
+        visualize_multi_head_attention,
+        visualize_word_attention,
+    )
     from chapter4.bertviz_views import head_view, model_view
 
     _begin(folder)
-    files = {"words": _save_figure(visualize_word_attention(words), folder / "words.png")}
+    files = {
+        "words": _save_figure(visualize_word_attention(words), folder / "words.png")
+    }
     if options.layer is not None and options.head is None:
         grid = visualize_multi_head_attention(options.text, options.layer, bert=bert)
         files["heads"] = _save_figure(grid, folder / "heads.png")
     if options.layer is not None and options.head is not None:
         one = visualize_attention(options.text, options.layer, options.head, bert=bert)
         files["head"] = _save_figure(one, folder / "head.png")
-    files["head_view"] = head_view(options.text, bert=bert).save(folder / "head_view.html").name
-    files["model_view"] = model_view(options.text, bert=bert).save(folder / "model_view.html").name
-    arrays = _save_arrays(folder / "attention.npz", weights=attention.weights, tokens=attention.tokens)
+    files["head_view"] = (
+        head_view(options.text, bert=bert).save(folder / "head_view.html").name
+    )
+    files["model_view"] = (
+        model_view(options.text, bert=bert).save(folder / "model_view.html").name
+    )
+    arrays = _save_arrays(
+        folder / "attention.npz", weights=attention.weights, tokens=attention.tokens
+    )
     _write_manifest(
         folder,
         command="attention",
@@ -245,7 +347,11 @@ def _text(options: argparse.Namespace) -> None:
     from chapter4.plots import text_figure
 
     interpreter = TextClassifierInterpreter(options.model)
-    target = int(options.target) if options.target and options.target.isdecimal() else options.target
+    target = (
+        int(options.target)
+        if options.target and options.target.isdecimal()
+        else options.target
+    )
     folder = None if options.output is None else _folder(options.output)
     result = interpreter.interpret(options.text, target)
     error = "undefined" if isnan(result["delta"]) else f"{result['delta']:.1%}"
@@ -255,12 +361,16 @@ def _text(options: argparse.Namespace) -> None:
     width = max(map(len, words))
     for word, score in zip(words, scores, strict=True):
         print(f"  {word:<{width}}  {score:+.3f}")
-    print(f"share of each word in the {result['target_label']} logit; relative completeness error {error}")
+    print(
+        f"share of each word in the {result['target_label']} logit; relative completeness error {error}"
+    )
     if folder is None:
         return
     _begin(folder)
     title = f"Prediction: {prediction['label']} ({prediction['probability']:.1%})"
-    figure = text_figure(words, scores, title, f"share in the {result['target_label']} logit")
+    figure = text_figure(
+        words, scores, title, f"share in the {result['target_label']} logit"
+    )
     _write_manifest(
         folder,
         command="text",
@@ -271,7 +381,11 @@ def _text(options: argparse.Namespace) -> None:
         label=result["target_label"],
         delta=result["delta"],
         figure=_save_figure(figure, folder / "text.png"),
-        arrays=_save_arrays(folder / "text.npz", tokens=result["tokens"], attributions=result["attributions"]),
+        arrays=_save_arrays(
+            folder / "text.npz",
+            tokens=result["tokens"],
+            attributions=result["attributions"],
+        ),
     )
     print(f"written to {folder}")
 
@@ -298,11 +412,18 @@ def _pixels(results: Interpretation) -> Any:
 def _predictions(results: Interpretation) -> list[dict[str, Any]]:
     found = results["predictions"]
     rows = zip(found["classes"], found["labels"], found["probabilities"], strict=True)
-    return [{"class": int(i), "label": label, "probability": float(p)} for i, label, p in rows]
+    return [
+        {"class": int(i), "label": label, "probability": float(p)}
+        for i, label, p in rows
+    ]
 
 
 def _arrays(result: Any) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in ("map", "raw", "attributions") if hasattr(result, name)}
+    return {
+        name: getattr(result, name)
+        for name in ("map", "raw", "attributions")
+        if hasattr(result, name)
+    }
 
 
 def _identity(photo: Path) -> dict[str, str]:
@@ -312,7 +433,9 @@ def _identity(photo: Path) -> dict[str, str]:
 
 
 def _folder(path: Path) -> Path:
-    """Make the folder and see that it takes a file, before the work: nobody waits for what can't be written."""
+    """Make the folder and see that it takes a file, before the work: nobody waits for
+    what can't be written.
+    """
     from tempfile import TemporaryFile
 
     try:
@@ -320,14 +443,19 @@ def _folder(path: Path) -> Path:
         with TemporaryFile(dir=path):
             pass
     except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"the output folder {path} is a file, or is below one") from None
+        raise ValueError(
+            f"the output folder {path} is a file, or is below one"
+        ) from None
     except OSError as error:
-        raise ValueError(f"nothing can be written to the folder {path}: {error.strerror}") from None
+        raise ValueError(
+            f"nothing can be written to the folder {path}: {error.strerror}"
+        ) from None
     return path
 
 
 def _begin(folder: Path) -> None:
-    # The manifest marks a complete folder: an old one must not vouch for what is being written now.
+    # The manifest marks a complete folder: an old one must not vouch for what is being
+    # written now.
     (folder / "manifest.json").unlink(missing_ok=True)
 
 
@@ -346,12 +474,16 @@ def _save_arrays(path: Path, **arrays: Any) -> str:
 def _write_manifest(folder: Path, **facts: Any) -> None:
     facts |= {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {package: version(package) for package in ("chapter4", "numpy", "torch")},
+        "versions": {
+            package: version(package) for package in ("chapter4", "numpy", "torch")
+        },
     }
     partial = folder / "manifest.json.partial"
     text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
     partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(folder / "manifest.json")  # last, and at once: whoever sees it finds every file that it names
+    partial.replace(
+        folder / "manifest.json"
+    )  # last, and at once: whoever sees it finds every file that it names
 
 
 def _plain(value: Any) -> Any:
@@ -364,7 +496,11 @@ def _plain(value: Any) -> Any:
         value = value.item()
     if isinstance(value, float) and not isfinite(value):
         return None
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+    return (
+        value
+        if value is None or isinstance(value, (bool, int, float, str))
+        else str(value)
+    )
 
 
 def _say(words: str) -> None:

@@ -1,4 +1,6 @@
-"""Section 4.2: which cells of a feature map raise the score of a class. Grad-CAM and Grad-CAM++."""
+"""Section 4.2: which cells of a feature map raise the score of a class. Grad-CAM and
+Grad-CAM++.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ from chapter4.images import nearest
 if TYPE_CHECKING:
     from chapter4.images import ImageInput
 
-# Where 2 + sum(A) g is this near 0, which needs negative activations, alpha = 1 / (2 + sum(A) g) says nothing.
+# Where 2 + sum(A) g is this near 0, which needs negative activations, alpha = 1 / (2 +
+# sum(A) g) says nothing.
 SMALLEST_DENOMINATOR = 1e-3
 
 
@@ -36,8 +39,10 @@ SMALLEST_DENOMINATOR = 1e-3
 class CamAttribution(Attribution):
     """A class activation map. `.map` is for drawing; compare maps by `.raw`.
 
-    map: (H, W) or (N, H, W), `.raw` resized to the input and divided by its maximum, all zeros where `.blank`.
-    raw: (h, w) or (N, h, w) in the target layer's grid, as the formula gives it. blank: the ReLU left nothing.
+    map: (H, W) or (N, H, W), `.raw` resized to the input and divided by its maximum,
+    all zeros where `.blank`.
+    raw: (h, w) or (N, h, w) in the target layer's grid, as the formula gives it. blank:
+    the ReLU left nothing.
     """
 
     raw: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -45,12 +50,15 @@ class CamAttribution(Attribution):
 
 
 class GradCAM:
-    """Grad-CAM for one layer: relu(sum_k w_k A^k) with w_k the spatial mean of dF_target/dA^k.
+    """Grad-CAM for one layer: relu(sum_k w_k A^k) with w_k the spatial mean of
+    dF_target/dA^k.
 
-    model: a classifier that gives logits (N, K). target_layer: a module of it or its dotted name, with output (N, K, h,
-    w); best the last block with its ReLU, such as ResNet's "layer4", and not a convolution before its batch norm. Hooks
-    are there only while a map is made, so the `with` form is for convenience.
-    Raises ValueError for an unknown layer. Source: Selvaraju et al. 2017, arXiv:1610.02391.
+    model: a classifier that gives logits (N, K). target_layer: a module of it or its
+    dotted name, with output (N, K, h, w); best the last block with its ReLU, such as
+    ResNet's "layer4", and not a convolution before its batch norm. Hooks are there only
+    while a map is made, so the `with` form is for convenience.
+    Raises ValueError for an unknown layer. Source: Selvaraju et al. 2017,
+    arXiv:1610.02391.
     """
 
     method = "gradcam"
@@ -63,20 +71,29 @@ class GradCAM:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         return None
 
     def generate_cam(
-        self, image_tensor: ImageInput, target_class: Any = None, *, score: Score = "logit"
+        self,
+        image_tensor: ImageInput,
+        target_class: Any = None,
+        *,
+        score: Score = "logit",
     ) -> CamAttribution:
         """The map of one class, or of one class per image of a batch.
 
-        image_tensor: a normalised float tensor (3, H, W) or (N, 3, H, W), or a path or PIL image.
-        target_class: class index, one per image for a batch, or None for the predicted class.
+        image_tensor: a normalised float tensor (3, H, W) or (N, 3, H, W), or a path or
+        PIL image.
+        target_class: class index, one per image for a batch, or None for the predicted
+        class.
         score: "logit" or "probability". Returns a result that unpacks to (map, target).
-        Raises ValueError for a layer that gives no (N, K, h, w) or that the score does not depend on, and for bad
-        input.
+        Raises ValueError for a layer that gives no (N, K, h, w) or that the score does
+        not depend on, and for bad input.
         """
         x = to_tensor(image_tensor, self.model)
         with undisturbed(self.model):
@@ -87,7 +104,10 @@ class GradCAM:
         activations = activations.detach()
         weights = self.channel_weights(activations, gradient)
         raw = torch.relu((weights * activations).sum(dim=1))  # (N, h, w)
-        maps, blank = scale_map(resize_map(raw, x.shape[-2:])), (raw.amax(dim=(1, 2)) == 0).tolist()
+        maps, blank = (
+            scale_map(resize_map(raw, x.shape[-2:])),
+            (raw.amax(dim=(1, 2)) == 0).tolist(),
+        )
         single = is_single(image_tensor)
         return CamAttribution(
             map=unbatch(maps, image_tensor),
@@ -100,7 +120,9 @@ class GradCAM:
         )
 
     def channel_weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
-        """Weight of each channel, (N, K, 1, 1): alpha_k = 1/Z sum_ij dF/dA^k_ij. Both arguments are (N, K, h, w)."""
+        """Weight of each channel, (N, K, 1, 1): alpha_k = 1/Z sum_ij dF/dA^k_ij. Both
+        arguments are (N, K, h, w).
+        """
         return gradient.mean(dim=(2, 3), keepdim=True)
 
     def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,12 +130,17 @@ class GradCAM:
 
         def keep(module: nn.Module, inputs: Any, output: Any) -> Tensor:
             if not isinstance(output, Tensor) or output.ndim != 4:
-                shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+                shape = (
+                    tuple(output.shape)
+                    if isinstance(output, Tensor)
+                    else type(output).__name__
+                )
                 raise ValueError(
                     f"Grad-CAM needs a layer that gives (N, channels, h, w); {self.layer_name!r} gives {shape}"
                 )
-            # The graph starts here, not at the image. A copy is kept and a copy goes on: later in-place
-            # operations (VGG's and DenseNet's ReLU) would otherwise overwrite the activations.
+            # The graph starts here, not at the image. A copy is kept and a copy goes
+            # on: later in-place operations (VGG's and DenseNet's ReLU) would otherwise
+            # overwrite the activations.
             kept[:] = [output.detach().clone().requires_grad_()]
             return kept[0].clone()
 
@@ -123,15 +150,21 @@ class GradCAM:
         finally:
             handle.remove()
         if not kept:
-            raise ValueError(f"the model's forward pass does not call the layer {self.layer_name!r}")
+            raise ValueError(
+                f"the model's forward pass does not call the layer {self.layer_name!r}"
+            )
         return kept[0], logits
 
     def _gradient(self, values: Tensor, activations: Tensor) -> Tensor:
         gradient = (
-            torch.autograd.grad(values.sum(), activations, allow_unused=True)[0] if values.requires_grad else None
+            torch.autograd.grad(values.sum(), activations, allow_unused=True)[0]
+            if values.requires_grad
+            else None
         )
         if gradient is None:
-            raise ValueError(f"the score does not depend on the layer {self.layer_name!r}")
+            raise ValueError(
+                f"the score does not depend on the layer {self.layer_name!r}"
+            )
         check_finite(gradient)
         return gradient
 
@@ -139,38 +172,55 @@ class GradCAM:
 class GradCAMPlusPlus(GradCAM):
     """Grad-CAM++ in closed form, a weighting that counts positive gradients only.
 
-    w_k = sum_ij alpha^k_ij relu(g^k_ij) with g = dF_target/dA and alpha^k_ij = 1 / (2 + (sum_ab A^k_ab) g^k_ij).
-    This is the paper's g^2 / (2 g^2 + sum(A) g^3) for Y = exp(F), with the second derivative of F taken as 0 and the
-    common factor exp(F) left out: it drops out on scaling. alpha is 0 where g is 0, and where the denominator vanishes.
-    Arguments, result and errors as for GradCAM. Source: Chattopadhay et al. 2018, arXiv:1710.11063.
+    w_k = sum_ij alpha^k_ij relu(g^k_ij) with g = dF_target/dA and alpha^k_ij = 1 / (2 +
+    (sum_ab A^k_ab) g^k_ij). This is the paper's g^2 / (2 g^2 + sum(A) g^3) for Y =
+    exp(F), with the second derivative of F taken as 0 and the common factor exp(F) left
+    out: it drops out on scaling. alpha is 0 where g is 0, and where the denominator
+    vanishes.
+    Arguments, result and errors as for GradCAM. Source: Chattopadhay et al. 2018,
+    arXiv:1710.11063.
     """
 
     method = "gradcam++"
 
     def channel_weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
-        """Weight of each channel, (N, K, 1, 1), from activations and gradient, both (N, K, h, w)."""
+        """Weight of each channel, (N, K, 1, 1), from activations and gradient, both (N,
+        K, h, w).
+        """
         denominator = 2 + activations.sum(dim=(2, 3), keepdim=True) * gradient
         usable = (gradient != 0) & (denominator.abs() > SMALLEST_DENOMINATOR)
-        alpha = torch.where(usable, 1 / denominator.where(usable, torch.ones_like(denominator)), 0)
+        alpha = torch.where(
+            usable, 1 / denominator.where(usable, torch.ones_like(denominator)), 0
+        )
         return (alpha * torch.relu(gradient)).sum(dim=(2, 3), keepdim=True)
 
 
 def resize_map(raw: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
     """(N, h, w) to (N, H, W), bilinear between the centres of the cells."""
-    return nn.functional.interpolate(raw[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
+    return nn.functional.interpolate(
+        raw[:, None], size=tuple(size), mode="bilinear", align_corners=False
+    )[:, 0]
 
 
 def scale_map(maps: Tensor) -> Tensor:
-    """Each map (N, H, W) divided by its own maximum; a map without positive values stays zero. 0 keeps its meaning."""
+    """Each map (N, H, W) divided by its own maximum; a map without positive values
+    stays zero. 0 keeps its meaning.
+    """
     peak = maps.amax(dim=(1, 2), keepdim=True)
-    return torch.where(peak > 0, maps / peak.where(peak > 0, torch.ones_like(peak)), torch.zeros_like(maps))
+    return torch.where(
+        peak > 0,
+        maps / peak.where(peak > 0, torch.ones_like(peak)),
+        torch.zeros_like(maps),
+    )
 
 
 def default_target_layer(model: nn.Module, x: Tensor) -> str:
-    """The dotted name of the last module whose output is a grid: the layer to explain where nobody chose one.
+    """The dotted name of the last module whose output is a grid: the layer to explain
+    where nobody chose one.
 
-    A model from `load_classifier` names its own. Else one forward pass on x (N, 3, H, W) tells: of the modules with
-    output (N, K, h, w), h and w above 1, the one that finishes last, pooling left out. ResNet: layer4; VGG: features.
+    A model from `load_classifier` names its own. Else one forward pass on x (N, 3, H,
+    W) tells: of the modules with output (N, K, h, w), h and w above 1, the one that
+    finishes last, pooling left out. ResNet: layer4; VGG: features.
     Raises ValueError where no module gives a grid.
     """
     own = getattr(model, "target_layer", None)
@@ -180,13 +230,21 @@ def default_target_layer(model: nn.Module, x: Tensor) -> str:
 
     def note(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[-2:]) > 1:
+            if (
+                isinstance(output, Tensor)
+                and output.ndim == 4
+                and min(output.shape[-2:]) > 1
+            ):
                 finished.append(name)
 
         return hook
 
     pooling = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d)
-    modules = [(name, m) for name, m in model.named_modules() if name and not isinstance(m, pooling)]
+    modules = [
+        (name, m)
+        for name, m in model.named_modules()
+        if name and not isinstance(m, pooling)
+    ]
     handles = [module.register_forward_hook(note(name)) for name, module in modules]
     try:
         with undisturbed(model), torch.no_grad():
@@ -195,7 +253,9 @@ def default_target_layer(model: nn.Module, x: Tensor) -> str:
         for handle in handles:
             handle.remove()
     if not finished:
-        raise ValueError(f"{type(model).__name__} has no layer that gives a grid (N, channels, h, w) for Grad-CAM")
+        raise ValueError(
+            f"{type(model).__name__} has no layer that gives a grid (N, channels, h, w) for Grad-CAM"
+        )
     return finished[-1]
 
 
@@ -203,11 +263,17 @@ def _find(model: nn.Module, layer: nn.Module | str) -> tuple[nn.Module, str]:
     modules = dict(model.named_modules(remove_duplicate=False))
     if isinstance(layer, str):
         if layer not in modules:
-            raise ValueError(f"the model has no layer {layer!r}{nearest(layer, modules)}")
+            raise ValueError(
+                f"the model has no layer {layer!r}{nearest(layer, modules)}"
+            )
         return modules[layer], layer
     for name, module in modules.items():
         if module is layer:
             return module, name or type(model).__name__
     if isinstance(layer, nn.Module):
-        raise ValueError(f"the {type(layer).__name__} given as target layer is not a part of the model")
-    raise TypeError(f"target_layer is a module of the model or its dotted name, not {type(layer).__name__}")
+        raise ValueError(
+            f"the {type(layer).__name__} given as target layer is not a part of the model"
+        )
+    raise TypeError(
+        f"target_layer is a module of the model or its dotted name, not {type(layer).__name__}"
+    )

@@ -1,4 +1,6 @@
-"""A photo becomes the tensor that a model sees, and back: the one place that knows mean, std and crop."""
+"""A photo becomes the tensor that a model sees, and back: the one place that knows
+mean, std and crop.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +23,21 @@ if TYPE_CHECKING:
 
     ImageInput = str | os.PathLike[str] | Image | Tensor
 
-# Decoders for these are compiled into Pillow. Others (EPS, for one) start programs on the reader's machine.
+# Decoders for these are compiled into Pillow. Others (EPS, for one) start programs on
+# the reader's machine.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 50_000_000
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How one model wants its photos: resized, cropped, scaled to [0, 1] and normalised per channel.
+    """How one model wants its photos: resized, cropped, scaled to [0, 1] and normalised
+    per channel.
 
-    resize: shorter side in pixels, or (height, width) to squash the photo to. crop: (height, width) of the centre crop.
-    mean, std: per RGB channel, of pixel values in [0, 1]. resample: "bilinear" or "bicubic", always antialiased.
+    resize: shorter side in pixels, or (height, width) to squash the photo to. crop:
+    (height, width) of the centre crop.
+    mean, std: per RGB channel, of pixel values in [0, 1]. resample: "bilinear" or
+    "bicubic", always antialiased.
     """
 
     resize: int | tuple[int, int] = 256
@@ -41,7 +47,9 @@ class Preprocessing:
     resample: str = "bilinear"
 
     def crop_image(self, photo: Image) -> Image:
-        """The part of `photo` that the model sees, at the size at which it sees it. Overlays belong on this."""
+        """The part of `photo` that the model sees, at the size at which it sees it.
+        Overlays belong on this.
+        """
         from PIL import Image
 
         width, height = photo.size
@@ -49,19 +57,30 @@ class Preprocessing:
             raise ValueError(f"the photo has {width} x {height} pixels")
         if isinstance(self.resize, int):
             short = min(width, height)
-            width, height = int(self.resize * width / short), int(self.resize * height / short)
+            width, height = (
+                int(self.resize * width / short),
+                int(self.resize * height / short),
+            )
         else:
             height, width = self.resize
-        # A strip of 1 x 60,000 pixels is a small file, and fills the memory once its shorter side is 256.
+        # A strip of 1 x 60,000 pixels is a small file, and fills the memory once its
+        # shorter side is 256.
         if width * height > MAX_PIXELS:
-            raise ValueError(f"a photo of {photo.width} x {photo.height} pixels is too long for its width")
+            raise ValueError(
+                f"a photo of {photo.width} x {photo.height} pixels is too long for its width"
+            )
         photo = photo.resize((width, height), Image.Resampling[self.resample.upper()])
-        top, left = round((height - self.crop[0]) / 2), round((width - self.crop[1]) / 2)
+        top, left = (
+            round((height - self.crop[0]) / 2),
+            round((width - self.crop[1]) / 2),
+        )
         return photo.crop((left, top, left + self.crop[1], top + self.crop[0]))
 
     def __call__(self, photo: Image) -> Tensor:
         """A photo as the model's input: (3, H, W), float32, normalised."""
-        pixels = np.asarray(self.crop_image(photo), dtype=np.float32) / 255  # (H, W, 3) in [0, 1]
+        pixels = (
+            np.asarray(self.crop_image(photo), dtype=np.float32) / 255
+        )  # (H, W, 3) in [0, 1]
         return self.normalize(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
 
     def normalize(self, pixels: Tensor) -> Tensor:
@@ -77,14 +96,17 @@ IMAGENET = Preprocessing()
 
 
 def preprocessing_of(model: nn.Module) -> Preprocessing:
-    """The preprocessing that `model` carries, or ImageNet's (256, crop 224) for a plain nn.Module."""
+    """The preprocessing that `model` carries, or ImageNet's (256, crop 224) for a plain
+    nn.Module.
+    """
     return getattr(model, "preprocessing", IMAGENET)
 
 
 def load_image(image: str | os.PathLike[str] | Image) -> Image:
     """Open a photo as RGB, turned as its EXIF says, transparency laid on white.
 
-    Raises FileNotFoundError for a missing file, ValueError for one that is no image or too large, TypeError otherwise.
+    Raises FileNotFoundError for a missing file, ValueError for one that is no image or
+    too large, TypeError otherwise.
     """
     from PIL import Image
 
@@ -95,7 +117,9 @@ def load_image(image: str | os.PathLike[str] | Image) -> Image:
     else:
         raise TypeError(f"expected a path or a PIL image, not {type(image).__name__}")
     if photo.mode.startswith("I") or photo.mode == "F":
-        raise ValueError(f"images of mode {photo.mode} have no fixed range; convert to 8 bits a channel first")
+        raise ValueError(
+            f"images of mode {photo.mode} have no fixed range; convert to 8 bits a channel first"
+        )
     if photo.has_transparency_data:
         photo = photo.convert("RGBA")
         photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
@@ -105,19 +129,31 @@ def load_image(image: str | os.PathLike[str] | Image) -> Image:
 def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
     """What `model` sees of `image`: (N, 3, H, W) on the model's device, normalised.
 
-    image: a path or a PIL image, preprocessed as the model wants it (a plain nn.Module gets ImageNet's way), or a float
-    tensor (3, H, W) or (N, 3, H, W) that is already normalised; the values of a tensor are not changed.
-    Raises ValueError for a wrong rank, channel count, empty or non-finite tensor, TypeError for other types.
+    image: a path or a PIL image, preprocessed as the model wants it (a plain nn.Module
+    gets ImageNet's way), or a float tensor (3, H, W) or (N, 3, H, W) that is already
+    normalised; the values of a tensor are not changed.
+    Raises ValueError for a wrong rank, channel count, empty or non-finite tensor,
+    TypeError for other types.
     """
     like = next(iter([*model.parameters(), *model.buffers()]), None)
     device = like.device if like is not None else None
     if not isinstance(image, Tensor):
-        floating = like.dtype if like is not None and like.is_floating_point() else torch.float32
-        return preprocessing_of(model)(load_image(image))[None].to(device=device, dtype=floating)
+        floating = (
+            like.dtype
+            if like is not None and like.is_floating_point()
+            else torch.float32
+        )
+        return preprocessing_of(model)(load_image(image))[None].to(
+            device=device, dtype=floating
+        )
     if not image.is_floating_point():
-        raise TypeError(f"an image tensor holds normalised floats, not {image.dtype}; hand over a path or a PIL image")
+        raise TypeError(
+            f"an image tensor holds normalised floats, not {image.dtype}; hand over a path or a PIL image"
+        )
     if image.ndim not in (3, 4) or image.shape[-3] != 3:
-        raise ValueError(f"an image tensor is (3, H, W) or (N, 3, H, W), not {tuple(image.shape)}")
+        raise ValueError(
+            f"an image tensor is (3, H, W) or (N, 3, H, W), not {tuple(image.shape)}"
+        )
     if image.numel() == 0:
         raise ValueError(f"the image tensor {tuple(image.shape)} is empty")
     if not image.isfinite().all():
@@ -148,7 +184,9 @@ class Photo:
 
 @cache
 def sample_photos() -> dict[str, Photo]:
-    """The photos that come with the package or with packages that it needs, by name. All have free licences."""
+    """The photos that come with the package or with packages that it needs, by name.
+    All have free licences.
+    """
     folder = Path(__file__).with_name("photos")
     return {
         record["name"]: _photo(record, folder)
@@ -160,7 +198,9 @@ def sample_photo(name: str = "cat") -> Path:
     """The path of a sample photo; `sample_photos()` lists the names."""
     photos = sample_photos()
     if name not in photos:
-        raise ValueError(f"no sample photo {name!r}{nearest(name, photos)}; there are {', '.join(photos)}")
+        raise ValueError(
+            f"no sample photo {name!r}{nearest(name, photos)}; there are {', '.join(photos)}"
+        )
     return photos[name].path
 
 
@@ -177,7 +217,9 @@ def _channels(values: tuple[float, float, float], like: Tensor) -> Tensor:
 def _open(path: Path) -> Image:
     from PIL import Image
 
-    if not os.path.isfile(path):  # unlike Path.is_file, no error for a name that is too long
+    if not os.path.isfile(
+        path
+    ):  # unlike Path.is_file, no error for a name that is too long
         raise FileNotFoundError(_missing(path))
     with warnings.catch_warnings():
         # Pillow's own limit is above ours, and it only warns there.
@@ -189,7 +231,9 @@ def _open(path: Path) -> Image:
     with file:
         if file.width * file.height > MAX_PIXELS:
             size = f"{file.width} x {file.height} pixels"
-            raise ValueError(f"{_shown(path)} has {size}; at most {MAX_PIXELS:,} are read")
+            raise ValueError(
+                f"{_shown(path)} has {size}; at most {MAX_PIXELS:,} are read"
+            )
         return _turned(file, _shown(path))
 
 
@@ -197,8 +241,12 @@ def _turned(photo: Image, name: str) -> Image:
     from PIL import ImageOps
 
     try:
-        return ImageOps.exif_transpose(photo)  # reads the pixels, too; a copy even where nothing is turned
-    except Exception as error:  # a damaged file makes the decoders raise nearly anything
+        return ImageOps.exif_transpose(
+            photo
+        )  # reads the pixels, too; a copy even where nothing is turned
+    except (
+        Exception
+    ) as error:  # a damaged file makes the decoders raise nearly anything
         raise ValueError(_unreadable(name, error)) from None
 
 
@@ -215,10 +263,16 @@ def _missing(path: Path) -> str:
     if os.path.isdir(path):
         return f"{_shown(path)} is a folder, not an image"
     try:
-        near = nearest(path.name, (p.name for p in path.parent.iterdir() if p.name != path.name))
+        near = nearest(
+            path.name, (p.name for p in path.parent.iterdir() if p.name != path.name)
+        )
     except (OSError, ValueError):
         near = ""
-    hint = f"; {path.stem!r} is the name of a sample photo" if path.stem in sample_photos() else ""
+    hint = (
+        f"; {path.stem!r} is the name of a sample photo"
+        if path.stem in sample_photos()
+        else ""
+    )
     return f"there is no file {_shown(path)}{near}{hint}"
 
 
@@ -228,7 +282,9 @@ def _photo(record: dict[str, Any], folder: Path) -> Photo:
         # find_spec does not import the package, which would cost more than the photo.
         spec = find_spec(package)
         if spec is None or spec.origin is None:
-            raise FileNotFoundError(f"the photo {record['name']!r} comes with {package}, which is not installed")
+            raise FileNotFoundError(
+                f"the photo {record['name']!r} comes with {package}, which is not installed"
+            )
         folder = Path(spec.origin).parent
     return Photo(
         name=record["name"],

@@ -1,4 +1,6 @@
-"""Section 4.3: Integrated Gradients share out over the pixels what the score gains from a baseline to the image."""
+"""Section 4.3: Integrated Gradients share out over the pixels what the score gains from
+a baseline to the image.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +36,24 @@ if TYPE_CHECKING:
     from chapter4.images import ImageInput
 
 BASELINES = ("black", "white", "random", "blur", "mean")
-# Captum's names. Gauss-Legendre has the smallest error at 50 steps on real networks, though not by its textbook rate.
-RULES = ("gausslegendre", "riemann_middle", "riemann_right", "riemann_left", "riemann_trapezoid")
+# Captum's names. Gauss-Legendre has the smallest error at 50 steps on real networks,
+# though not by its textbook rate.
+RULES = (
+    "gausslegendre",
+    "riemann_middle",
+    "riemann_right",
+    "riemann_left",
+    "riemann_trapezoid",
+)
 
 
 @dataclass(frozen=True)
 class IntegratedGradientsAttribution(GradientAttribution):
-    """Integrated Gradients: `.attributions` is signed, `.map` sums its absolute values over channels.
+    """Integrated Gradients: `.attributions` is signed, `.map` sums its absolute values
+    over channels.
 
-    delta: completeness error |sum(attributions) - (F(x) - F(x'))| / |F(x) - F(x')|, nan where F(x) = F(x').
+    delta: completeness error |sum(attributions) - (F(x) - F(x'))| / |F(x) - F(x')|, nan
+    where F(x) = F(x').
     baseline_score: F(x').
     """
 
@@ -63,17 +74,22 @@ def integrated_gradients(
     rule: str = "gausslegendre",
     backend: Literal["chapter4", "captum"] = "chapter4",
 ) -> IntegratedGradientsAttribution:
-    """Integrated Gradients: (x - x') times the mean gradient of F on the straight line from baseline x' to image x.
+    """Integrated Gradients: (x - x') times the mean gradient of F on the straight line
+    from baseline x' to image x.
 
-    IG_i = (x_i - x'_i) * integral over alpha in [0, 1] of dF/dx_i (x' + alpha (x - x')), by a sum of n_steps gradients.
-    Completeness: the attributions sum to F(x) - F(x'), up to the error `.delta` of the sum. F is the score that is
-    named.
+    IG_i = (x_i - x'_i) * integral over alpha in [0, 1] of dF/dx_i (x' + alpha (x -
+    x')), by a sum of n_steps gradients.
+    Completeness: the attributions sum to F(x) - F(x'), up to the error `.delta` of the
+    sum. F is the score that is named.
 
-    image, model, target_class, score: as in `vanilla_gradients`; the class is chosen at the image, not at the baseline.
-    baseline: "black", "white", "random", "blur" or "mean" (see `make_baseline`), or a normalised tensor of the image's
-    shape.
-    rule: "gausslegendre", "riemann_middle", "riemann_right" (the printed formula), "riemann_left", "riemann_trapezoid".
-    backend: our own sum, in memory of one chunk, or "captum" for Captum's. seed: for the random baseline.
+    image, model, target_class, score: as in `vanilla_gradients`; the class is chosen at
+    the image, not at the baseline.
+    baseline: "black", "white", "random", "blur" or "mean" (see `make_baseline`), or a
+    normalised tensor of the image's shape.
+    rule: "gausslegendre", "riemann_middle", "riemann_right" (the printed formula),
+    "riemann_left", "riemann_trapezoid".
+    backend: our own sum, in memory of one chunk, or "captum" for Captum's. seed: for
+    the random baseline.
     Raises ValueError, TypeError or FileNotFoundError for bad input.
     Source: Sundararajan et al. 2017, arXiv:1703.01365.
     """
@@ -85,14 +101,21 @@ def integrated_gradients(
     alphas, weights = quadrature(rule, n_steps)
     with undisturbed(model):
         with torch.no_grad():
-            logits, start_logits = logits_of(model, x.clone()), logits_of(model, start.clone())
+            logits, start_logits = (
+                logits_of(model, x.clone()),
+                logits_of(model, start.clone()),
+            )
         targets = choose_targets(logits, target_class)
-        values, start_values = (select(each, targets, check_score(score)) for each in (logits, start_logits))
+        values, start_values = (
+            select(each, targets, check_score(score)) for each in (logits, start_logits)
+        )
         if backend == "captum":
             signed = _captum(model, x, start, targets, score, rule, n_steps, chunk_size)
         else:
             path = _path(x, start, alphas, weights)
-            signed = (x - start) * gradient_sum(model, path, x, targets, score=score, chunk_size=chunk_size)
+            signed = (x - start) * gradient_sum(
+                model, path, x, targets, score=score, chunk_size=chunk_size
+            )
     change = (values - start_values).double()
     delta = (signed.double().sum(dim=(1, 2, 3)) - change).abs() / change.abs()
     delta = torch.where(change == 0, torch.nan, delta)
@@ -117,15 +140,24 @@ def integrated_gradients(
 
 
 def make_baseline(
-    name: str, image: ImageInput, model: nn.Module | None = None, *, seed: int = 0, blur_sigma: float | None = None
+    name: str,
+    image: ImageInput,
+    model: nn.Module | None = None,
+    *,
+    seed: int = 0,
+    blur_sigma: float | None = None,
 ) -> Tensor:
-    """A baseline, made in PIXEL space and then normalised, as the model normalises its photos.
+    """A baseline, made in PIXEL space and then normalised, as the model normalises its
+    photos.
 
-    name: "black" and "white" (pixel values 0 and 1), "mean" (the colour that normalises to 0), "random" (uniform in [0,
-    1] for every pixel and channel, by seed), "blur" (the image itself under a Gaussian of blur_sigma pixels; default 9
-    % of the shorter side). model: whose preprocessing to use; ImageNet's without one.
-    Returns the normalised tensor in the shape of the image tensor, (1, 3, H, W) for a path or PIL image.
-    Raises ValueError for an unknown name or a blur_sigma that is not positive. Source: Sturmfels et al. 2020, Distill.
+    name: "black" and "white" (pixel values 0 and 1), "mean" (the colour that normalises
+    to 0), "random" (uniform in [0, 1] for every pixel and channel, by seed), "blur"
+    (the image itself under a Gaussian of blur_sigma pixels; default 9 % of the shorter
+    side). model: whose preprocessing to use; ImageNet's without one.
+    Returns the normalised tensor in the shape of the image tensor, (1, 3, H, W) for a
+    path or PIL image.
+    Raises ValueError for an unknown name or a blur_sigma that is not positive. Source:
+    Sturmfels et al. 2020, Distill.
     """
     carrier = model if model is not None else nn.Identity()
     x = image_tensor(image, carrier)
@@ -134,7 +166,9 @@ def make_baseline(
 
 
 def quadrature(rule: str, n_steps: int) -> tuple[list[float], list[float]]:
-    """Points in [0, 1] and weights that sum to 1. ValueError for an unknown rule, or a trapezoid of one step."""
+    """Points in [0, 1] and weights that sum to 1. ValueError for an unknown rule, or a
+    trapezoid of one step.
+    """
     n = n_steps
     if rule == "gausslegendre":
         nodes, weights = np.polynomial.legendre.leggauss(n)
@@ -146,7 +180,9 @@ def quadrature(rule: str, n_steps: int) -> tuple[list[float], list[float]]:
         ends[[0, -1]] = 0.5
         return np.linspace(0, 1, n).tolist(), (ends / (n - 1)).tolist()
     if rule not in RULES:
-        raise ValueError(f"no rule {rule!r}{nearest(rule, RULES)}; there are {', '.join(RULES)}")
+        raise ValueError(
+            f"no rule {rule!r}{nearest(rule, RULES)}; there are {', '.join(RULES)}"
+        )
     shift = {"riemann_left": 0.0, "riemann_middle": 0.5, "riemann_right": 1.0}[rule]
     return ((np.arange(n) + shift) / n).tolist(), [1 / n] * n
 
@@ -157,16 +193,20 @@ def visualize_attributions(
     model: nn.Module,
     pred_class: int | str | None = None,
 ) -> Figure:
-    """Three panels: the crop that the model saw, the map of |attributions| with its colour bar, and the overlay.
+    """Three panels: the crop that the model saw, the map of |attributions| with its
+    colour bar, and the overlay.
 
-    image, model: as they were explained. pred_class: the name to print; default the result's own target.
+    image, model: as they were explained. pred_class: the name to print; default the
+    result's own target.
     """
     from chapter4.plots import attribution_figure
 
     return attribution_figure(image, attributions, model, pred_class)
 
 
-def _path(x: Tensor, start: Tensor, alphas: list[float], weights: list[float]) -> Iterator[tuple[Tensor, int, float]]:
+def _path(
+    x: Tensor, start: Tensor, alphas: list[float], weights: list[float]
+) -> Iterator[tuple[Tensor, int, float]]:
     for alpha, weight in zip(alphas, weights, strict=True):
         for i in range(len(x)):
             yield start[i] + alpha * (x[i] - start[i]), i, weight
@@ -185,12 +225,17 @@ def _captum(
     from captum.attr import IntegratedGradients
 
     if rule == "riemann_trapezoid":
-        raise ValueError("Captum's riemann_trapezoid weights sum to (n-1)/n; use another rule, or backend='chapter4'")
+        raise ValueError(
+            "Captum's riemann_trapezoid weights sum to (n-1)/n; use another rule, or backend='chapter4'"
+        )
 
     def forward(batch: Tensor, target: Tensor) -> Tensor:
         return select(logits_of(model, batch.clone()), target.tolist(), score)
 
-    chunk = max(CHUNK_SIZE if chunk_size is None else check_count("chunk_size", chunk_size), len(x))
+    chunk = max(
+        CHUNK_SIZE if chunk_size is None else check_count("chunk_size", chunk_size),
+        len(x),
+    )
     return IntegratedGradients(forward).attribute(
         x,
         start,
@@ -201,22 +246,32 @@ def _captum(
     )
 
 
-def _baseline_tensor(baseline: str | Tensor, image: ImageInput, x: Tensor, model: nn.Module, seed: int) -> Tensor:
+def _baseline_tensor(
+    baseline: str | Tensor, image: ImageInput, x: Tensor, model: nn.Module, seed: int
+) -> Tensor:
     if isinstance(baseline, str):
         return _baseline(baseline, x, model, seed)
     if not isinstance(baseline, Tensor):
-        raise TypeError(f"baseline is a name or a tensor of the image's shape, not {type(baseline).__name__}")
+        raise TypeError(
+            f"baseline is a name or a tensor of the image's shape, not {type(baseline).__name__}"
+        )
     if not baseline.is_floating_point():
-        raise TypeError(f"a baseline tensor holds normalised floats, not {baseline.dtype}")
+        raise TypeError(
+            f"a baseline tensor holds normalised floats, not {baseline.dtype}"
+        )
     start = baseline.detach()[None] if baseline.ndim == 3 else baseline.detach()
     if start.shape != x.shape:
-        raise ValueError(f"the baseline {tuple(baseline.shape)} has not the image's shape {tuple(x.shape)}")
+        raise ValueError(
+            f"the baseline {tuple(baseline.shape)} has not the image's shape {tuple(x.shape)}"
+        )
     if not start.isfinite().all():
         raise ValueError("the baseline holds NaN or infinite values")
     return start.to(x)
 
 
-def _baseline(name: str, x: Tensor, model: nn.Module, seed: int, blur_sigma: float | None = None) -> Tensor:
+def _baseline(
+    name: str, x: Tensor, model: nn.Module, seed: int, blur_sigma: float | None = None
+) -> Tensor:
     space = preprocessing_of(model)
     if name == "mean":
         return torch.zeros_like(x)
@@ -226,12 +281,19 @@ def _baseline(name: str, x: Tensor, model: nn.Module, seed: int, blur_sigma: flo
         pixels = torch.ones_like(x)
     elif name == "random":
         generator = seeded(seed)
-        # One draw for all images of a batch: each gets the baseline that it would get alone.
-        pixels = torch.rand(x.shape[1:], generator=generator, dtype=x.dtype).to(x.device).expand_as(x)
+        # One draw for all images of a batch: each gets the baseline that it would get
+        # alone.
+        pixels = (
+            torch.rand(x.shape[1:], generator=generator, dtype=x.dtype)
+            .to(x.device)
+            .expand_as(x)
+        )
     elif name == "blur":
         pixels = _blur(space.denormalize(x), blur_sigma)
     else:
-        raise ValueError(f"no baseline {name!r}{nearest(name, BASELINES)}; there are {', '.join(BASELINES)}")
+        raise ValueError(
+            f"no baseline {name!r}{nearest(name, BASELINES)}; there are {', '.join(BASELINES)}"
+        )
     return space.normalize(pixels)
 
 
@@ -242,6 +304,7 @@ def _blur(pixels: Tensor, sigma: float | None) -> Tensor:
     sigma = 0.09 * short if sigma is None else float(sigma)
     if not 0 < sigma < math.inf:
         raise ValueError(f"blur_sigma is a positive number of pixels, not {sigma}")
-    # Three sigmas hold the kernel; reflection at the border allows no more than the image itself.
+    # Three sigmas hold the kernel; reflection at the border allows no more than the
+    # image itself.
     radius = min(round(3 * sigma), short - 1)
     return gaussian_blur(pixels, kernel_size=[2 * radius + 1] * 2, sigma=[sigma, sigma])

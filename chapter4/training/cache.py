@@ -16,7 +16,9 @@ from chapter4.shapes import make_shape
 
 
 def cache_folder() -> Path:
-    """The training cache, made where missing: $CHAPTER4_TRAINING_CACHE or ~/.cache/chapter4-training."""
+    """The training cache, made where missing: $CHAPTER4_TRAINING_CACHE or
+    ~/.cache/chapter4-training.
+    """
     chosen = os.environ.get("CHAPTER4_TRAINING_CACHE")
     folder = Path(chosen) if chosen else Path.home() / ".cache" / "chapter4-training"
     folder.mkdir(parents=True, exist_ok=True)
@@ -24,7 +26,9 @@ def cache_folder() -> Path:
 
 
 def fingerprint(recipe: dict[str, Any]) -> str:
-    """Eight characters that change with a recipe, so that no other recipe's files are ever used for it."""
+    """Eight characters that change with a recipe, so that no other recipe's files are
+    ever used for it.
+    """
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -49,16 +53,31 @@ def pictures(
 
     # The drawing code is part of the key: changed code must not meet old pictures.
     drawn_by = hashlib.sha256(Path(shapes.__file__).read_bytes()).hexdigest()
-    key = fingerprint({"n": n, "seed": seed, "probability": logo_probability, "class": logo_class, "code": drawn_by})
+    key = fingerprint(
+        {
+            "n": n,
+            "seed": seed,
+            "probability": logo_probability,
+            "class": logo_class,
+            "code": drawn_by,
+        }
+    )
     path = cache_folder() / f"pictures-{key}.npz"
     if not path.exists():
-        samples = [make_shape(i, seed=seed, logo_probability=logo_probability, logo_class=logo_class) for i in range(n)]
+        samples = [
+            make_shape(
+                i, seed=seed, logo_probability=logo_probability, logo_class=logo_class
+            )
+            for i in range(n)
+        ]
         images = np.stack([s.image for s in samples]).transpose(0, 3, 1, 2)
         unfinished = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(unfinished, images=images, labels=np.array([s.label for s in samples]))
         unfinished.replace(path)
     with np.load(path, allow_pickle=False) as stored:
-        return torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"]).long()
+        return torch.from_numpy(stored["images"]), torch.from_numpy(
+            stored["labels"]
+        ).long()
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

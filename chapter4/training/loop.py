@@ -10,16 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chapter4.training.cache import cache_folder, digest, fingerprint, load_checkpoint, save_checkpoint
+from chapter4.training.cache import (
+    cache_folder,
+    digest,
+    fingerprint,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What a training run depends on besides its data.
 
-    epochs, batch_size: as usual. learning_rate: the peak; it rises linearly for `warmup_steps` steps and then
-    falls to 0 along a cosine. weight_decay: AdamW's. flip: mirror each picture left to right with chance one
-    half (no class changes by it). seed: of the initial weights, the order of the pictures and the flips.
+    epochs, batch_size: as usual. learning_rate: the peak; it rises linearly for
+    `warmup_steps` steps and then falls to 0 along a cosine. weight_decay: AdamW's.
+    flip: mirror each picture left to right with chance one half (no class changes by
+    it). seed: of the initial weights, the order of the pictures and the flips.
     """
 
     epochs: int
@@ -32,7 +39,9 @@ class Recipe:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """uint8 pixels (N, 3, H, W) to the space the shape models take: (pixel / 255 - 0.5) / 0.5."""
+    """uint8 pixels (N, 3, H, W) to the space the shape models take: (pixel / 255 - 0.5)
+    / 0.5.
+    """
     return images.float().div(127.5).sub(1.0)
 
 
@@ -43,28 +52,43 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def predict(model: nn.Module, images: Tensor, batch_size: int = 250) -> Tensor:
-    """The predicted class, int64 (N,), of uint8 pictures (N, 3, H, W) by a model in eval mode."""
+    """The predicted class, int64 (N,), of uint8 pictures (N, 3, H, W) by a model in
+    eval mode.
+    """
     with torch.inference_mode():
-        parts = [logits_of(model, normalise(chunk)).argmax(dim=1) for chunk in images.split(batch_size)]
+        parts = [
+            logits_of(model, normalise(chunk)).argmax(dim=1)
+            for chunk in images.split(batch_size)
+        ]
     return torch.cat(parts).clone()
 
 
 def fit(
-    name: str, model: nn.Module, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], recipe: Recipe
+    name: str,
+    model: nn.Module,
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    recipe: Recipe,
 ) -> float:
-    """Train a classifier in place by AdamW on the cross-entropy, printing a line per epoch.
+    """Train a classifier in place by AdamW on the cross-entropy, printing a line per
+    epoch.
 
-    name: of the checkpoint. train, test: (uint8 images (N, 3, H, W), int64 labels (N,)); the test set is only
-    counted, nothing is chosen by it. recipe: the rest.
-    Returns the processor seconds that training took, those before a cut-off included. The model ends in eval
-    mode.
+    name: of the checkpoint. train, test: (uint8 images (N, 3, H, W), int64 labels
+    (N,)); the test set is only counted, nothing is chosen by it. recipe: the rest.
+    Returns the processor seconds that training took, those before a cut-off included.
+    The model ends in eval mode.
     """
     images, labels = train
     steps_per_epoch = math.ceil(len(images) / recipe.batch_size)
     total = steps_per_epoch * recipe.epochs
-    optimiser = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
-    # Another recipe, other pictures or other initial weights are another run: none resumes this one's checkpoint.
-    run = asdict(recipe) | {"start": digest([*model.state_dict().values(), images, labels])}
+    optimiser = torch.optim.AdamW(
+        _groups(model, recipe.weight_decay), lr=recipe.learning_rate
+    )
+    # Another recipe, other pictures or other initial weights are another run: none
+    # resumes this one's checkpoint.
+    run = asdict(recipe) | {
+        "start": digest([*model.state_dict().values(), images, labels])
+    }
     path = cache_folder() / f"{name}-{fingerprint(run)}.pt"
     first, spent = 0, 0.0
     state = load_checkpoint(path)
@@ -76,7 +100,8 @@ def fit(
 
     for epoch in range(first, recipe.epochs):
         started = time.process_time()
-        # The epoch's own generator makes a resumed run equal to one that was never cut off.
+        # The epoch's own generator makes a resumed run equal to one that was never cut
+        # off.
         generator = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
         order = torch.randperm(len(images), generator=generator)
         model.train()
@@ -127,7 +152,9 @@ def _learning_rate(step: int, total: int, recipe: Recipe) -> float:
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels only; biases, norms and vectors go without, as is usual."""
+    """Weight decay for matrices and kernels only; biases, norms and vectors go without,
+    as is usual.
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},

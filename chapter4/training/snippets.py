@@ -1,9 +1,10 @@
 """The rated movie snippets that the sentiment model learns from.
 
-Hutto & Gilbert 2014 (ICWSM), "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media
-Text", had about 10,600 sentences from film reviews (collected by Pang & Lee 2004) rated from -4 to +4. The
-ratings travel in the source distribution of the Python package vaderSentiment (MIT licence). It is fetched
-into the training cache with pip; the text is never part of this project.
+Hutto & Gilbert 2014 (ICWSM), "VADER: A Parsimonious Rule-based Model for Sentiment
+Analysis of Social Media Text", had about 10,600 sentences from film reviews (collected
+by Pang & Lee 2004) rated from -4 to +4. The ratings travel in the source distribution
+of the Python package vaderSentiment (MIT licence). It is fetched into the training
+cache with pip; the text is never part of this project.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_anonDataRatings.txt"
 class Snippet:
     """One sentence.
 
-    text: as published, spaces tidied. mean: of its ratings, -4 to +4. share_positive: the share of raters
-    above 0, those at 0 counted half.
+    text: as published, spaces tidied. mean: of its ratings, -4 to +4. share_positive:
+    the share of raters above 0, those at 0 counted half.
     """
 
     text: str
@@ -47,22 +48,28 @@ class Snippet:
 
 
 def load_snippets() -> list[Snippet]:
-    """All snippets with a mean rating other than 0, without repeated texts, in the order of the file.
+    """All snippets with a mean rating other than 0, without repeated texts, in the
+    order of the file.
 
-    Fetches the source distribution with pip where the cache has none. Raises RuntimeError if pip fails and
-    ValueError if the archive is not the one whose SHA-256 is noted here.
+    Fetches the source distribution with pip where the cache has none. Raises
+    RuntimeError if pip fails and ValueError if the archive is not the one whose SHA-256
+    is noted here.
     """
     archive = cache_folder() / ARCHIVE
     if not archive.exists():
         _download()
     content = archive.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise ValueError(f"{ARCHIVE} has another SHA-256 than expected: delete it from {cache_folder()} and try again")
+        raise ValueError(
+            f"{ARCHIVE} has another SHA-256 than expected: delete it from {cache_folder()} and try again"
+        )
     with tarfile.open(fileobj=io.BytesIO(content)) as outer:
         study = _member(outer, _INNER)
     with tarfile.open(fileobj=io.BytesIO(study)) as inner:
         texts = _rows(_member(inner, _TEXTS))
-        ratings = {row[0]: ast.literal_eval(row[3]) for row in _rows(_member(inner, _RATINGS))}
+        ratings = {
+            row[0]: ast.literal_eval(row[3]) for row in _rows(_member(inner, _RATINGS))
+        }
     snippets: dict[str, Snippet] = {}
     for number, mean, text in texts:
         tidy = " ".join(text.split())
@@ -73,17 +80,32 @@ def load_snippets() -> list[Snippet]:
     return list(snippets.values())
 
 
-def split(snippets: list[Snippet], n_test: int, seed: int) -> tuple[list[Snippet], list[Snippet]]:
+def split(
+    snippets: list[Snippet], n_test: int, seed: int
+) -> tuple[list[Snippet], list[Snippet]]:
     """A random split into (training, test) snippets, the same for the same seed."""
     order = np.random.default_rng(seed).permutation(len(snippets))
     return [snippets[i] for i in order[n_test:]], [snippets[i] for i in order[:n_test]]
 
 
 def _download() -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-    done = subprocess.run([*command, "--dest", str(cache_folder()), REQUIREMENT], check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+    ]
+    done = subprocess.run(
+        [*command, "--dest", str(cache_folder()), REQUIREMENT], check=False
+    )
     if done.returncode != 0:
-        raise RuntimeError(f"pip could not download the source distribution of {REQUIREMENT}; is there a network?")
+        raise RuntimeError(
+            f"pip could not download the source distribution of {REQUIREMENT}; is there a network?"
+        )
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
@@ -94,4 +116,8 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def _rows(content: bytes) -> list[list[str]]:
-    return [line.split("\t") for line in content.decode("utf-8").splitlines() if line.strip()]
+    return [
+        line.split("\t")
+        for line in content.decode("utf-8").splitlines()
+        if line.strip()
+    ]

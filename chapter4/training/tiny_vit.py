@@ -1,6 +1,7 @@
 """Train `tiny-vit`, a small Vision Transformer, on the drawn shapes.
 
-Run `python -m chapter4.training.tiny_vit`, with --check to measure the shipped weights again.
+Run `python -m chapter4.training.tiny_vit`, with --check to measure the shipped weights
+again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from chapter4.shape_models import MEAN, STD, tiny_vit
 from chapter4.shapes import CLASSES, SIZE, make_shapes
 from chapter4.training.cache import pictures
 from chapter4.training.loop import Recipe, fit
-from chapter4.training.records import WEIGHTS, compare_counts, read_recipe, save_weights, write_recipe
+from chapter4.training.records import (
+    WEIGHTS,
+    compare_counts,
+    read_recipe,
+    save_weights,
+    write_recipe,
+)
 
 if TYPE_CHECKING:
     from transformers import ViTForImageClassification
@@ -26,8 +33,17 @@ NAME = "tiny-vit"
 TRAIN_SEED, TEST_SEED = 1, 2
 N_TRAIN, N_TEST = 20_000, 2_000
 N_QUICK = 500
-RECIPE = Recipe(epochs=10, batch_size=64, learning_rate=1e-3, warmup_steps=300, weight_decay=0.05, flip=True, seed=0)
-# A patch counts as on the object if at least this share of its pixels belongs to the object.
+RECIPE = Recipe(
+    epochs=10,
+    batch_size=64,
+    learning_rate=1e-3,
+    warmup_steps=300,
+    weight_decay=0.05,
+    flip=True,
+    seed=0,
+)
+# A patch counts as on the object if at least this share of its pixels belongs to the
+# object.
 ON_OBJECT = 0.25
 
 
@@ -44,18 +60,27 @@ def measure(model: ViTForImageClassification, n: int = N_TEST) -> dict[str, Any]
     """Accuracy on the first n test pictures, and where [CLS] looks in each layer.
 
     model: in eval mode, with eager attention. n: how many pictures.
-    Returns counts: `right`, and for each layer `top_patch_on_object`, in how many pictures the patch that
-    [CLS] attends to most (mean over heads) is on the object; `chance` is the mean share of such patches.
+    Returns counts: `right`, and for each layer `top_patch_on_object`, in how many
+    pictures the patch that [CLS] attends to most (mean over heads) is on the object;
+    `chance` is the mean share of such patches.
     """
     batch = make_shapes(n, seed=TEST_SEED)
     right = 0
     on_object = [0] * model.config.num_hidden_layers
-    share = batch.masks.float().unflatten(1, (8, 8)).unflatten(3, (8, 8)).mean(dim=(2, 4)).flatten(1)  # (N, 64)
+    share = (
+        batch.masks.float()
+        .unflatten(1, (8, 8))
+        .unflatten(3, (8, 8))
+        .mean(dim=(2, 4))
+        .flatten(1)
+    )  # (N, 64)
     inside = share >= ON_OBJECT
     with torch.inference_mode():
         for start in range(0, n, 250):
             chosen = slice(start, start + 250)
-            output = model(pixel_values=(batch.images[chosen] - 0.5) / 0.5, output_attentions=True)
+            output = model(
+                pixel_values=(batch.images[chosen] - 0.5) / 0.5, output_attentions=True
+            )
             right += int((output.logits.argmax(dim=1) == batch.labels[chosen]).sum())
             for layer, attention in enumerate(output.attentions):  # (N, heads, 65, 65)
                 top = attention.mean(dim=1)[:, 0, 1:].argmax(dim=1)
@@ -69,9 +94,17 @@ def measure(model: ViTForImageClassification, n: int = N_TEST) -> dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the model, or with --check measure it again. Returns 0, or 1 if --check finds a difference."""
-    parser = argparse.ArgumentParser(prog="python -m chapter4.training.tiny_vit", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="measure the shipped weights, train nothing")
+    """Train the model, or with --check measure it again. Returns 0, or 1 if --check
+    finds a difference.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m chapter4.training.tiny_vit", description=__doc__
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="measure the shipped weights, train nothing",
+    )
     torch.set_num_threads(1)
     if parser.parse_args(arguments).check:
         return 0 if check() else 1
@@ -82,13 +115,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def check(n: int = N_TEST) -> bool:
     """Measure the shipped weights again and compare with recipe.json.
 
-    n: 2000, the whole test set, or its first 500 for a quick look. Returns whether accuracy and the place of
-    the attention agree (see `compare_counts`).
+    n: 2000, the whole test set, or its first 500 for a quick look. Returns whether
+    accuracy and the place of the attention agree (see `compare_counts`).
     """
     recorded = read_recipe(NAME)["attention" if n == N_TEST else "attention_quick"]
     found = measure(load_shipped(), n)
     agree = [compare_counts(NAME, "right", found["right"], recorded["right"], n)]
-    pairs = zip(found["top_patch_on_object"], recorded["top_patch_on_object"], strict=True)
+    pairs = zip(
+        found["top_patch_on_object"], recorded["top_patch_on_object"], strict=True
+    )
     for layer, (now, then) in enumerate(pairs, start=1):
         what = f"layer {layer}, top patch of [CLS] on the object"
         agree.append(compare_counts(NAME, what, now, then, n))
@@ -102,11 +137,15 @@ def _train() -> None:
     seconds = fit(NAME, model, train, test, RECIPE)
     found, quick = measure(model), measure(model, N_QUICK)
     save_weights(NAME, model.state_dict())
-    write_recipe(NAME, _record(seconds, found, quick, sum(p.numel() for p in model.parameters())))
+    write_recipe(
+        NAME, _record(seconds, found, quick, sum(p.numel() for p in model.parameters()))
+    )
     print(f"{NAME}: {found}", flush=True)
 
 
-def _record(seconds: float, found: dict[str, Any], quick: dict[str, Any], n_parameters: int) -> dict[str, Any]:
+def _record(
+    seconds: float, found: dict[str, Any], quick: dict[str, Any], n_parameters: int
+) -> dict[str, Any]:
     n = found["n"]
     layers = ", ".join(f"{count / n:.3f}" for count in found["top_patch_on_object"])
     where = (
