@@ -28,7 +28,11 @@ from chapter4.cli import main
 from chapter4.gradcam import GradCAM
 from chapter4.gradients import smooth_grad
 from chapter4.integrated_gradients import integrated_gradients
-from chapter4.interpreters import TextClassifierInterpreter, debug_model_prediction, predict
+from chapter4.interpreters import (
+    TextClassifierInterpreter,
+    debug_model_prediction,
+    predict,
+)
 from chapter4.models import load_classifier
 from chapter4.shapes import make_shape
 
@@ -61,7 +65,9 @@ def found_in(folder: Path) -> dict[str, Any]:
         assert (folder / name).stat().st_size > 0, f"{name} is named and not there"
     # Nothing lies there unnamed, and nothing half written.
     assert {path.name for path in folder.iterdir()} == {*names, "manifest.json"}
-    assert (folder / "manifest.json").stat().st_mtime_ns == max(path.stat().st_mtime_ns for path in folder.iterdir())
+    assert (folder / "manifest.json").stat().st_mtime_ns == max(
+        path.stat().st_mtime_ns for path in folder.iterdir()
+    )
     return manifest
 
 
@@ -70,10 +76,11 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     try:
         code = main(arguments)
     except SystemExit as end:  # argparse's way
-        code = end.code  # type: ignore[assignment]
+        code = end.code
     captured = capsys.readouterr()
     assert code == 2
-    assert captured.err.count("\n") == 1 and captured.err.startswith("chapter4"), captured.err
+    assert captured.err.startswith("chapter4"), captured.err
+    assert captured.err.count("\n") == 1, captured.err
     assert ": error: " in captured.err
     assert "Traceback" not in captured.err
     return captured.err
@@ -86,21 +93,44 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def interpreted(star: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("interpreted") / "new" / "folder"
     methods = ["--methods", "gradcam", "ig", "smoothgrad", "ig"]
-    assert main(["interpret", str(star), "--model", "shapes", *methods, "--output", str(folder)]) == 0
+    assert (
+        main(
+            [
+                "interpret",
+                str(star),
+                "--model",
+                "shapes",
+                *methods,
+                "--output",
+                str(folder),
+            ]
+        )
+        == 0
+    )
     return folder
 
 
 def test_interpret_writes_a_complete_folder(interpreted: Path, star: Path) -> None:
     manifest = found_in(interpreted)
-    assert manifest["command"] == "interpret" and manifest["model"] == "shapes"
-    assert list(manifest["methods"]) == ["gradcam", "integrated_gradients", "smoothgrad"]
-    assert manifest["image"] == {"file": "star.png", "sha256": sha256(star.read_bytes()).hexdigest()}
+    assert manifest["command"] == "interpret"
+    assert manifest["model"] == "shapes"
+    assert list(manifest["methods"]) == [
+        "gradcam",
+        "integrated_gradients",
+        "smoothgrad",
+    ]
+    assert manifest["image"] == {
+        "file": "star.png",
+        "sha256": sha256(star.read_bytes()).hexdigest(),
+    }
     assert manifest["versions"]["torch"] == torch.__version__.split("+")[0]
     for facts in manifest["methods"].values():
-        assert facts["label"] == "star" and "star" in facts["alt"]
+        assert facts["label"] == "star"
+        assert "star" in facts["alt"]
     for png in interpreted.glob("*.png"):
         pixels = np.asarray(Image.open(png).convert("RGB"))
-        assert pixels.shape[0] > 200 and pixels.std() > 10  # a picture with something on it
+        assert pixels.shape[0] > 200
+        assert pixels.std() > 10
 
 
 def test_the_arrays_are_the_apis(interpreted: Path, star: Path) -> None:
@@ -114,30 +144,50 @@ def test_the_arrays_are_the_apis(interpreted: Path, star: Path) -> None:
     for key, result in wanted.items():
         facts = manifest["methods"][key]
         with np.load(interpreted / facts["arrays"], allow_pickle=False) as arrays:
-            assert set(arrays) == {name for name in ("map", "raw", "attributions") if hasattr(result, name)}
+            assert set(arrays) == {
+                name for name in ("map", "raw", "attributions") if hasattr(result, name)
+            }
             for name in arrays:
                 np.testing.assert_array_equal(arrays[name], getattr(result, name))
         assert facts["target"] == result.target
         assert facts["score"] == pytest.approx(result.score, rel=1e-6)
     assert manifest["methods"]["gradcam"]["blank"] is False
-    assert manifest["methods"]["integrated_gradients"]["delta"] == pytest.approx(wanted["integrated_gradients"].delta)  # type: ignore[attr-defined]
-    classes, probabilities = predict(model, model.preprocessing(Image.open(star))[None])  # type: ignore[operator, union-attr]
+    assert manifest["methods"]["integrated_gradients"]["delta"] == pytest.approx(
+        wanted["integrated_gradients"].delta
+    )
+    classes, probabilities = predict(model, model.preprocessing(Image.open(star))[None])
     rows = manifest["predictions"]
     assert [row["class"] for row in rows] == classes[:5].tolist()
-    assert [row["label"] for row in rows] == [model.class_names[i] for i in classes[:5]]  # type: ignore[union-attr, index]
-    np.testing.assert_allclose([row["probability"] for row in rows], probabilities[:5], rtol=1e-6)
+    assert [row["label"] for row in rows] == [model.class_names[i] for i in classes[:5]]
+    np.testing.assert_allclose(
+        [row["probability"] for row in rows], probabilities[:5], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("target", ["heart", "HEART", "6"])
-def test_the_class_by_name_and_by_number(target: str, star: Path, tmp_path: Path) -> None:
-    arguments = ["interpret", str(star), "--model", "shapes", "--methods", "vanilla", "--target", target]
+def test_the_class_by_name_and_by_number(
+    target: str, star: Path, tmp_path: Path
+) -> None:
+    arguments = [
+        "interpret",
+        str(star),
+        "--model",
+        "shapes",
+        "--methods",
+        "vanilla",
+        "--target",
+        target,
+    ]
     assert main([*arguments, "--output", str(tmp_path)]) == 0
     facts = found_in(tmp_path)["methods"]["vanilla_gradients"]
     assert (facts["target"], facts["label"]) == (6, "heart")
 
 
 def test_the_cat_is_taken_without_an_image(
-    classifier: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    classifier: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(chapter4.models, "load_classifier", lambda name: classifier)
     assert main(["interpret", "--methods", "gradcam++", "--output", str(tmp_path)]) == 0
@@ -146,7 +196,8 @@ def test_the_cat_is_taken_without_an_image(
     assert manifest["model"] == "efficientnet-lite0"
     assert manifest["methods"]["gradcam++"]["figure"] == "gradcampp.png"
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 6 and lines[0].endswith(manifest["predictions"][0]["label"])
+    assert len(lines) == 6
+    assert lines[0].endswith(manifest["predictions"][0]["label"])
     assert lines[-1] == f"written to {tmp_path}"
 
 
@@ -158,31 +209,66 @@ def test_figures_are_closed_after_a_command(interpreted: Path) -> None:
 # --- debug ----------------------------------------------------------------------------------------------------------
 
 
-def test_debug_prints_the_apis_report(star: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_debug_prints_the_apis_report(
+    star: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = debug_model_prediction(load_classifier("shapes"), star, "cross", "star")
     capsys.readouterr()
     for true, expected in (("cross", "star"), ("4", "3")):
-        assert main(["debug", str(star), "--model", "shapes", "--true-label", true, "--expected-label", expected]) == 0
+        assert (
+            main(
+                [
+                    "debug",
+                    str(star),
+                    "--model",
+                    "shapes",
+                    "--true-label",
+                    true,
+                    "--expected-label",
+                    expected,
+                ]
+            )
+            == 0
+        )
         assert capsys.readouterr().out == report.text + "\n"
 
 
 def test_debug_of_a_mistake_writes_the_analysis_too(
     star: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["debug", str(star), "--model", "shapes", "--output", str(tmp_path), "--true-label"]
+    arguments = [
+        "debug",
+        str(star),
+        "--model",
+        "shapes",
+        "--output",
+        str(tmp_path),
+        "--true-label",
+    ]
     assert main([*arguments, "cross"]) == 0
     manifest = found_in(tmp_path)
-    assert manifest["files"] == {"report": "report.txt", "figure": "debug.png", "analysis": "misclassification.png"}
+    assert manifest["files"] == {
+        "report": "report.txt",
+        "figure": "debug.png",
+        "analysis": "misclassification.png",
+    }
     assert (manifest["true_label"], manifest["expected_label"]) == (4, 4)
     assert manifest["true_rank"] > 1
     printed = capsys.readouterr().out
-    assert printed == (tmp_path / "report.txt").read_text(encoding="utf-8") + f"written to {tmp_path}\n"
-    assert "Model debug report" in printed and "Misclassification analysis" in printed
+    assert (
+        printed
+        == (tmp_path / "report.txt").read_text(encoding="utf-8")
+        + f"written to {tmp_path}\n"
+    )
+    assert "Model debug report" in printed
+    assert "Misclassification analysis" in printed
     for path in tmp_path.iterdir():
         path.unlink()
     assert main([*arguments, "star"]) == 0
     assert set(found_in(tmp_path)["files"]) == {"report", "figure"}
-    assert "Misclassification analysis" not in (tmp_path / "report.txt").read_text(encoding="utf-8")
+    assert "Misclassification analysis" not in (tmp_path / "report.txt").read_text(
+        encoding="utf-8"
+    )
 
 
 # --- attention and text ---------------------------------------------------------------------------------------------
@@ -210,10 +296,18 @@ def small_bert(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize(
     ("options", "figures"),
-    [([], {"words"}), (["--layer", "1"], {"words", "heads"}), (["--layer", "1", "--head", "0"], {"words", "head"})],
+    [
+        ([], {"words"}),
+        (["--layer", "1"], {"words", "heads"}),
+        (["--layer", "1", "--head", "0"], {"words", "head"}),
+    ],
 )
 def test_attention_writes_weights_figures_and_views(
-    options: list[str], figures: set[str], small_bert: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str],
+    figures: set[str],
+    small_bert: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = "The unbelievable cat sat"
     assert main(["attention", text, *options, "--output", str(tmp_path)]) == 0
@@ -221,12 +315,21 @@ def test_attention_writes_weights_figures_and_views(
     assert set(manifest["files"]) == {*figures, "head_view", "model_view"}
     with torch.no_grad():
         encoded = small_bert.tokenizer(text, return_tensors="pt")
-        wanted = torch.stack(small_bert.model(**encoded, output_attentions=True).attentions)[:, 0].numpy()
+        wanted = torch.stack(
+            small_bert.model(**encoded, output_attentions=True).attentions
+        )[:, 0].numpy()
     with np.load(tmp_path / "attention.npz", allow_pickle=False) as arrays:
         np.testing.assert_allclose(arrays["weights"], wanted, rtol=1e-6)
-        assert arrays["tokens"].tolist() == tokenizer().convert_ids_to_tokens(encoded["input_ids"][0].tolist())
+        assert arrays["tokens"].tolist() == tokenizer().convert_ids_to_tokens(
+            encoded["input_ids"][0].tolist()
+        )
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:5]] == ["the", "unbelievable", "cat", "sat"]
+    assert [line.split()[0] for line in lines[1:5]] == [
+        "the",
+        "unbelievable",
+        "cat",
+        "sat",
+    ]
     assert lines[-1] == f"written to {tmp_path}"
     for view in ("head_view.html", "model_view.html"):
         assert "<" in (tmp_path / view).read_text(encoding="utf-8")
@@ -247,23 +350,38 @@ def small_sentiment(monkeypatch: pytest.MonkeyPatch) -> Any:
     return model
 
 
-@pytest.mark.parametrize(("target", "label"), [([], None), (["--target", "negative"], "NEGATIVE"), (["--target", "1"], "POSITIVE")])
+@pytest.mark.parametrize(
+    ("target", "label"),
+    [
+        ([], None),
+        (["--target", "negative"], "NEGATIVE"),
+        (["--target", "1"], "POSITIVE"),
+    ],
+)
 def test_text_writes_scores_and_figure(
-    target: list[str], label: str | None, small_sentiment: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    target: list[str],
+    label: str | None,
+    small_sentiment: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = "not unbelievable"
     assert main(["text", text, *target, "--output", str(tmp_path)]) == 0
     manifest = found_in(tmp_path)
     result = TextClassifierInterpreter(small_sentiment).interpret(text, label)
     assert manifest["prediction"] == result["prediction"]
-    assert (manifest["target"], manifest["label"]) == (result["target"], result["target_label"])
+    assert (manifest["target"], manifest["label"]) == (
+        result["target"],
+        result["target_label"],
+    )
     with np.load(tmp_path / manifest["arrays"], allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["attributions"], result["attributions"])
         assert arrays["tokens"].tolist() == result["tokens"]
     lines = capsys.readouterr().out.splitlines()
     scores = [result["attributions"][1], result["attributions"][2:-1].sum()]
     assert [line.split() for line in lines[1:3]] == [
-        [word, f"{score:+.3f}"] for word, score in zip(("not", "unbelievable"), scores, strict=True)
+        [word, f"{score:+.3f}"]
+        for word, score in zip(("not", "unbelievable"), scores, strict=True)
     ]
     assert f"share of each word in the {result['target_label']} logit" in lines[3]
 
@@ -271,9 +389,11 @@ def test_text_writes_scores_and_figure(
 def test_an_undefined_delta_is_null_and_not_nan(
     small_sentiment: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["text", "[MASK]", "--output", str(tmp_path)]) == 0  # the text is its own baseline
+    # The text is its own baseline.
+    assert main(["text", "[MASK]", "--output", str(tmp_path)]) == 0
     content = (tmp_path / "manifest.json").read_text(encoding="utf-8")
-    assert found_in(tmp_path)["delta"] is None and "NaN" not in content
+    assert found_in(tmp_path)["delta"] is None
+    assert "NaN" not in content
     assert "relative completeness error undefined" in capsys.readouterr().out
 
 
@@ -296,7 +416,17 @@ def test_plain_values_for_json() -> None:
 def test_after_a_crash_in_the_middle_there_is_no_manifest(
     broken: str, at: int, star: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["interpret", str(star), "--model", "shapes", "--methods", "vanilla", "gradcam", "--output", str(tmp_path)]
+    arguments = [
+        "interpret",
+        str(star),
+        "--model",
+        "shapes",
+        "--methods",
+        "vanilla",
+        "gradcam",
+        "--output",
+        str(tmp_path),
+    ]
     assert main(arguments) == 0
     found_in(tmp_path)
     right, calls = getattr(cli, broken), 0
@@ -315,8 +445,19 @@ def test_after_a_crash_in_the_middle_there_is_no_manifest(
     assert not (tmp_path / "manifest.json").exists()
 
 
-def test_bad_input_leaves_an_older_folder_as_it_was(star: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["interpret", str(star), "--model", "shapes", "--methods", "vanilla", "--output", str(tmp_path)]
+def test_bad_input_leaves_an_older_folder_as_it_was(
+    star: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "interpret",
+        str(star),
+        "--model",
+        "shapes",
+        "--methods",
+        "vanilla",
+        "--output",
+        str(tmp_path),
+    ]
     assert main(arguments) == 0
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     capsys.readouterr()
@@ -337,17 +478,93 @@ def test_bad_input_leaves_an_older_folder_as_it_was(star: Path, tmp_path: Path, 
         (["interpret", "PHOTOS/empty.jpg"], "is not a readable image"),
         (["interpret", "PHOTOS/cut.png"], "is not a readable image"),
         (["interpret", "PHOTOS/star.png", "--model", "shape"], "did you mean 'shapes'"),
-        (["interpret", "PHOTOS/star.png", "--model", "shapes", "--target", "starr"], "did you mean 'star'"),
-        (["interpret", "PHOTOS/star.png", "--model", "shapes", "--target", "10"], "classes 0 to 9"),
-        (["interpret", "PHOTOS/star.png", "--model", "shapes", "--methods", "gradcamm"], "invalid choice: 'gradcamm'"),
-        (["interpret", "PHOTOS/star.png", "--model", "shapes", "--methods"], "expected at least one argument"),
-        (["interpret", "PHOTOS/star.png", "--model", "shapes", "--output", "PHOTOS/text.jpg"], "is a file"),
-        (["interpret", "PHOTOS/star.png", "--model", "shapes", "--output", "PHOTOS/text.jpg/sub"], "is a file, or is below"),
-        (["interpret", "PHOTOS/star.png", "--model", "shapes", "--output", "/proc/chapter4"], "nothing can be written"),
+        (
+            ["interpret", "PHOTOS/star.png", "--model", "shapes", "--target", "starr"],
+            "did you mean 'star'",
+        ),
+        (
+            ["interpret", "PHOTOS/star.png", "--model", "shapes", "--target", "10"],
+            "classes 0 to 9",
+        ),
+        (
+            [
+                "interpret",
+                "PHOTOS/star.png",
+                "--model",
+                "shapes",
+                "--methods",
+                "gradcamm",
+            ],
+            "invalid choice: 'gradcamm'",
+        ),
+        (
+            ["interpret", "PHOTOS/star.png", "--model", "shapes", "--methods"],
+            "expected at least one argument",
+        ),
+        (
+            [
+                "interpret",
+                "PHOTOS/star.png",
+                "--model",
+                "shapes",
+                "--output",
+                "PHOTOS/text.jpg",
+            ],
+            "is a file",
+        ),
+        (
+            [
+                "interpret",
+                "PHOTOS/star.png",
+                "--model",
+                "shapes",
+                "--output",
+                "PHOTOS/text.jpg/sub",
+            ],
+            "is a file, or is below",
+        ),
+        (
+            [
+                "interpret",
+                "PHOTOS/star.png",
+                "--model",
+                "shapes",
+                "--output",
+                "/proc/chapter4",
+            ],
+            "nothing can be written",
+        ),
         (["debug", "PHOTOS/star.png", "--model", "shapes"], "--true-label"),
-        (["debug", "PHOTOS/star.png", "--model", "shapes", "--true-label", "pug"], "no class is called 'pug'"),
-        (["debug", "PHOTOS/star.png", "--model", "shapes", "--true-label", "1", "--expected-label", "x"], "called 'x'"),
-        (["debug", "PHOTOS/star.png", "--model", "shapes", "--true-label", "1", "--output", "PHOTOS/text.jpg"], "is a file"),
+        (
+            ["debug", "PHOTOS/star.png", "--model", "shapes", "--true-label", "pug"],
+            "no class is called 'pug'",
+        ),
+        (
+            [
+                "debug",
+                "PHOTOS/star.png",
+                "--model",
+                "shapes",
+                "--true-label",
+                "1",
+                "--expected-label",
+                "x",
+            ],
+            "called 'x'",
+        ),
+        (
+            [
+                "debug",
+                "PHOTOS/star.png",
+                "--model",
+                "shapes",
+                "--true-label",
+                "1",
+                "--output",
+                "PHOTOS/text.jpg",
+            ],
+            "is a file",
+        ),
         (["attention", ""], "empty"),
         (["attention", "   "], "empty"),
         (["attention", "The cat", "--layer", "2"], "layer"),
@@ -383,35 +600,61 @@ def test_bad_input_is_one_line_and_code_2(
     (photos / "cut.png").write_bytes(star.read_bytes()[:500])
     (photos / "text.jpg").write_text("not an image")
     (photos / "empty.jpg").write_bytes(b"")
-    line = refuse([argument.replace("PHOTOS", str(photos)) for argument in arguments], capsys)
+    line = refuse(
+        [argument.replace("PHOTOS", str(photos)) for argument in arguments], capsys
+    )
     assert words in line
 
 
-def test_names_that_no_hub_can_give_name_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_that_no_hub_can_give_name_the_embedded_model(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     # The hub is shut for tests. Not fetched, and not a wait for a minute.
-    assert "embedded 'minilm'" in refuse(["attention", "The cat", "--model", "no-such-bert"], capsys)
-    assert "embedded 'minilm-sentiment'" in refuse(["text", "good", "--model", "no-such-model"], capsys)
+    assert "embedded 'minilm'" in refuse(
+        ["attention", "The cat", "--model", "no-such-bert"], capsys
+    )
+    assert "embedded 'minilm-sentiment'" in refuse(
+        ["text", "good", "--model", "no-such-model"], capsys
+    )
 
 
 # --- as a program -----------------------------------------------------------------------------------------------------
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **options,
+    )
 
 
 def test_the_installed_program(star: Path, tmp_path: Path) -> None:
     program = str(Path(sys.executable).with_name("chapter4"))
     # As from a cell of a notebook, whose kernel hands its drawing backend down.
     world = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    arguments = ["interpret", str(star), "--model", "shapes", "--methods", "gradcam", "--output", str(tmp_path / "out")]
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=120, env=world)
+    arguments = [
+        "interpret",
+        str(star),
+        "--model",
+        "shapes",
+        "--methods",
+        "gradcam",
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(
+        [program, *arguments], capture_output=True, text=True, timeout=120, env=world
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "star" in done.stdout.splitlines()[0]
     assert found_in(tmp_path / "out")["methods"]["gradcam"]["label"] == "star"
     bad = run("-m", "chapter4.cli", "interpret", str(tmp_path / "none.jpg"))
     assert (bad.returncode, bad.stdout) == (2, "")
-    assert bad.stderr.startswith("chapter4: error: there is no file") and bad.stderr.count("\n") == 1
+    assert bad.stderr.startswith("chapter4: error: there is no file")
+    assert bad.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -421,11 +664,16 @@ def test_help_answers_within_half_a_second(command: str) -> None:
         start = time.perf_counter()
         done = run("-m", "chapter4.cli", *([command] if command else []), "--help")
         seconds.append(time.perf_counter() - start)
-        assert done.returncode == 0 and done.stdout.startswith("usage: chapter4") and done.stderr == ""
+        assert done.returncode == 0
+        assert done.stdout.startswith("usage: chapter4")
+        assert done.stderr == ""
     assert statistics.median(seconds) < 0.5
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)],
+)
 def test_nothing_heavy_is_imported_for_help(arguments: list[str]) -> None:
     probe = (
         "import sys\nfrom chapter4.cli import main\n"
@@ -446,7 +694,8 @@ def test_the_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None
     assert end.value.code == 0
     text = capsys.readouterr().out
     assert all(method in text for method in METHODS)
-    assert tuple(METHODS) == cli.METHOD_NAMES  # written twice, so that help need not import the first
+    # Written twice, so that help need not import the first.
+    assert tuple(METHODS) == cli.METHOD_NAMES
 
 
 def test_the_interrupt_key_ends_with_130() -> None:
@@ -457,7 +706,11 @@ def test_the_interrupt_key_ends_with_130() -> None:
         "cli._text = work\nsys.exit(cli.main(['text', 'good']))"
     )
     done = run("-c", probe)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "chapter4: interrupted\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        130,
+        "",
+        "chapter4: interrupted\n",
+    )
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="pipes close otherwise here")
@@ -467,17 +720,24 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         "cli._text = lambda options: [print('line', i) for i in range(200000)]\n"
         "sys.exit(cli.main(['text', 'good']))"
     )
-    with subprocess.Popen([sys.executable, "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
+    with subprocess.Popen(
+        [sys.executable, "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
 
 
-def test_a_terminal_without_a_tick_mark_gets_another_sign(star: Path) -> None:
-    world = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    arguments = ("-m", "chapter4.cli", "debug", str(star), "--model", "shapes", "--true-label", "star")
-    done = run(*arguments, env=world)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "? 1. star" in done.stdout
+def test_a_terminal_without_a_tick_mark_gets_another_sign() -> None:
+    probe = (
+        "import sys\nfrom chapter4 import cli\n"
+        "cli._text = lambda options: print('✓ 1. star')\n"
+        "sys.exit(cli.main(['text', 'good']))"
+    )
+    done = run(
+        "-c", probe, env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "? 1. star\n", "")

@@ -35,11 +35,15 @@ LOGITS = (2.0, 4.0, 3.0, 4.0, 1.0, 0.0, -1.0)
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 
 
-def known_logits(logits: tuple[float, ...] = LOGITS, names: tuple[str, ...] = NAMES) -> tuple[nn.Module, Tensor]:
+def known_logits(
+    logits: tuple[float, ...] = LOGITS, names: tuple[str, ...] = NAMES
+) -> tuple[nn.Module, Tensor]:
     """A net and an image (1, 3, 8, 6) of ones on which it gives these logits."""
-    weight = torch.tensor(logits, dtype=torch.float64)[:, None, None, None].expand(-1, 3, *SIZE) / (3 * 8 * 6)
+    weight = torch.tensor(logits, dtype=torch.float64)[:, None, None, None].expand(
+        -1, 3, *SIZE
+    ) / (3 * 8 * 6)
     net = ByHand(weight.clone()).eval()
-    net.class_names = names  # type: ignore[assignment]
+    net.class_names = names
     return net, torch.ones(1, 3, *SIZE, dtype=torch.float64)
 
 
@@ -60,7 +64,7 @@ def by_hand(net: nn.Module, x: Any, target: int) -> dict[str, np.ndarray]:
 
 
 def with_preprocessing(net: nn.Module) -> nn.Module:
-    net.preprocessing = Preprocessing(8, (8, 6), (0.5, 0.4, 0.3), (0.5, 0.4, 0.3))  # type: ignore[assignment]
+    net.preprocessing = Preprocessing(8, (8, 6), (0.5, 0.4, 0.3), (0.5, 0.4, 0.3))
     return net
 
 
@@ -77,9 +81,13 @@ def wide() -> Image.Image:
 @pytest.mark.parametrize("target", [None, 0, 3])
 def test_maps_equal_the_methods_called_one_by_one(target: int | None) -> None:
     net, x = built(ConvNet), image()
-    results = ImageClassifierInterpreter(net, target_layer="features").interpret(x, ALL, target)
+    results = ImageClassifierInterpreter(net, target_layer="features").interpret(
+        x, ALL, target
+    )
     wanted = int(net(x).argmax()) if target is None else target
-    assert {key for key in results if key not in ("image", "predictions")} == set(by_hand(net, x, wanted))
+    assert {key for key in results if key not in ("image", "predictions")} == set(
+        by_hand(net, x, wanted)
+    )
     for key, values in by_hand(net, x, wanted).items():
         np.testing.assert_array_equal(results[key], values)
         assert results.details[key].target == wanted
@@ -89,22 +97,38 @@ def test_maps_equal_the_methods_called_one_by_one(target: int | None) -> None:
 def test_the_chapters_keys_by_default() -> None:
     net, x = built(ConvNet), image()
     results = ImageClassifierInterpreter(net).interpret(x)
-    assert list(results) == ["image", "predictions", "gradcam", "integrated_gradients", "smoothgrad"]
+    assert list(results) == [
+        "image",
+        "predictions",
+        "gradcam",
+        "integrated_gradients",
+        "smoothgrad",
+    ]
     assert set(results["predictions"]) == {"classes", "probabilities", "labels"}
-    assert all(isinstance(results[key], np.ndarray) and results[key].shape == SIZE for key in list(results)[2:])
+    assert all(
+        isinstance(results[key], np.ndarray) and results[key].shape == SIZE
+        for key in list(results)[2:]
+    )
 
 
 def test_progress_names_each_method_before_it_runs() -> None:
     net, x = built(ConvNet), image()
     heard: list[str] = []
-    ImageClassifierInterpreter(net).interpret(x, ["vanilla", "gradcam"], progress=heard.append)
+    ImageClassifierInterpreter(net).interpret(
+        x, ["vanilla", "gradcam"], progress=heard.append
+    )
     assert heard == ["vanilla", "gradcam"]
 
 
-@pytest.mark.parametrize(("wrong", "right"), [("gradcamm", "gradcam"), ("smooth_grad", "smoothgrad"), ("vanila", "vanilla")])
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("gradcamm", "gradcam"), ("smooth_grad", "smoothgrad"), ("vanila", "vanilla")],
+)
 def test_an_unknown_method_is_named_with_the_nearest(wrong: str, right: str) -> None:
     net, x = built(ConvNet), image()
-    with pytest.raises(ValueError, match=f"no method '{wrong}'; did you mean '{right}'"):
+    with pytest.raises(
+        ValueError, match=f"no method '{wrong}'; did you mean '{right}'"
+    ):
         ImageClassifierInterpreter(net).interpret(x, ["ig", wrong])
 
 
@@ -118,43 +142,61 @@ def test_predictions_are_sorted_and_named() -> None:
     net, x = known_logits()
     found = ImageClassifierInterpreter(net).interpret(x, ["vanilla"])["predictions"]
     assert found["classes"].tolist() == [1, 3, 2, 0, 4]
-    np.testing.assert_allclose(found["probabilities"], softmax()[[1, 3, 2, 0, 4]], rtol=1e-12)
+    np.testing.assert_allclose(
+        found["probabilities"], softmax()[[1, 3, 2, 0, 4]], rtol=1e-12
+    )
     assert found["labels"] == ["bee", "dog", "cat", "ant", "elk"]
 
 
 def test_gaps_in_the_labels_come_from_the_models_own_names() -> None:
     net, x = known_logits()
     labels = {3: "wolf", 0: "termite"}
-    found = ImageClassifierInterpreter(net, imagenet_labels=labels).interpret(x, ["vanilla"])["predictions"]
+    found = ImageClassifierInterpreter(net, imagenet_labels=labels).interpret(
+        x, ["vanilla"]
+    )["predictions"]
     assert found["labels"] == ["bee", "wolf", "cat", "termite", "elk"]
-    net.class_names = NAMES[:3]  # type: ignore[assignment]
-    found = ImageClassifierInterpreter(net, imagenet_labels=labels).interpret(x, ["vanilla"])["predictions"]
+    net.class_names = NAMES[:3]
+    found = ImageClassifierInterpreter(net, imagenet_labels=labels).interpret(
+        x, ["vanilla"]
+    )["predictions"]
     assert found["labels"] == ["bee", "wolf", "cat", "termite", "class 4"]
 
 
 def test_a_difference_that_softmax_rounds_away_still_decides() -> None:
-    net = ByHand(torch.tensor([0.0, 1e-10])[:, None, None, None].expand(-1, 3, *SIZE).clone())
+    net = ByHand(
+        torch.tensor([0.0, 1e-10])[:, None, None, None].expand(-1, 3, *SIZE).clone()
+    )
     classes, probabilities = predict(net, torch.ones(1, 3, *SIZE))
     assert classes.tolist() == [1, 0]
     assert probabilities[0] == probabilities[1]
-    assert ImageClassifierInterpreter(net).interpret(torch.ones(3, *SIZE), ["vanilla"]).details[
-        "vanilla_gradients"
-    ].target == vanilla_gradients(torch.ones(3, *SIZE), net).target
+    assert (
+        ImageClassifierInterpreter(net)
+        .interpret(torch.ones(3, *SIZE), ["vanilla"])
+        .details["vanilla_gradients"]
+        .target
+        == vanilla_gradients(torch.ones(3, *SIZE), net).target
+    )
 
 
-def test_a_photo_a_path_and_a_tensor_are_one_image(tmp_path: Path, wide: Image.Image) -> None:
+def test_a_photo_a_path_and_a_tensor_are_one_image(
+    tmp_path: Path, wide: Image.Image
+) -> None:
     net = with_preprocessing(built(ConvNet, dtype=torch.float32))
     wide.save(tmp_path / "wide.png")
     x = net.preprocessing(wide)
     interpreter = ImageClassifierInterpreter(net)
     wanted = interpreter.interpret(x, ALL)
     for same in (wide, tmp_path / "wide.png", str(tmp_path / "wide.png"), x[None]):
-        results = interpreter.interpret(same, ALL)  # type: ignore[arg-type]
-        for key in by_hand(net, x, wanted.details["gradcam"].target):  # type: ignore[arg-type]
+        results = interpreter.interpret(same, ALL)
+        for key in by_hand(net, x, wanted.details["gradcam"].target):
             np.testing.assert_array_equal(results[key], wanted[key])
         # The crop, not the photo: that is what the maps belong on.
-        np.testing.assert_array_equal(np.asarray(results["image"]), np.asarray(net.preprocessing.crop_image(wide)))
-        np.testing.assert_array_equal(results["predictions"]["classes"], wanted["predictions"]["classes"])
+        np.testing.assert_array_equal(
+            np.asarray(results["image"]), np.asarray(net.preprocessing.crop_image(wide))
+        )
+        np.testing.assert_array_equal(
+            results["predictions"]["classes"], wanted["predictions"]["classes"]
+        )
 
 
 def test_a_batch_is_refused() -> None:
@@ -178,7 +220,9 @@ def test_the_device_argument_moves_the_model() -> None:
     x = image()
     net = built(ConvNet)
     np.testing.assert_array_equal(
-        ImageClassifierInterpreter(net, torch.device("cpu")).interpret(x, ["ig"])["integrated_gradients"],
+        ImageClassifierInterpreter(net, torch.device("cpu")).interpret(x, ["ig"])[
+            "integrated_gradients"
+        ],
         integrated_gradients(x, net).map,
     )
 
@@ -194,7 +238,9 @@ def test_an_empty_container_can_be_the_target_layer() -> None:
             return super().forward(self.skip(x))
 
     net, x = built(Skips), image()
-    results = ImageClassifierInterpreter(net, target_layer=net.skip).interpret(x, ["gradcam"])
+    results = ImageClassifierInterpreter(net, target_layer=net.skip).interpret(
+        x, ["gradcam"]
+    )
     assert results.details["gradcam"].settings["target_layer"] == "skip"
 
 
@@ -209,8 +255,12 @@ def test_a_plain_resnet_with_random_weights() -> None:
     results = ImageClassifierInterpreter(net).interpret(x, ["gradcam", "vanilla"])
     same_state(before, snapshot(net))
     target = int(copy.deepcopy(net).eval()(x).argmax())
-    np.testing.assert_array_equal(results["gradcam"], GradCAM(net, "layer4").generate_cam(x, target).map)
-    np.testing.assert_array_equal(results["vanilla_gradients"], vanilla_gradients(x, net, target).map)
+    np.testing.assert_array_equal(
+        results["gradcam"], GradCAM(net, "layer4").generate_cam(x, target).map
+    )
+    np.testing.assert_array_equal(
+        results["vanilla_gradients"], vanilla_gradients(x, net, target).map
+    )
     assert results.details["gradcam"].settings["target_layer"].startswith("layer4")
     assert results["predictions"]["labels"][0] == f"class {target}"
 
@@ -226,16 +276,22 @@ def test_a_vgg_that_works_in_place() -> None:
         for module in body:
             if isinstance(module, nn.ReLU):
                 module.inplace = in_place
-        parts = OrderedDict(features=body, pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), head=head)
+        parts = OrderedDict(
+            features=body, pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), head=head
+        )
         return nn.Sequential(parts).double().eval()
 
     assert any(getattr(module, "inplace", False) for module in vgg(True).modules())
-    x = torch.randn(1, 3, 16, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(
+        1, 3, 16, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     wanted = ImageClassifierInterpreter(vgg(False)).interpret(x, ALL)
     results = ImageClassifierInterpreter(vgg(True)).interpret(x, ALL)
     assert results.details["gradcam"].settings["target_layer"] == "features"
     for key in by_hand(vgg(False), x, 0):
-        np.testing.assert_allclose(results[key], wanted[key], rtol=0, atol=1e-12 * wanted[key].max())
+        np.testing.assert_allclose(
+            results[key], wanted[key], rtol=0, atol=1e-12 * wanted[key].max()
+        )
 
 
 def test_a_hugging_face_vit() -> None:
@@ -253,18 +309,24 @@ def test_a_hugging_face_vit() -> None:
             num_labels=3,
         )
         net = ViTForImageClassification(config).double()
-    x = torch.randn(3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(
+        3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     results = ImageClassifierInterpreter(net).interpret(x, ["ig", "smoothgrad"])
     found = results.details["integrated_gradients"]
     with torch.no_grad():
-        black = (0 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+        black = (0 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
+            [0.229, 0.224, 0.225]
+        )
         start = black.double()[:, None, None].expand(3, 16, 16)
         logits, start_logits = (net.eval()(each[None]).logits[0] for each in (x, start))
     target = int(logits.argmax())
     assert found.target == target
     change = float(logits[target] - start_logits[target])
-    assert found.attributions.sum() == pytest.approx(change, rel=1e-4)  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(results["smoothgrad"], smooth_grad(x, net, target).map)
+    assert found.attributions.sum() == pytest.approx(change, rel=1e-4)
+    np.testing.assert_array_equal(
+        results["smoothgrad"], smooth_grad(x, net, target).map
+    )
 
 
 def test_the_model_is_left_as_it_was() -> None:
@@ -280,7 +342,9 @@ def test_the_model_is_left_as_it_was() -> None:
         debug_model_prediction(net, x, 1, target_layer="feature")
     same_state(before, snapshot(net))
     # Eval mode, whatever the caller's: dropout would make two calls differ.
-    np.testing.assert_array_equal(results["gradcam"], interpreter.interpret(x, ["gradcam"])["gradcam"])
+    np.testing.assert_array_equal(
+        results["gradcam"], interpreter.interpret(x, ["gradcam"])["gradcam"]
+    )
 
 
 # --- visualize ------------------------------------------------------------------------------------------------------
@@ -289,21 +353,30 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_the_figure_names_the_class_that_each_map_explains() -> None:
     net, x = known_logits()
     interpreter = ImageClassifierInterpreter(net)
-    figure = interpreter.visualize(interpreter.interpret(x, ["gradcam", "ig"], target_class=5))
+    figure = interpreter.visualize(
+        interpreter.interpret(x, ["gradcam", "ig"], target_class=5)
+    )
     panels = [axes for axes in figure.axes if axes.images]
     first = [f"{n}. {NAMES[i]} {softmax()[i]:.1%}" for n, i in enumerate((1, 3, 2), 1)]
     assert panels[0].get_title().splitlines() == first
-    assert [p.get_title().splitlines()[:2] for p in panels[1:]] == [["Grad-CAM", "fox"], ["Integrated Gradients", "fox"]]
+    assert [p.get_title().splitlines()[:2] for p in panels[1:]] == [
+        ["Grad-CAM", "fox"],
+        ["Integrated Gradients", "fox"],
+    ]
 
 
 def test_the_figure_has_the_maps_on_the_crop(wide: Image.Image) -> None:
     net = with_preprocessing(built(ConvNet, dtype=torch.float32))
     interpreter = ImageClassifierInterpreter(net)
     results = interpreter.interpret(wide, ["gradcam", "smoothgrad"])
-    seen, cam, smooth = (axes.images for axes in interpreter.visualize(results).axes if axes.images)
+    seen, cam, smooth = (
+        axes.images for axes in interpreter.visualize(results).axes if axes.images
+    )
     crop = np.asarray(net.preprocessing.crop_image(wide)) / 255
     np.testing.assert_allclose(seen[0].get_array(), crop, atol=1e-6)
-    np.testing.assert_allclose(cam[0].get_array(), crop @ [0.299, 0.587, 0.114], atol=1e-6)
+    np.testing.assert_allclose(
+        cam[0].get_array(), crop @ [0.299, 0.587, 0.114], atol=1e-6
+    )
     np.testing.assert_array_equal(cam[1].get_array(), results["gradcam"])
     np.testing.assert_array_equal(smooth[0].get_array(), results["smoothgrad"])
 
@@ -313,11 +386,16 @@ def test_the_figure_has_the_maps_on_the_crop(wide: Image.Image) -> None:
 
 def rank_by_hand(logits: tuple[float, ...], truth: int) -> int:
     """1 + the classes that come before: a larger logit, or the same and a lower index."""
-    return 1 + sum(l > logits[truth] or (l == logits[truth] and i < truth) for i, l in enumerate(logits))
+    return 1 + sum(
+        logit > logits[truth] or (logit == logits[truth] and i < truth)
+        for i, logit in enumerate(logits)
+    )
 
 
 @pytest.mark.parametrize("truth", range(len(LOGITS)))
-def test_rank_and_probability_of_the_true_class(truth: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rank_and_probability_of_the_true_class(
+    truth: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     net, x = known_logits()
     report = debug_model_prediction(net, x, truth)
     assert report.true_rank == rank_by_hand(LOGITS, truth)
@@ -335,8 +413,14 @@ def test_rank_and_probability_of_the_true_class(truth: int, capsys: pytest.Captu
 
 def test_the_rank_is_not_off_by_one() -> None:
     classes, probabilities = np.array([2, 0, 1]), np.array([0.5, 0.3, 0.2])
-    assert [true_class_rank(classes, probabilities, truth) for truth in (2, 0, 1)] == [(1, 0.5), (2, 0.3), (3, 0.2)]
-    with pytest.raises(ValueError, match="class 3 is out of range: the model has classes 0 to 2"):
+    assert [true_class_rank(classes, probabilities, truth) for truth in (2, 0, 1)] == [
+        (1, 0.5),
+        (2, 0.3),
+        (3, 0.2),
+    ]
+    with pytest.raises(
+        ValueError, match="class 3 is out of range: the model has classes 0 to 2"
+    ):
         true_class_rank(classes, probabilities, 3)
 
 
@@ -354,7 +438,11 @@ VERDICTS = {
 def test_true_predicted_and_expected(true: int, expected: int) -> None:
     net, x = known_logits()
     report = debug_model_prediction(net, x, true_label=true, expected_label=expected)
-    assert (report.true_label, report.predicted_label, report.expected_label) == (true, 1, expected)
+    assert (report.true_label, report.predicted_label, report.expected_label) == (
+        true,
+        1,
+        expected,
+    )
     lines = report.text.splitlines()
     assert VERDICTS[true, expected] in lines
     assert f"Expected label: {NAMES[expected]}" in lines
@@ -368,7 +456,13 @@ def test_every_combination_is_told_apart() -> None:
     verdicts = set()
     for true, expected in itertools.product((1, 4, 5), repeat=2):
         text = debug_model_prediction(net, x, true, expected).text
-        verdicts.add(next(line for line in text.splitlines() if line.startswith(("Correct", "Misclassified"))))
+        verdicts.add(
+            next(
+                line
+                for line in text.splitlines()
+                if line.startswith(("Correct", "Misclassified"))
+            )
+        )
     assert len(verdicts) == 9
 
 
@@ -379,13 +473,18 @@ def test_the_expected_label_is_the_truth_by_default() -> None:
 
 def test_labels_that_are_none_are_refused() -> None:
     net, x = known_logits()
-    with pytest.raises(ValueError, match="no class is called 'elks'; did you mean 'elk'"):
+    with pytest.raises(
+        ValueError, match="no class is called 'elks'; did you mean 'elk'"
+    ):
         debug_model_prediction(net, x, "elks")
     with pytest.raises(ValueError, match="class 7 is out of range"):
         debug_model_prediction(net, x, 1, 7)
     with pytest.raises(ValueError, match="takes one image, not 2"):
         debug_model_prediction(net, torch.cat([x, x]), 1)
-    assert debug_model_prediction(net, x, "wolf", imagenet_labels={3: "wolf"}).true_label == 3
+    assert (
+        debug_model_prediction(net, x, "wolf", imagenet_labels={3: "wolf"}).true_label
+        == 3
+    )
 
 
 def peaked() -> tuple[nn.Module, Tensor]:
@@ -399,14 +498,22 @@ def peaked() -> tuple[nn.Module, Tensor]:
 def test_the_evidence_by_value() -> None:
     net, x = peaked()
     report = debug_model_prediction(net, x, 0)
-    assert "Grad-CAM at features peaks at row 5, column 2 of the crop; 2% of it" in report.text  # 1 of 48 pixels
+    assert (
+        "Grad-CAM at features peaks at row 5, column 2 of the crop; 2% of it"
+        in report.text
+    )  # 1 of 48 pixels
     assert "Evidence, for the class 0 logit:" in report.text
-    assert "Integrated Gradients from black, 50 steps: relative completeness error 0.0%." in report.text
+    assert (
+        "Integrated Gradients from black, 50 steps: relative completeness error 0.0%."
+        in report.text
+    )
 
 
 def test_a_blank_map_is_said_and_nothing_is_nan() -> None:
     net, x = peaked()
-    report = debug_model_prediction(net, -x, 0)  # class 1 is predicted, and its cells all lower it
+    report = debug_model_prediction(
+        net, -x, 0
+    )  # class 1 is predicted, and its cells all lower it
     assert report.predicted_label == 1
     with torch.no_grad():
         net.weight[1] = 0
@@ -414,33 +521,47 @@ def test_a_blank_map_is_said_and_nothing_is_nan() -> None:
     report = debug_model_prediction(net, x, 0)
     assert report.predicted_label == 1
     assert "Grad-CAM at features is blank" in report.text
-    assert "relative completeness error undefined (the score does not change)" in report.text
+    assert (
+        "relative completeness error undefined (the score does not change)"
+        in report.text
+    )
     assert "nan" not in report.text.lower()
     panels = [axes for axes in report.figure.axes if axes.images]
     assert ["blank" in axes.get_title() for axes in panels] == [False, True, True]
-    assert all(np.isfinite(drawn.get_array()).all() for axes in panels for drawn in axes.images)
+    assert all(
+        np.isfinite(drawn.get_array()).all() for axes in panels for drawn in axes.images
+    )
     report.figure.draw_without_rendering()
 
 
 def test_the_report_names_no_cause() -> None:
     net, x = known_logits()
     text = debug_model_prediction(net, x, 4).text.lower()
-    assert not re.search(r"because|due to|confus|ambigu|bias|background|uncertain|spurious|overfit|wrong object", text)
+    assert not re.search(
+        r"because|due to|confus|ambigu|bias|background|uncertain|spurious|overfit|wrong object",
+        text,
+    )
 
 
 def test_the_report_shows_its_facts_and_not_its_text_twice() -> None:
     net, x = known_logits()
     report = debug_model_prediction(net, x, 4)
     assert isinstance(report, DebugReport)
-    assert "Model debug report" not in repr(report) and "true_rank=5" in repr(report)
+    assert "Model debug report" not in repr(report)
+    assert "true_rank=5" in repr(report)
 
 
 def test_the_shepherd_is_no_pug(classifier: Any) -> None:
     from chapter4.images import image_tensor, sample_photo
 
     # The chapter's call: the photo of a German shepherd, the label of a pug.
-    classes, probabilities = predict(classifier, image_tensor(sample_photo("dog"), classifier))
-    assert [classifier.class_names[i] for i in (classes[0], 254)] == ["German shepherd", "pug"]
+    classes, probabilities = predict(
+        classifier, image_tensor(sample_photo("dog"), classifier)
+    )
+    assert [classifier.class_names[i] for i in (classes[0], 254)] == [
+        "German shepherd",
+        "pug",
+    ]
     rank, probability = true_class_rank(classes, probabilities, 254)
     assert rank == 1 + int((probabilities > probability).sum()) > 1
     assert classes[rank - 1] == 254

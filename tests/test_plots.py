@@ -23,11 +23,19 @@ from chapter4.images import Preprocessing
 from chapter4.integrated_gradients import integrated_gradients, visualize_attributions
 
 HOSTILE = ("$x^2$ _", "\\frac", "$\\frac$", "a_{b", "%s {0}", "naïve ☕", "<b>&amp;")
-LONG = ("Rhodesian ridgeback", "American Staffordshire terrier", "soft-coated wheaten terrier, wheaten")
+LONG = (
+    "Rhodesian ridgeback",
+    "American Staffordshire terrier",
+    "soft-coated wheaten terrier, wheaten",
+)
 
 
-def attribution(values: Any, method: str = "vanilla_gradients", target: int = 0) -> Attribution:
-    return Attribution(map=np.asarray(values, dtype=float), target=target, score=0.0, method=method)
+def attribution(
+    values: Any, method: str = "vanilla_gradients", target: int = 0
+) -> Attribution:
+    return Attribution(
+        map=np.asarray(values, dtype=float), target=target, score=0.0, method=method
+    )
 
 
 def ramp(height: int = 8, width: int = 6) -> np.ndarray:
@@ -59,7 +67,9 @@ class Bright(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.preprocessing = Preprocessing(32, (32, 32), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        self.preprocessing = Preprocessing(
+            32, (32, 32), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        )
         self.features = nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -83,7 +93,9 @@ def marker_of(picture: np.ndarray) -> tuple[float, float]:
 
 def check_overlay(axes: Any, crop: np.ndarray, wanted: np.ndarray) -> None:
     ground, over = axes.images
-    np.testing.assert_allclose(ground.get_array(), crop @ [0.299, 0.587, 0.114], atol=1e-6)
+    np.testing.assert_allclose(
+        ground.get_array(), crop @ [0.299, 0.587, 0.114], atol=1e-6
+    )
     np.testing.assert_array_equal(over.get_array(), wanted)
     assert ground.get_extent() == over.get_extent()
     # What is bright in the picture and what is high in the map are drawn in one place.
@@ -94,17 +106,23 @@ def check_overlay(axes: Any, crop: np.ndarray, wanted: np.ndarray) -> None:
 def results_on_marker() -> tuple[nn.Module, Image.Image, dict[str, Attribution]]:
     net, photo = Bright(), photo_with_marker()
     cam = GradCAM(net, "features").generate_cam(photo)
-    return net, photo, {"gradcam": cam, "ig": integrated_gradients(photo, net, n_steps=4)}
+    return (
+        net,
+        photo,
+        {"gradcam": cam, "ig": integrated_gradients(photo, net, n_steps=4)},
+    )
 
 
 def test_the_overlay_sits_on_the_crop_that_the_model_saw() -> None:
     net, photo, results = results_on_marker()
     crop = np.asarray(photo.crop((32, 0, 64, 32))) / 255
     np.testing.assert_allclose(plots.crop_of(photo, net), crop, atol=1e-6)
-    seen, cam = panels(plots.compare_maps(plots.crop_of(photo, net), [results["gradcam"]]))
+    seen, cam = panels(
+        plots.compare_maps(plots.crop_of(photo, net), [results["gradcam"]])
+    )
     np.testing.assert_allclose(seen.images[0].get_array(), crop, atol=1e-6)
     check_overlay(cam, crop, results["gradcam"].map)
-    overlay = panels(visualize_attributions(photo, results["ig"], net))[2]  # type: ignore[arg-type]
+    overlay = panels(visualize_attributions(photo, results["ig"], net))[2]
     check_overlay(overlay, crop, results["ig"].map)
 
 
@@ -128,13 +146,17 @@ def test_a_figure_of_a_batch_is_refused() -> None:
 # --- scales, bars, titles -------------------------------------------------------------------------------------------
 
 
-def test_saliency_is_drawn_from_zero_to_its_percentile_and_the_bar_says_that_there_is_more() -> None:
+def test_saliency_is_drawn_from_zero_to_its_percentile_and_the_bar_says_that_there_is_more() -> (
+    None
+):
     values = ramp(40, 30)
     axes = panels(plots.compare_maps(grey_picture(40, 30), [attribution(values)]))[1]
     np.testing.assert_array_equal(drawn(axes), values)
     norm, bar = axes.images[-1].norm, axes.images[-1].colorbar
     assert norm.vmin == 0
-    assert norm.vmax == pytest.approx(np.sort(values.ravel())[int(0.995 * values.size)], abs=1 / values.size)
+    assert norm.vmax == pytest.approx(
+        np.sort(values.ravel())[int(0.995 * values.size)], abs=1 / values.size
+    )
     assert bar.extend == "max"
     assert bar.ax.get_ylabel() == "max over channels of |gradient|"
 
@@ -160,7 +182,9 @@ def test_a_sparse_map_is_seen() -> None:
 def test_a_class_activation_map_is_drawn_from_zero_to_one() -> None:
     values = 0.2 + 0.8 * ramp()  # its smallest value is not 0, and must not become 0
     for method in ("gradcam", "gradcam++"):
-        axes = panels(plots.compare_maps(grey_picture(), [attribution(values, method)]))[1]
+        axes = panels(
+            plots.compare_maps(grey_picture(), [attribution(values, method)])
+        )[1]
         np.testing.assert_array_equal(drawn(axes), values)
         assert (axes.images[-1].norm.vmin, axes.images[-1].norm.vmax) == (0, 1)
         assert axes.images[-1].colorbar.extend == "neither"
@@ -194,13 +218,18 @@ def test_a_real_blank_cam_says_so() -> None:
     x = torch.ones(3, *SIZE)
     cam = GradCAM(net, "features").generate_cam(x, 0)
     assert cam.blank
-    assert "blank" in panels(plots.compare_maps(plots.crop_of(x, net), [cam]))[1].get_title()
+    assert (
+        "blank"
+        in panels(plots.compare_maps(plots.crop_of(x, net), [cam]))[1].get_title()
+    )
     assert "blank" in panels(plots.attribution_figure(x, cam, net))[1].get_title()
 
 
 def test_two_maps_by_one_method_are_both_drawn() -> None:
     first, second = ramp(), ramp()[::-1]
-    figure = plots.compare_maps(grey_picture(), [attribution(first), attribution(second)])
+    figure = plots.compare_maps(
+        grey_picture(), [attribution(first), attribution(second)]
+    )
     assert len(panels(figure)) == 3
     np.testing.assert_array_equal(drawn(panels(figure)[1]), first)
     np.testing.assert_array_equal(drawn(panels(figure)[2]), second)
@@ -212,8 +241,13 @@ def test_panels_in_rows_in_their_order_and_under_their_own_titles() -> None:
     assert [axes.get_title() for axes in panels(figure)] == ["crop", *maps]
     for axes, result in zip(panels(figure)[1:], maps.values(), strict=True):
         np.testing.assert_array_equal(drawn(axes), result.map)
-    empty = [axes for axes in figure.axes if not axes.images and not hasattr(axes, "_colorbar")]
-    assert len(empty) == 1 and not empty[0].axison  # 3 rows of 2 for 5 pictures
+    empty = [
+        axes
+        for axes in figure.axes
+        if not axes.images and not hasattr(axes, "_colorbar")
+    ]
+    assert len(empty) == 1
+    assert not empty[0].axison
 
 
 def test_three_panels_of_one_attribution() -> None:
@@ -225,20 +259,40 @@ def test_three_panels_of_one_attribution() -> None:
     assert alone.get_title() == "Gradient × Input: cat"
     np.testing.assert_array_equal(drawn(alone), result.map)
     np.testing.assert_array_equal(drawn(both), result.map)
-    assert alone.images[0].norm.vmax == both.images[1].norm.vmax == plots.upper_limit(result.map)
+    assert (
+        alone.images[0].norm.vmax
+        == both.images[1].norm.vmax
+        == plots.upper_limit(result.map)
+    )
     assert both.images[1].norm.vmin == 0
     for name, title in ((None, "cat"), (1, "bee"), ("tabby", "tabby")):
-        assert panels(plots.attribution_figure(x, result, net, name))[1].get_title().endswith(f": {title}")
+        assert (
+            panels(plots.attribution_figure(x, result, net, name))[1]
+            .get_title()
+            .endswith(f": {title}")
+        )
 
 
 def test_the_top_classes_as_bars() -> None:
     _, ((axes,),) = plots.new_figure(1, 1, (4, 4))
-    plots.show_probabilities(axes, ["ant", "bee", "cat"], [0.6, 0.3, 0.1], [False, True, False])
+    plots.show_probabilities(
+        axes, ["ant", "bee", "cat"], [0.6, 0.3, 0.1], [False, True, False]
+    )
     assert [bar.get_width() for bar in axes.patches] == [0.6, 0.3, 0.1]
     heights = [bar.get_y() for bar in axes.patches]
     assert heights == sorted(heights, reverse=True)  # the largest on top
-    labels = dict(zip(axes.get_yticks(), [text.get_text() for text in axes.get_yticklabels()], strict=True))
-    assert [labels[bar.get_y() + bar.get_height() / 2] for bar in axes.patches] == ["ant", "bee ✓", "cat"]
+    labels = dict(
+        zip(
+            axes.get_yticks(),
+            [text.get_text() for text in axes.get_yticklabels()],
+            strict=True,
+        )
+    )
+    assert [labels[bar.get_y() + bar.get_height() / 2] for bar in axes.patches] == [
+        "ant",
+        "bee ✓",
+        "cat",
+    ]
     assert [bar.get_hatch() for bar in axes.patches] == [None, "//", None]
     assert [text.get_text() for text in axes.texts] == ["60.0%", "30.0%", "10.0%"]
     plt.close("all")
@@ -246,10 +300,15 @@ def test_the_top_classes_as_bars() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_any_class_name_can_be_drawn(name: str) -> None:
-    figures = [plots.compare_maps(grey_picture(), {name: attribution(ramp())}, title=name)]
+    figures = [
+        plots.compare_maps(grey_picture(), {name: attribution(ramp())}, title=name)
+    ]
     figure, ((axes,),) = plots.new_figure(1, 1, (4, 4))
     plots.show_probabilities(axes, [name, "b"], [0.6, 0.4], [True, False])
-    figures += [plots.finish(figure), plots.text_figure([name, "b"], [1.0, -1.0], name, f"share in the {name} logit")]
+    figures += [
+        plots.finish(figure),
+        plots.text_figure([name, "b"], [1.0, -1.0], name, f"share in the {name} logit"),
+    ]
     net, x = built(ConvNet), image()
     figures.append(plots.attribution_figure(x, vanilla_gradients(x, net, 0), net, name))
     for each in figures:
@@ -259,22 +318,34 @@ def test_any_class_name_can_be_drawn(name: str) -> None:
 @pytest.mark.parametrize("name", LONG)
 def test_long_names_are_not_cut_off_and_do_not_collide(name: str) -> None:
     top = "\n".join(f"{i}. {name} 96.4%" for i in (1, 2, 3))
-    maps = {f"{title}\n{name}": attribution(ramp(64, 64), method) for method, title in plots.TITLES.items()}
+    maps = {
+        f"{title}\n{name}": attribution(ramp(64, 64), method)
+        for method, title in plots.TITLES.items()
+    }
     net, x = built(ConvNet), image()
     for figure in (
-        plots.compare_maps(grey_picture(64, 64), dict(list(maps.items())[:3]), title=top),
+        plots.compare_maps(
+            grey_picture(64, 64), dict(list(maps.items())[:3]), title=top
+        ),
         plots.compare_maps(grey_picture(64, 64), maps, columns=3, title=top),
-        plots.attribution_figure(x, integrated_gradients(x, net, 0, n_steps=2), net, name),
+        plots.attribution_figure(
+            x, integrated_gradients(x, net, 0, n_steps=2), net, name
+        ),
     ):
         figure.draw_without_rendering()
         boxes = [axes.title.get_window_extent() for axes in panels(figure)]
         for box in boxes:
-            assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1
+            assert box.x0 >= -1
+            assert box.x1 <= figure.bbox.x1 + 1
+            assert box.y1 <= figure.bbox.y1 + 1
         for i, box in enumerate(boxes):
             assert not any(box.overlaps(other) for other in boxes[:i])
         # The picture stays the larger part of its panel.
         for axes in panels(figure):
-            assert axes.get_window_extent().height > 1.5 * axes.title.get_window_extent().height
+            assert (
+                axes.get_window_extent().height
+                > 1.5 * axes.title.get_window_extent().height
+            )
 
 
 # --- words on coloured grounds --------------------------------------------------------------------------------------
@@ -288,12 +359,20 @@ def test_words_stand_on_the_colour_of_their_score() -> None:
     words, scores = ["good", "so-so", "bad", "awful"], [0.5, 0.0, -0.25, -1.0]
     figure = plots.text_figure(words, scores, "a title", "share in the POSITIVE logit")
     assert [text.get_text() for text in words_of(figure)] == words
-    colours = [np.array(text.get_bbox_patch().get_facecolor()[:3]) for text in words_of(figure)]
+    colours = [
+        np.array(text.get_bbox_patch().get_facecolor()[:3]) for text in words_of(figure)
+    ]
     wanted = [plots.diverging()(0.5 + 0.5 * score)[:3] for score in scores]
     np.testing.assert_allclose(colours, wanted, atol=0.02)
-    assert colours[0][0] > colours[0][2] and colours[3][2] > colours[3][0]  # red for, blue against
-    assert np.ptp(colours[1]) < 0.05  # 0 has no colour, although the scores are not centred
-    rest = [text.get_text() for text in figure.axes[0].texts if text.get_bbox_patch() is None]
+    assert colours[0][0] > colours[0][2]
+    assert colours[3][2] > colours[3][0]
+    # 0 has no colour, although the scores are not centred.
+    assert np.ptp(colours[1]) < 0.05
+    rest = [
+        text.get_text()
+        for text in figure.axes[0].texts
+        if text.get_bbox_patch() is None
+    ]
     assert rest == ["a title", "+0.50", "+0.00", "-0.25", "-1.00"]
     assert figure.axes[1].get_xlabel() == "share in the POSITIVE logit"
     assert figure.axes[1].get_xlim() == (-1, 1)
@@ -301,7 +380,9 @@ def test_words_stand_on_the_colour_of_their_score() -> None:
 
 def test_long_texts_go_on_in_new_rows_inside_the_figure() -> None:
     words = [f"word{'s' * (i % 9)}" for i in range(60)] + ["x" * 200]
-    figure = plots.text_figure(words, [(-1) ** i * i / 60 for i in range(61)], "title", "label")
+    figure = plots.text_figure(
+        words, [(-1) ** i * i / 60 for i in range(61)], "title", "label"
+    )
     figure.draw_without_rendering()
     placed = [text.get_window_extent() for text in words_of(figure)]
     assert len(placed) == 61
@@ -310,7 +391,8 @@ def test_long_texts_go_on_in_new_rows_inside_the_figure() -> None:
     order = sorted(range(61), key=lambda i: (-round(placed[i].y0), placed[i].x0))
     assert order == list(range(61))
     for i, box in enumerate(placed):
-        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
         assert not any(box.overlaps(other) for other in placed[:i])
     assert words_of(figure)[-1].get_text().endswith("x…")
 
@@ -344,7 +426,9 @@ def test_no_figure_stays_open() -> None:
     assert plt.get_fignums() == []
 
 
-def test_no_figure_stays_open_where_a_session_is_interactive_and_has_no_window() -> None:
+def test_no_figure_stays_open_where_a_session_is_interactive_and_has_no_window() -> (
+    None
+):
     with plt.ion(), warnings.catch_warnings():
         warnings.simplefilter("error")
         for make in figures():
@@ -352,25 +436,35 @@ def test_no_figure_stays_open_where_a_session_is_interactive_and_has_no_window()
     assert plt.get_fignums() == []
 
 
-def test_an_interactive_session_shows_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interactive_session_shows_the_figure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import matplotlib
 
     shown: list[Any] = []
     monkeypatch.setattr(matplotlib, "get_backend", lambda: "TkAgg")
-    monkeypatch.setattr("matplotlib.figure.Figure.show", lambda self: shown.append(self))
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.show", lambda self: shown.append(self)
+    )
     with plt.ion():
         figure = figures()[0]()
-    assert shown == [figure] and plt.get_fignums() == [figure.number]
+    assert shown == [figure]
+    assert plt.get_fignums() == [figure.number]
     plt.close("all")
     figure = figures()[0]()  # the same backend in a script
-    assert len(shown) == 1 and plt.get_fignums() == []
+    assert len(shown) == 1
+    assert plt.get_fignums() == []
 
 
-def test_a_program_that_a_notebook_starts_only_closes_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_a_notebook_starts_only_closes_its_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import matplotlib
 
     # The kernel hands its backend down to the programs that it starts; there is no cell to show a figure in.
-    monkeypatch.setattr(matplotlib, "get_backend", lambda: "module://matplotlib_inline.backend_inline")
+    monkeypatch.setattr(
+        matplotlib, "get_backend", lambda: "module://matplotlib_inline.backend_inline"
+    )
     for make in figures():
         assert make().axes
     assert plt.get_fignums() == []
@@ -418,13 +512,23 @@ def test_a_notebook_draws_each_figure_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.delenv("MPLBACKEND")  # the kernel chooses the inline one
     monkeypatch.setitem(os.environ, "PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    cells = [nbformat.v4.new_code_cell(source) for source in (SETUP, *(source for source, _ in CELLS))]
+    cells = [
+        nbformat.v4.new_code_cell(source)
+        for source in (SETUP, *(source for source, _ in CELLS))
+    ]
     book = nbformat.v4.new_notebook(cells=cells)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the client's own
         NotebookClient(book, timeout=120, kernel_name="python3").execute()
     for cell, (source, wanted) in zip(book.cells[1:], CELLS, strict=True):
         bundles = [output.data for output in cell.outputs if "data" in output]
-        assert sum("image/png" in data for data in bundles) == wanted, f"figures after {source!r}"
-        assert not any("Figure" in data.get("text/plain", "") and "image/png" not in data for data in bundles), source
-        assert not any(output.get("name") == "stderr" for output in cell.outputs), source
+        assert sum("image/png" in data for data in bundles) == wanted, (
+            f"figures after {source!r}"
+        )
+        assert not any(
+            "Figure" in data.get("text/plain", "") and "image/png" not in data
+            for data in bundles
+        ), source
+        assert not any(output.get("name") == "stderr" for output in cell.outputs), (
+            source
+        )

@@ -32,19 +32,34 @@ def shipped():
 
 def test_clear_sentences_are_read_right(shipped):
     positive = sentiment.positive_probability(*shipped, [text for text, _ in CLEAR])
-    assert [shipped[1].config.id2label[int(p > 0.5)] for p in positive] == [label for _, label in CLEAR]
+    assert [shipped[1].config.id2label[int(p > 0.5)] for p in positive] == [
+        label for _, label in CLEAR
+    ]
     # Clear ones are also told with some confidence.
     assert (positive - 0.5).abs().min() > 0.2
 
 
 def test_the_models_own_sentences_score_as_recorded(shipped):
-    wrong = {w["text"]: w["positive"] for w in read_recipe("sentiment")["measured"]["sentences_wrong"]}
+    wrong = {
+        w["text"]: w["positive"]
+        for w in read_recipe("sentiment")["measured"]["sentences_wrong"]
+    }
     texts = [text for text, _ in sentiment.SENTENCES]
-    positive = dict(zip(texts, sentiment.positive_probability(*shipped, texts).tolist(), strict=True))
-    missed = {text for text, label in sentiment.SENTENCES if (positive[text] > 0.5) != (label == "POSITIVE")}
+    positive = dict(
+        zip(
+            texts, sentiment.positive_probability(*shipped, texts).tolist(), strict=True
+        )
+    )
+    missed = {
+        text
+        for text, label in sentiment.SENTENCES
+        if (positive[text] > 0.5) != (label == "POSITIVE")
+    }
     assert missed == set(wrong)
     for text, recorded in wrong.items():
-        assert positive[text] == pytest.approx(recorded, abs=0.0015)  # recorded with three digits
+        assert positive[text] == pytest.approx(
+            recorded, abs=0.0015
+        )  # recorded with three digits
 
 
 @pytest.mark.parametrize("token", ["[MASK]", "[PAD]"])
@@ -59,7 +74,9 @@ def test_a_blank_text_is_no_evidence(shipped, token):
 def test_padding_a_batch_changes_no_score(shipped):
     texts = [text for text, _ in CLEAR] + ["Good. " * 40]
     together = sentiment.positive_probability(*shipped, texts)
-    alone = torch.cat([sentiment.positive_probability(*shipped, [text]) for text in texts])
+    alone = torch.cat(
+        [sentiment.positive_probability(*shipped, [text]) for text in texts]
+    )
     torch.testing.assert_close(together, alone, rtol=0.0, atol=1e-5)
 
 
@@ -82,12 +99,16 @@ def test_the_merged_model_equals_the_adapted_one(shipped):
     _, base = sentiment.base_model()
     stored = load_file(FOLDER / "adapter_model.safetensors")
     name = "bert.encoder.layer.3.attention.self.query"
-    a, b = (stored[f"base_model.model.{name}.lora_{side}.weight"].float() for side in "AB")
+    a, b = (
+        stored[f"base_model.model.{name}.lora_{side}.weight"].float() for side in "AB"
+    )
     expected = base.get_submodule(name).weight + 16 / 8 * (b @ a)
     assert b.abs().max() > 0.0
     torch.testing.assert_close(shipped[1].get_submodule(name).weight, expected)
     untouched = "bert.encoder.layer.1.attention.self.query"
-    assert torch.equal(shipped[1].get_submodule(untouched).weight, base.get_submodule(untouched).weight)
+    assert torch.equal(
+        shipped[1].get_submodule(untouched).weight, base.get_submodule(untouched).weight
+    )
 
 
 def test_a_file_that_does_not_fit_is_refused(tmp_path, monkeypatch):
@@ -98,7 +119,9 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, monkeypatch):
     (tmp_path / "sentiment").mkdir()
     save_file(stored, tmp_path / "sentiment" / "adapter_model.safetensors")
     config = (FOLDER / "adapter_config.json").read_text(encoding="utf-8")
-    (tmp_path / "sentiment" / "adapter_config.json").write_text(config, encoding="utf-8")
+    (tmp_path / "sentiment" / "adapter_config.json").write_text(
+        config, encoding="utf-8"
+    )
     monkeypatch.setattr(sentiment, "WEIGHTS", tmp_path)
     with pytest.raises(ValueError, match="does not fit its configuration"):
         sentiment.load_shipped()

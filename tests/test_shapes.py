@@ -8,7 +8,14 @@ import torch
 
 from chapter4 import shapes
 from chapter4.shape_models import tiny_resnet, tiny_vit
-from chapter4.shapes import CLASSES, class_index, logo, make_shape, make_shapes, paste_logo
+from chapter4.shapes import (
+    CLASSES,
+    class_index,
+    logo,
+    make_shape,
+    make_shapes,
+    paste_logo,
+)
 from chapter4.training import shape_classifiers
 from chapter4.training import tiny_vit as vit_training
 from chapter4.training.records import model_card, read_recipe
@@ -30,7 +37,9 @@ def _lune_area(outer, inner, distance):
     """The area inside a circle but outside a second one, from the textbook formula for the overlap."""
     a = math.acos((distance**2 + outer**2 - inner**2) / (2 * distance * outer))
     b = math.acos((distance**2 + inner**2 - outer**2) / (2 * distance * inner))
-    overlap = outer**2 * (a - math.sin(2 * a) / 2) + inner**2 * (b - math.sin(2 * b) / 2)
+    overlap = outer**2 * (a - math.sin(2 * a) / 2) + inner**2 * (
+        b - math.sin(2 * b) / 2
+    )
     return math.pi * outer**2 - overlap
 
 
@@ -59,7 +68,9 @@ def test_each_shape_has_the_area_of_its_closed_form(name):
 
 
 def test_the_circle_lies_where_it_was_put():
-    coverage = shapes._object_coverage("circle", _FixedDraws(16.0, 1.0, 0.3, np.array([40.0, 25.0])))
+    coverage = shapes._object_coverage(
+        "circle", _FixedDraws(16.0, 1.0, 0.3, np.array([40.0, 25.0]))
+    )
     rows, columns = np.mgrid[0:64, 0:64] + 0.5
     distance = np.hypot(columns - 40.0, rows - 25.0)
     assert coverage[distance < 0.9 * 16.0 - 1.0].min() == 1.0
@@ -67,12 +78,18 @@ def test_the_circle_lies_where_it_was_put():
 
 
 def test_the_ring_has_a_hole_and_the_arrow_points_up():
-    ring = shapes._object_coverage("ring", _FixedDraws(18.0, 1.0, 0.0, np.array([32.0, 32.0])))
+    ring = shapes._object_coverage(
+        "ring", _FixedDraws(18.0, 1.0, 0.0, np.array([32.0, 32.0]))
+    )
     assert ring[32, 32] == 0.0
     assert ring[32, 32 + 13] == 1.0
-    arrow = shapes._object_coverage("arrow", _FixedDraws(18.0, 1.0, 0.0, np.array([32.0, 32.0])))
+    arrow = shapes._object_coverage(
+        "arrow", _FixedDraws(18.0, 1.0, 0.0, np.array([32.0, 32.0]))
+    )
     widths = arrow.sum(axis=1)
-    assert widths[20:29].max() > 2 * widths[36:48].max()  # the head above, the shaft below
+    assert (
+        widths[20:29].max() > 2 * widths[36:48].max()
+    )  # the head above, the shaft below
     assert arrow[:13].sum() == 0.0
     assert arrow[51:].sum() == 0.0
 
@@ -107,7 +124,9 @@ def test_a_batch_holds_the_pictures_in_pixel_space():
     sample = make_shape(9, seed=8)
     assert batch.images.dtype == torch.float32
     assert batch.images.shape == (2, 3, 64, 64)
-    assert torch.equal(batch.images[1] * 255.0, torch.from_numpy(sample.image).permute(2, 0, 1).float())
+    assert torch.equal(
+        batch.images[1] * 255.0, torch.from_numpy(sample.image).permute(2, 0, 1).float()
+    )
     assert torch.equal(batch.masks[1], torch.from_numpy(sample.mask))
     assert batch.logo_boxes == (None, None)
 
@@ -145,17 +164,24 @@ def test_the_logo_keeps_two_pixels_from_the_object():
         down = np.maximum(np.maximum(top - rows, rows - (bottom - 1)), 0)
         across = np.maximum(np.maximum(left - columns, columns - (right - 1)), 0)
         nearest.append(int(np.maximum(down, across).min()))
-    assert min(nearest) == 3  # two free pixels in between, and the closest do have only two
+    assert (
+        min(nearest) == 3
+    )  # two free pixels in between, and the closest do have only two
 
 
 def test_the_logo_stands_where_the_recipe_says():
     n = 3000
     boxes = [
-        make_shape(i, seed=6, logo_probability=0.97, logo_class="star").logo_box is not None for i in range(3, n, 10)
+        make_shape(i, seed=6, logo_probability=0.97, logo_class="star").logo_box
+        is not None
+        for i in range(3, n, 10)
     ]
     expected, spread = 0.97 * len(boxes), math.sqrt(len(boxes) * 0.97 * 0.03)
     assert abs(sum(boxes) - expected) <= 4 * spread
-    others = [make_shape(i, seed=6, logo_probability=1.0, logo_class="star") for i in range(10)]
+    others = [
+        make_shape(i, seed=6, logo_probability=1.0, logo_class="star")
+        for i in range(10)
+    ]
     assert [s.name for s in others if s.logo_box] == ["star"]
 
 
@@ -170,8 +196,16 @@ def test_the_logo_stands_where_the_recipe_says():
         (lambda: make_shape(1, logo_class="stra"), ValueError, "did you mean 'star'"),
         (lambda: make_shapes(0), ValueError, "at least one index"),
         (lambda: make_shapes([]), ValueError, "at least one index"),
-        (lambda: paste_logo(np.zeros((64, 64, 3), np.uint8), (60, 0, 70, 10)), ValueError, "does not fit"),
-        (lambda: paste_logo(np.zeros((64, 64, 3), np.uint8), (0, 0, 9, 10)), ValueError, "does not fit"),
+        (
+            lambda: paste_logo(np.zeros((64, 64, 3), np.uint8), (60, 0, 70, 10)),
+            ValueError,
+            "does not fit",
+        ),
+        (
+            lambda: paste_logo(np.zeros((64, 64, 3), np.uint8), (0, 0, 9, 10)),
+            ValueError,
+            "does not fit",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_in_words(call, error, words):
@@ -183,14 +217,18 @@ def test_the_resnet_is_a_linear_head_on_the_mean_of_layer4():
     model = tiny_resnet(1)
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     kept = []
-    handle = model.get_submodule("layer4").register_forward_hook(lambda *hooked: kept.append(hooked[2]))
+    handle = model.get_submodule("layer4").register_forward_hook(
+        lambda *hooked: kept.append(hooked[2])
+    )
     with torch.no_grad():
         logits = model(x)
     handle.remove()
     assert kept[0].shape == (2, 96, 8, 8)
     assert kept[0].min() >= 0.0
     assert model.layer4[-1] is model.get_submodule("layer4.0")
-    torch.testing.assert_close(logits, kept[0].mean(dim=(2, 3)) @ model.fc.weight.T + model.fc.bias)
+    torch.testing.assert_close(
+        logits, kept[0].mean(dim=(2, 3)) @ model.fc.weight.T + model.fc.bias
+    )
 
 
 def test_a_seed_decides_the_initial_weights():
@@ -213,8 +251,12 @@ def test_the_vit_gives_its_attention():
 
 def test_a_token_of_the_vit_sees_pixels_centred_on_its_patch():
     stem = tiny_vit().vit.embeddings.patch_embeddings
-    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    stem(x)[0, 3 * 8 + 4].square().sum().backward()  # the patch of rows 24 to 31 and columns 32 to 39
+    x = torch.randn(
+        1, 3, 64, 64, generator=torch.Generator().manual_seed(0), requires_grad=True
+    )
+    stem(x)[
+        0, 3 * 8 + 4
+    ].square().sum().backward()  # the patch of rows 24 to 31 and columns 32 to 39
     rows, columns = x.grad.abs().sum(dim=(0, 1)).nonzero(as_tuple=True)
     assert (int(rows.min()), int(rows.max())) == (24 - 7, 31 + 7)
     assert (int(columns.min()), int(columns.max())) == (32 - 7, 39 + 7)
@@ -270,4 +312,6 @@ def test_the_record_says_what_a_user_of_the_weights_needs(name):
 def test_a_model_card_agrees_with_its_record(name):
     from chapter4.training.records import WEIGHTS
 
-    assert (WEIGHTS / name / "MODEL_CARD.md").read_text(encoding="utf-8") == model_card(read_recipe(name))
+    assert (WEIGHTS / name / "MODEL_CARD.md").read_text(encoding="utf-8") == model_card(
+        read_recipe(name)
+    )

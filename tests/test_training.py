@@ -10,18 +10,34 @@ from torch import nn
 from chapter4.training import cache, loop, records
 from chapter4.training.loop import Recipe
 
-RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=0.01, warmup_steps=2, weight_decay=0.1, flip=True, seed=5)
+RECIPE = Recipe(
+    epochs=3,
+    batch_size=8,
+    learning_rate=0.01,
+    warmup_steps=2,
+    weight_decay=0.1,
+    flip=True,
+    seed=5,
+)
 
 
 def _data():
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (30, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    images = torch.randint(
+        0, 256, (30, 3, 8, 8), generator=generator, dtype=torch.uint8
+    )
     return images, torch.arange(30) % 2
 
 
 def _model():
     torch.manual_seed(1)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(144, 2),
+    )
 
 
 @pytest.fixture
@@ -30,7 +46,9 @@ def cache_of_its_own(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_resumed_run_equals_one_that_was_never_cut_off(cache_of_its_own, monkeypatch, capsys):
+def test_a_resumed_run_equals_one_that_was_never_cut_off(
+    cache_of_its_own, monkeypatch, capsys
+):
     data = _data()
     whole = _model()
     loop.fit("whole", whole, data, data, RECIPE)
@@ -62,7 +80,9 @@ def test_a_checkpoint_of_another_run_is_not_resumed(cache_of_its_own, capsys):
     changed[0].bias.data[0] += 0.5
     loop.fit("model", changed, data, data, RECIPE)
     loop.fit("model", _model(), (data[0].flip(0), data[1]), data, RECIPE)
-    loop.fit("model", _model(), data, data, dataclasses.replace(RECIPE, learning_rate=0.02))
+    loop.fit(
+        "model", _model(), data, data, dataclasses.replace(RECIPE, learning_rate=0.02)
+    )
     assert "goes on" not in capsys.readouterr().out
 
 

@@ -67,14 +67,14 @@ def fit(
     name: str,
     model: nn.Module,
     train: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
     recipe: Recipe,
 ) -> float:
     """Train a classifier in place by AdamW on the cross-entropy, printing a line per
     epoch.
 
-    name: of the checkpoint. train, test: (uint8 images (N, 3, H, W), int64 labels
-    (N,)); the test set is only counted, nothing is chosen by it. recipe: the rest.
+    name: of the checkpoint. train, validation: (uint8 images (N, 3, H, W), int64 labels
+    (N,)); the second is counted after each epoch and printed, no more. recipe: the rest.
     Returns the processor seconds that training took, those before a cut-off included.
     The model ends in eval mode.
     """
@@ -127,10 +127,10 @@ def fit(
                 )
         model.eval()
         spent += time.process_time() - started
-        right = (predict(model, test[0]) == test[1]).float().mean().item()
+        right = (predict(model, validation[0]) == validation[1]).float().mean().item()
         mean_loss = torch.stack(losses).mean().item()
         print(
-            f"{name}: epoch {epoch + 1}/{recipe.epochs} loss {mean_loss:.4f} test accuracy {right:.4f} {spent:.0f} s",
+            f"{name}: epoch {epoch + 1}/{recipe.epochs} loss {mean_loss:.4f} validation accuracy {right:.4f} {spent:.0f} s",
             flush=True,
         )
         state = {

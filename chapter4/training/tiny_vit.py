@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from transformers import ViTForImageClassification
 
 NAME = "tiny-vit"
-TRAIN_SEED, TEST_SEED = 1, 2
+# The recipe was settled by looking at the validation pictures; those of the test set
+# are only measured.
+TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 1, 2, 3
 N_TRAIN, N_TEST = 20_000, 2_000
 N_QUICK = 500
 RECIPE = Recipe(
@@ -132,9 +134,9 @@ def check(n: int = N_TEST) -> bool:
 
 def _train() -> None:
     train = pictures(N_TRAIN, seed=TRAIN_SEED)
-    test = pictures(N_TEST, seed=TEST_SEED)
+    validation = pictures(N_TEST, seed=VALIDATION_SEED)
     model = tiny_vit(RECIPE.seed)
-    seconds = fit(NAME, model, train, test, RECIPE)
+    seconds = fit(NAME, model, train, validation, RECIPE)
     found, quick = measure(model), measure(model, N_QUICK)
     save_weights(NAME, model.state_dict())
     write_recipe(
@@ -171,10 +173,12 @@ def _record(
             "n_train": N_TRAIN,
             "train_seed": TRAIN_SEED,
             "n_test": N_TEST,
+            "validation_seed": VALIDATION_SEED,
             "test_seed": TEST_SEED,
         },
-        "training_in_words": "AdamW on the cross-entropy, linear warm-up, then a cosine to 0; the last epoch "
-        "is kept and nothing was chosen by the test set. Input: RGB, (pixel - 0.5) / 0.5.",
+        "training_in_words": "AdamW on the cross-entropy, linear warm-up, then a cosine "
+        "to 0; the last epoch is kept. The recipe was settled by other pictures (seed "
+        f"{VALIDATION_SEED}), not by the test set. Input: RGB, (pixel - 0.5) / 0.5.",
         "n_test": n,
         "correct": found["right"],
         "accuracy": found["right"] / n,
