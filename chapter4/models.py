@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import json
 import operator
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -312,7 +313,9 @@ def _minilm_sentiment() -> tuple[Any, Any]:
     from transformers import AutoTokenizer, BertForSequenceClassification
 
     labels = {0: "NEGATIVE", 1: "POSITIVE"}
-    with _quiet():
+    with _quiet(), warnings.catch_warnings():
+        # peft asks transformers under a name that transformers wants to give up.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         base = BertForSequenceClassification.from_pretrained(
             minilm_folder(),
             id2label=labels,

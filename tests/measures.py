@@ -46,17 +46,23 @@ def unrecorded() -> Iterator[None]:
 def close(name: str, got: Any, want: Any, allowed: float) -> None:
     """The largest difference over the largest wanted value is at most `allowed`."""
     got, want = (float64(values) for values in (got, want))
-    assert got.shape == want.shape, f"{name}: shape {tuple(got.shape)}, not {tuple(want.shape)}"
+    assert got.shape == want.shape, (
+        f"{name}: shape {tuple(got.shape)}, not {tuple(want.shape)}"
+    )
     assert got.isfinite().all(), f"{name}: NaN or infinite values"
     deviation = ((got - want).abs().max() / (want.abs().max() or 1)).item()
-    assert deviation <= allowed, f"{name}: off by {deviation:.2g} of the maximum, {allowed:g} is allowed"
+    assert deviation <= allowed, (
+        f"{name}: off by {deviation:.2g} of the maximum, {allowed:g} is allowed"
+    )
     record(name, deviation, allowed)
 
 
 def within(name: str, got: float, want: float, standard_error: float) -> None:
     """A Monte Carlo figure is within 4 standard errors of its expectation."""
     deviation = abs(got - want) / standard_error
-    assert deviation <= STANDARD_ERRORS, f"{name}: {got:.4g}, expected {want:.4g}; {deviation:.1f} standard errors off"
+    assert deviation <= STANDARD_ERRORS, (
+        f"{name}: {got:.4g}, expected {want:.4g}; {deviation:.1f} standard errors off"
+    )
     record(f"{name} (standard errors)", deviation, STANDARD_ERRORS)
 
 
@@ -74,7 +80,9 @@ def float64(values: Any) -> Tensor:
     return torch.from_numpy(np.array(values, dtype=np.float64))
 
 
-def refuses(kinds: type[Exception] | tuple[type[Exception], ...], call: Callable[[], Any]) -> str:
+def refuses(
+    kinds: type[Exception] | tuple[type[Exception], ...], call: Callable[[], Any]
+) -> str:
     """The message with which `call` refuses its input; AssertionError where it does not."""
     try:
         call()
@@ -91,7 +99,9 @@ def runs(call: Callable[[], Any]) -> Any:
         raise AssertionError(f"raises {error}") from error
 
 
-def differences(score: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-5) -> Tensor:
+def differences(
+    score: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-5
+) -> Tensor:
     """Central differences of score, (n, 3, H, W) -> (n,), at the one image x, (1, 3, H, W)."""
     moves = step * torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape[1:])
     with torch.no_grad():

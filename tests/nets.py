@@ -19,10 +19,17 @@ CLASSES = 4
 def image(n: int = 1, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     """n random normalised images, (n, 3, 8, 6)."""
     generator = torch.Generator().manual_seed(100 + seed)
-    return torch.randn((n, 3, *SIZE), generator=generator, dtype=torch.float64).to(dtype)
+    return torch.randn((n, 3, *SIZE), generator=generator, dtype=torch.float64).to(
+        dtype
+    )
 
 
-def built(make: Callable[..., nn.Module], *args: Any, dtype: torch.dtype = torch.float64, **kwargs: Any) -> Any:
+def built(
+    make: Callable[..., nn.Module],
+    *args: Any,
+    dtype: torch.dtype = torch.float64,
+    **kwargs: Any,
+) -> Any:
     """A network with weights from seed 0, in eval mode; torch's global random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -40,7 +47,10 @@ class Power(nn.Module):
         self.bias = nn.Parameter(torch.randn(CLASSES))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.einsum("nchw,kchw->nk", self.features(x) ** self.power, self.weight) + self.bias
+        return (
+            torch.einsum("nchw,kchw->nk", self.features(x) ** self.power, self.weight)
+            + self.bias
+        )
 
     def gradient(self, x: Tensor, target: int) -> Tensor:
         return (self.power * self.weight[target] * x ** (self.power - 1)).detach()
@@ -61,9 +71,17 @@ class ReluOfDot(nn.Module):
 class ConvNet(nn.Module):
     """conv -> activation -> (global average pooling or flatten) -> linear. Without bias: homogeneous of degree 1."""
 
-    def __init__(self, *, activation: type[nn.Module] = nn.ReLU, bias: bool = True, pool: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        activation: type[nn.Module] = nn.ReLU,
+        bias: bool = True,
+        pool: bool = False,
+    ) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 5, 3, stride=2, padding=1, bias=bias), activation())
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 5, 3, stride=2, padding=1, bias=bias), activation()
+        )
         self.pool = pool
         self.head = nn.Linear(5 if pool else 5 * 4 * 3, CLASSES, bias=bias)
 
@@ -81,7 +99,9 @@ class InPlaceAfter(nn.Module):
         self.head = nn.Linear(5, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(nn.functional.relu(self.features(x), inplace=True).mean(dim=(2, 3)))
+        return self.head(
+            nn.functional.relu(self.features(x), inplace=True).mean(dim=(2, 3))
+        )
 
 
 class InPlaceFirst(nn.Module):
@@ -140,7 +160,9 @@ class Stateful(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5), nn.Tanh(), nn.Dropout(0.5))
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5), nn.Tanh(), nn.Dropout(0.5)
+        )
         self.norm = nn.BatchNorm2d(5)
         self.head = nn.Linear(5, CLASSES)
 
@@ -216,7 +238,13 @@ class Watched(nn.Module):
     @property
     def gradient_points(self) -> Tensor:
         """All points at which a gradient was taken, (n, 3, H, W)."""
-        return torch.cat([b for b, wanted in zip(self.batches, self.with_gradient, strict=True) if wanted])
+        return torch.cat(
+            [
+                b
+                for b, wanted in zip(self.batches, self.with_gradient, strict=True)
+                if wanted
+            ]
+        )
 
 
 @cache

@@ -22,9 +22,15 @@ def as_method(kind: str, impl: Impl) -> Method:
         "vanilla_gradients": lambda x, model, target=None: impl(x, model, target),
         "gradient_input": lambda x, model, target=None: impl(x, model, target),
         "smooth_grad": lambda x, model, target=None: impl(x, model, target, 3, 0.1),
-        "GradCAM": lambda x, model, target=None: impl(model, model.features).generate_cam(x, target),
-        "GradCAMPlusPlus": lambda x, model, target=None: impl(model, model.features).generate_cam(x, target),
-        "integrated_gradients": lambda x, model, target=None: impl(x, model, target, "black", 3),
+        "GradCAM": lambda x, model, target=None: impl(
+            model, model.features
+        ).generate_cam(x, target),
+        "GradCAMPlusPlus": lambda x, model, target=None: impl(
+            model, model.features
+        ).generate_cam(x, target),
+        "integrated_gradients": lambda x, model, target=None: impl(
+            x, model, target, "black", 3
+        ),
     }
     return calls[kind]
 
@@ -44,6 +50,10 @@ OWN: dict[str, list[Oracle]] = {
 def all_oracles(kind: str) -> dict[str, Oracle]:
     """Name -> oracle that takes the implementation itself: a method's own list and what all methods share."""
     found = {oracle.__name__: oracle for oracle in OWN[kind]}
-    for shared in () if kind in ("make_baseline", "image_tensor") else (*CONTRACT, *STATE):
-        found[shared.__name__] = lambda impl, shared=shared: shared(as_method(kind, impl))  # type: ignore[misc]
+    for shared in (
+        () if kind in ("make_baseline", "image_tensor") else (*CONTRACT, *STATE)
+    ):
+        found[shared.__name__] = lambda impl, shared=shared: shared(
+            as_method(kind, impl)
+        )  # type: ignore[misc]
     return found

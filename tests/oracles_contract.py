@@ -53,7 +53,12 @@ def unpacks_and_names_its_target(method: Method) -> None:
 def one_image_gives_one_map(method: Method) -> None:
     net, x = built(ConvNet), image(2)
     assert method(x[0], net, 1).map.shape == method(x[:1], net, 1).map.shape == SIZE
-    close("(3, H, W) equals (1, 3, H, W)", method(x[0], net, 1).map, method(x[:1], net, 1).map, 0)
+    close(
+        "(3, H, W) equals (1, 3, H, W)",
+        method(x[0], net, 1).map,
+        method(x[:1], net, 1).map,
+        0,
+    )
     both = method(x, net, [1, 2])
     assert both.map.shape == (2, *SIZE)
     assert both.target == [1, 2]
@@ -65,12 +70,25 @@ def a_batch_equals_its_images(method: Method) -> None:
         net, x = built(ConvNet, dtype=dtype), image(3, dtype=dtype)
         # Different ranges, so that nothing taken over the whole batch goes unseen.
         x = x * torch.tensor([1.0, 0.1, 3.0], dtype=dtype)[:, None, None, None]
-        together, alone = method(x, net, [2, 0, 1]), [method(x[i], net, t) for i, t in enumerate([2, 0, 1])]
-        close(f"batch equals singles, {dtype}", together.map, np.stack([each.map for each in alone]), allowed)
+        together, alone = (
+            method(x, net, [2, 0, 1]),
+            [method(x[i], net, t) for i, t in enumerate([2, 0, 1])],
+        )
+        close(
+            f"batch equals singles, {dtype}",
+            together.map,
+            np.stack([each.map for each in alone]),
+            allowed,
+        )
         if hasattr(together, "attributions"):
             # Each image on its own scale: a fault in the faint one must not hide behind the bright one.
             for row, each in zip(together.attributions, alone, strict=True):
-                close(f"batch equals singles, signed, {dtype}", row, each.attributions, allowed)
+                close(
+                    f"batch equals singles, signed, {dtype}",
+                    row,
+                    each.attributions,
+                    allowed,
+                )
         chosen = method(x, net, None)
         assert chosen.target == net(x).argmax(dim=1).tolist()
 
@@ -94,7 +112,9 @@ def a_class_that_is_none_is_refused(method: Method) -> None:
 
 def the_dtype_is_kept(method: Method) -> None:
     for dtype, name in ((torch.float32, "float32"), (torch.float64, "float64")):
-        assert method(image(dtype=dtype), built(ConvNet, dtype=dtype), 1).map.dtype == name
+        assert (
+            method(image(dtype=dtype), built(ConvNet, dtype=dtype), 1).map.dtype == name
+        )
 
 
 def the_callers_grad_mode_does_not_matter(method: Method) -> None:
@@ -106,7 +126,12 @@ def the_callers_grad_mode_does_not_matter(method: Method) -> None:
         assert not torch.is_grad_enabled()
     with torch.inference_mode():
         close("in torch.inference_mode()", runs(lambda: method(x, net, 1)).map, want, 0)
-        close("on an inference tensor", runs(lambda: method(x.clone(), net, 1)).map, want, 0)
+        close(
+            "on an inference tensor",
+            runs(lambda: method(x.clone(), net, 1)).map,
+            want,
+            0,
+        )
         assert torch.is_inference_mode_enabled()
     assert torch.is_grad_enabled()
 
@@ -138,14 +163,21 @@ def a_first_operation_in_place_is_allowed(method: Method) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.einsum("nchw,kchw->nk", self.features(2 * x) ** 2, net.weight)
 
-    close("first operation in place", method(x, net, 1).map, method(x, Twin().eval(), 1).map, EXACT)
+    close(
+        "first operation in place",
+        method(x, net, 1).map,
+        method(x, Twin().eval(), 1).map,
+        EXACT,
+    )
     close("the caller's values", x, before, 0)
 
 
 def a_model_without_parameters_will_do(method: Method) -> None:
     x = image()
     assert method(x, NoParameters(), 1).map.max() > 0
-    assert method(x, NoParameters(), None).target == int(x.square().sum(dim=(2, 3)).argmax())
+    assert method(x, NoParameters(), None).target == int(
+        x.square().sum(dim=(2, 3)).argmax()
+    )
 
 
 def numbers_that_are_none_are_refused(method: Method) -> None:
@@ -189,7 +221,9 @@ def snapshot(model: nn.Module) -> dict[str, Any]:
         state[f"{name}: hooks"] = [len(getattr(module, hook)) for hook in hooks]
     for name, parameter in model.named_parameters():
         state[f"{name}: requires_grad"] = parameter.requires_grad
-        state[f"{name}: grad"] = None if parameter.grad is None else parameter.grad.clone()
+        state[f"{name}: grad"] = (
+            None if parameter.grad is None else parameter.grad.clone()
+        )
         state[f"{name}: value"] = parameter.detach().clone()
     for name, buffer in model.named_buffers():
         state[f"{name}: buffer"] = buffer.clone()
@@ -213,7 +247,12 @@ def the_model_is_left_as_it_was(method: Method) -> None:
     first = method(x, net, 1).map
     same_state(before, snapshot(net))
     # The map is that of the model in eval mode, dropout off and batch norm on its running statistics.
-    close("mixed modes give the eval map", first, method(x, copy.deepcopy(net).eval(), 1).map, 0)
+    close(
+        "mixed modes give the eval map",
+        first,
+        method(x, copy.deepcopy(net).eval(), 1).map,
+        0,
+    )
     method(image(2), net, [0, 3])
     same_state(before, snapshot(net))
 

@@ -26,7 +26,9 @@ from nets import (
 from torch import Tensor, nn
 
 # Three channels of 2 x 2, and the gradients of four classes on them, for pencil and paper.
-CHANNELS = torch.tensor([[[1.0, 2], [3, 4]], [[0, 1], [0, 1]], [[2, 0], [0, 0]]], dtype=torch.float64)
+CHANNELS = torch.tensor(
+    [[[1.0, 2], [3, 4]], [[0, 1], [0, 1]], [[2, 0], [0, 0]]], dtype=torch.float64
+)
 SLOPES = torch.tensor(
     [
         [[[1.0, 0], [0, 1]], [[-2, 0], [0, -2]], [[0, 0], [0, 4]]],
@@ -47,7 +49,9 @@ def resized(raw: Any, size: tuple[int, int]) -> np.ndarray:
         low = np.floor(at).astype(int)
         high, part = np.minimum(low + 1, cells - 1), at - low
         part = part[:, None] if axis == 0 else part
-        values = np.take(values, low, axis) * (1 - part) + np.take(values, high, axis) * part
+        values = (
+            np.take(values, low, axis) * (1 - part) + np.take(values, high, axis) * part
+        )
     return values
 
 
@@ -82,9 +86,16 @@ def blank_maps_are_zeros_and_said(cam: Impl) -> None:
         close("blank map", got.map, np.zeros((2, 2)), 0)
         close("blank map, raw", got.raw, np.zeros((2, 2)), 0)
         assert got.blank is True, "a blank map is not said to be blank"
-    got = cam(ByHand(SLOPES), "features").generate_cam(torch.stack([CHANNELS, CHANNELS]), [3, 1])
+    got = cam(ByHand(SLOPES), "features").generate_cam(
+        torch.stack([CHANNELS, CHANNELS]), [3, 1]
+    )
     assert got.blank == [True, False], f"blank is {got.blank}"
-    close("blank map beside another", got.map, [[[0, 0], [0, 0]], [[0.25, 0.5], [0.75, 1]]], EXACT)
+    close(
+        "blank map beside another",
+        got.map,
+        [[[0, 0], [0, 0]], [[0.25, 0.5], [0.75, 1]]],
+        EXACT,
+    )
 
 
 def cam_of_pooling_and_linear_head(cam: Impl) -> None:
@@ -94,11 +105,19 @@ def cam_of_pooling_and_linear_head(cam: Impl) -> None:
         grid = net.features(x).detach()
         got, seen = cam(net, net.features).generate_cam(x, [0, 3]), 0
         for i, target in enumerate([0, 3]):
-            want = torch.einsum("k,khw->hw", head_weights(net)[target], grid[i]).relu() / 12
+            want = (
+                torch.einsum("k,khw->hw", head_weights(net)[target], grid[i]).relu()
+                / 12
+            )
             close(f"Grad-CAM: GAP + linear head, {dtype}", got.raw[i], want, allowed)
             if want.max() > 0:
                 drawn = resized(want, SIZE)
-                close(f"Grad-CAM: GAP + linear head, map, {dtype}", got.map[i], drawn / drawn.max(), allowed)
+                close(
+                    f"Grad-CAM: GAP + linear head, map, {dtype}",
+                    got.map[i],
+                    drawn / drawn.max(),
+                    allowed,
+                )
                 seen += 1
         assert seen, "both maps are blank and prove nothing"
 
@@ -110,7 +129,12 @@ def cam_of_the_probability(cam: Impl) -> None:
     for target in range(CLASSES):
         slope = p[target] * (head_weights(net)[target] - p @ head_weights(net)) / 12
         got = cam(net, net.features).generate_cam(x, target, score="probability")
-        close("Grad-CAM: probability", got.raw, torch.einsum("k,khw->hw", slope, grid).relu(), EXACT)
+        close(
+            "Grad-CAM: probability",
+            got.raw,
+            torch.einsum("k,khw->hw", slope, grid).relu(),
+            EXACT,
+        )
 
 
 def cam_before_an_in_place_relu(cam: Impl) -> None:
@@ -119,10 +143,17 @@ def cam_before_an_in_place_relu(cam: Impl) -> None:
         grid = net.features(x).detach()[0]
         assert (grid < 0).any()
         for target in range(CLASSES):
-            slope = head_weights(net)[target] * (grid > 0).to(dtype).mean(dim=(1, 2)) / 12
+            slope = (
+                head_weights(net)[target] * (grid > 0).to(dtype).mean(dim=(1, 2)) / 12
+            )
             want = torch.einsum("k,khw->hw", slope, grid).relu()
             got = cam(net, net.features).generate_cam(x, target)
-            close(f"Grad-CAM: in-place ReLU after the layer, {dtype}", got.raw, want, allowed)
+            close(
+                f"Grad-CAM: in-place ReLU after the layer, {dtype}",
+                got.raw,
+                want,
+                allowed,
+            )
 
 
 def cam_against_captum(cam: Impl) -> None:
@@ -132,21 +163,37 @@ def cam_against_captum(cam: Impl) -> None:
         for dtype, allowed in PRECISIONS:
             net, x = built(make, dtype=dtype), image(dtype=dtype)
             for target in range(CLASSES):
-                want = LayerGradCam(net, net.features).attribute(x, target, relu_attributions=True).detach()[0, 0]
+                want = (
+                    LayerGradCam(net, net.features)
+                    .attribute(x, target, relu_attributions=True)
+                    .detach()[0, 0]
+                )
                 got = cam(net, net.features).generate_cam(x, target)
-                close(f"Grad-CAM: Captum's LayerGradCam, {dtype}", got.raw, want, allowed)
+                close(
+                    f"Grad-CAM: Captum's LayerGradCam, {dtype}", got.raw, want, allowed
+                )
 
 
 def layers_by_name_and_by_module(cam: Impl) -> None:
     net, x = built(ConvNet), image()
     by_name = cam(net, "features.0").generate_cam(x, 1)
     with cam(net, net.features[0]) as explainer:
-        close("a layer by name or module", explainer.generate_cam(x, 1).raw, by_name.raw, 0)
+        close(
+            "a layer by name or module",
+            explainer.generate_cam(x, 1).raw,
+            by_name.raw,
+            0,
+        )
     assert by_name.raw.shape == (4, 3)
     # An explainer keeps no map: another image and class give what a new explainer gives.
     explainer = cam(net, "features")
     explainer.generate_cam(image(seed=1), 2)
-    close("an explainer used twice", explainer.generate_cam(x, 1).raw, cam(net, "features").generate_cam(x, 1).raw, 0)
+    close(
+        "an explainer used twice",
+        explainer.generate_cam(x, 1).raw,
+        cam(net, "features").generate_cam(x, 1).raw,
+        0,
+    )
 
 
 def cam_plus_against_derivatives_of_the_exponential(cam: Impl) -> None:
@@ -162,8 +209,14 @@ def cam_plus_against_derivatives_of_the_exponential(cam: Impl) -> None:
             (g2,) = torch.autograd.grad(value, grid, create_graph=True)
             own = g2.flatten()[len(second)]
             second.append(own.detach())
-            third.append(torch.autograd.grad(own, grid, retain_graph=True)[0].flatten()[len(third)])
-        d1, d2, d3 = (torch.stack(each).reshape(grid.shape) for each in (first, second, third))
+            third.append(
+                torch.autograd.grad(own, grid, retain_graph=True)[0].flatten()[
+                    len(third)
+                ]
+            )
+        d1, d2, d3 = (
+            torch.stack(each).reshape(grid.shape) for each in (first, second, third)
+        )
         alpha = d2 / (2 * d2 + grid.detach().sum(dim=(1, 2), keepdim=True) * d3)
         weights = (alpha * d1.relu()).sum(dim=(1, 2))
         want = torch.einsum("k,khw->hw", weights, grid.detach()).relu()
@@ -177,7 +230,12 @@ def cam_plus_of_small_gradients(cam: Impl) -> None:
     for factor in (1e-3, 1e-5):
         got = cam(ByHand(SLOPES * factor), "features").generate_cam(CHANNELS, 0)
         first, last = 2 * factor / (2 + 10 * factor), 4 * factor / (2 + 2 * 4 * factor)
-        close("Grad-CAM++: small gradients", got.raw, first * CHANNELS[0] + last * CHANNELS[2], EXACT)
+        close(
+            "Grad-CAM++: small gradients",
+            got.raw,
+            first * CHANNELS[0] + last * CHANNELS[2],
+            EXACT,
+        )
 
 
 def cam_plus_where_the_denominator_vanishes(cam: Impl) -> None:
@@ -195,7 +253,12 @@ def cam_plus_where_negative_activations_meet(cam: Impl) -> None:
     grid[0, 0, 0] = -1
     # Class 1: sum(A) = 8, g = 2 in four cells, so the weight is four times 2 / (2 + 16).
     got = cam(ByHand(SLOPES), "features").generate_cam(grid, 1)
-    close("Grad-CAM++: negative activations", got.raw, [[0, 16 / 18], [24 / 18, 32 / 18]], EXACT)
+    close(
+        "Grad-CAM++: negative activations",
+        got.raw,
+        [[0, 16 / 18], [24 / 18, 32 / 18]],
+        EXACT,
+    )
 
 
 CAM: list[Oracle] = [blank_maps_are_zeros_and_said, layers_by_name_and_by_module]

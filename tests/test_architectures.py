@@ -35,7 +35,9 @@ def vgg11() -> nn.Module:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             nn.init.normal_(module.bias, std=0.1)
     model.avgpool = nn.AdaptiveAvgPool2d(1)
-    model.classifier = nn.Sequential(nn.Linear(512, 64), nn.ReLU(True), nn.Dropout(), nn.Linear(64, 10))
+    model.classifier = nn.Sequential(
+        nn.Linear(512, 64), nn.ReLU(True), nn.Dropout(), nn.Linear(64, 10)
+    )
     return model
 
 
@@ -69,13 +71,26 @@ ARCHITECTURES: dict[str, tuple[Callable[[], nn.Module], str, str | None]] = {
     "resnet18": (torchvision_model("resnet18"), "layer4", "layer4.1.bn2"),
     "vgg11": (vgg11, "features", "features.18"),
     "densenet121": (torchvision_model("densenet121"), "features", "features.norm5"),
-    "mobilenet_v3_small": (torchvision_model("mobilenet_v3_small"), "features", "features.12.1"),
+    "mobilenet_v3_small": (
+        torchvision_model("mobilenet_v3_small"),
+        "features",
+        "features.12.1",
+    ),
     "convnext_tiny": (torchvision_model("convnext_tiny"), "features", None),
     "vit_b_32": (torchvision_model("vit_b_32", image_size=64), "conv_proj", None),
-    "ViTForImageClassification": (hugging_face_vit, "vit.embeddings.patch_embeddings.projection", None),
+    "ViTForImageClassification": (
+        hugging_face_vit,
+        "vit.embeddings.patch_embeddings.projection",
+        None,
+    ),
 }
 EACH = pytest.mark.parametrize("name", ARCHITECTURES)
-LAYERS = [(name, layer) for name, (_, *layers) in ARCHITECTURES.items() for layer in layers if layer]
+LAYERS = [
+    (name, layer)
+    for name, (_, *layers) in ARCHITECTURES.items()
+    for layer in layers
+    if layer
+]
 
 
 @cache
@@ -93,14 +108,18 @@ def built(name: str) -> nn.Module:
                 nn.init.constant_(module.layer_scale, 0.5)
         head = getattr(model, "heads", None)
         if head is not None:
-            nn.init.normal_(head[-1].weight, std=0.1)  # torchvision's ViT starts with zeros
+            nn.init.normal_(
+                head[-1].weight, std=0.1
+            )  # torchvision's ViT starts with zeros
     # As handed over in the middle of training: each method must see to eval mode itself.
     return model.train()
 
 
 @cache
 def image(n: int = 1) -> Tensor:
-    return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return torch.randn(
+        n, 3, 64, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
 
 
 class InEval:
@@ -122,8 +141,13 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Any:
     yield
     model = built(request.node.callspec.params["name"])
     assert all(module.training for module in model.modules())
-    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
-    assert not any(module._forward_hooks or module._backward_hooks for module in model.modules())
+    assert all(
+        parameter.requires_grad and parameter.grad is None
+        for parameter in model.parameters()
+    )
+    assert not any(
+        module._forward_hooks or module._backward_hooks for module in model.modules()
+    )
 
 
 @EACH
@@ -136,18 +160,39 @@ def test_gradients(name: str) -> None:
     smooth = chapter4.smooth_grad(x, model, [3, 5], 2, 0.1, seed=2)
     targets = torch.tensor([3, 5])
     with InEval(name) as (_, logits):
-        peer = Saliency(logits).attribute(x.clone().requires_grad_(), targets, abs=False)
+        peer = Saliency(logits).attribute(
+            x.clone().requires_grad_(), targets, abs=False
+        )
         close("architectures: vanilla, Captum", own.attributions, peer, EXACT)
         close("architectures: vanilla, map", own.map, peer.abs().amax(dim=1), EXACT)
         peer = InputXGradient(logits).attribute(x.clone().requires_grad_(), targets)
-        close("architectures: Gradient x Input, Captum", product.attributions, peer, EXACT)
+        close(
+            "architectures: Gradient x Input, Captum", product.attributions, peer, EXACT
+        )
         generator, total = torch.Generator().manual_seed(2), torch.zeros_like(x)
-        sigma = 0.1 * (x.amax(dim=(1, 2, 3), keepdim=True) - x.amin(dim=(1, 2, 3), keepdim=True))
+        sigma = 0.1 * (
+            x.amax(dim=(1, 2, 3), keepdim=True) - x.amin(dim=(1, 2, 3), keepdim=True)
+        )
         for _ in range(2):
-            noisy = x + sigma * torch.randn(x.shape[1:], generator=generator, dtype=x.dtype)
-            total += Saliency(logits).attribute(noisy.requires_grad_(), targets, abs=False) / 2
-        close("architectures: SmoothGrad, mean of Captum's", smooth.attributions, total, EXACT)
-        close("architectures: score", own.score, logits(x).detach()[[0, 1], targets], EXACT)
+            noisy = x + sigma * torch.randn(
+                x.shape[1:], generator=generator, dtype=x.dtype
+            )
+            total += (
+                Saliency(logits).attribute(noisy.requires_grad_(), targets, abs=False)
+                / 2
+            )
+        close(
+            "architectures: SmoothGrad, mean of Captum's",
+            smooth.attributions,
+            total,
+            EXACT,
+        )
+        close(
+            "architectures: score",
+            own.score,
+            logits(x).detach()[[0, 1], targets],
+            EXACT,
+        )
 
 
 @EACH
@@ -156,7 +201,9 @@ def test_integrated_gradients(name: str) -> None:
 
     model, x = built(name), image()
     own = chapter4.integrated_gradients(x, model, 3, "blur", STEPS)
-    other = chapter4.integrated_gradients(x, model, 3, "blur", STEPS, backend="captum", chunk_size=3)
+    other = chapter4.integrated_gradients(
+        x, model, 3, "blur", STEPS, backend="captum", chunk_size=3
+    )
     start = chapter4.make_baseline("blur", x, model)
     with InEval(name) as (_, logits):
         peer = IntegratedGradients(logits).attribute(x, start, 3, n_steps=STEPS)[0]
@@ -164,7 +211,9 @@ def test_integrated_gradients(name: str) -> None:
     # Captum's weights are float32.
     close("architectures: IG, Captum", own.attributions, peer, FLOAT32)
     close("architectures: IG, backend captum", other.attributions, peer, FLOAT32)
-    assert own.delta == pytest.approx(abs(own.attributions.sum() - change) / abs(change), rel=1e-6)
+    assert own.delta == pytest.approx(
+        abs(own.attributions.sum() - change) / abs(change), rel=1e-6
+    )
 
 
 @EACH
@@ -172,7 +221,9 @@ def test_the_default_layer(name: str) -> None:
     assert default_target_layer(built(name), image()) == ARCHITECTURES[name][1]
 
 
-def grid_and_slope(model: nn.Module, layer: str, x: Tensor, target: int) -> tuple[Tensor, Tensor]:
+def grid_and_slope(
+    model: nn.Module, layer: str, x: Tensor, target: int
+) -> tuple[Tensor, Tensor]:
     """A and dS/dA, (K, h, w), by adding a 0 to the layer's output and taking the gradient for that 0."""
     grids: list[Tensor] = []
     zeros: list[Tensor] = []
@@ -190,7 +241,9 @@ def grid_and_slope(model: nn.Module, layer: str, x: Tensor, target: int) -> tupl
     return grids[0][0], torch.autograd.grad(score, zeros[0])[0][0]
 
 
-@pytest.mark.parametrize(("name", "layer"), LAYERS, ids=["-".join(each) for each in LAYERS])
+@pytest.mark.parametrize(
+    ("name", "layer"), LAYERS, ids=["-".join(each) for each in LAYERS]
+)
 def test_class_activation_maps(name: str, layer: str) -> None:
     from captum.attr import LayerGradCam
 
@@ -204,9 +257,16 @@ def test_class_activation_maps(name: str, layer: str) -> None:
             grid, slope = grid_and_slope(model, layer, x, target)
         close("architectures: Grad-CAM, Captum", own.raw, peer, EXACT)
         denominator = 2 + grid.sum(dim=(1, 2), keepdim=True) * slope
-        alpha = torch.where((slope != 0) & (denominator.abs() > 1e-3), 1 / denominator, 0)
+        alpha = torch.where(
+            (slope != 0) & (denominator.abs() > 1e-3), 1 / denominator, 0
+        )
         weights = (alpha * slope.relu()).sum(dim=(1, 2), keepdim=True)
-        close("architectures: Grad-CAM++, closed form", plus.raw, (weights * grid).sum(dim=0).relu(), EXACT)
+        close(
+            "architectures: Grad-CAM++, closed form",
+            plus.raw,
+            (weights * grid).sum(dim=0).relu(),
+            EXACT,
+        )
         for result in (own, plus):
             assert result.map.shape == (64, 64)
             assert result.blank == (result.raw.max() == 0)
@@ -222,5 +282,7 @@ def test_a_batch_is_its_images_here_too(name: str) -> None:
     """Batch norm, layer norm and attention: no image sees its neighbour."""
     model, x, layer = built(name), image(2), ARCHITECTURES[name][1]
     together = chapter4.GradCAM(model, layer).generate_cam(x, [1, 2])
-    alone = [chapter4.GradCAM(model, layer).generate_cam(x[i], i + 1).raw for i in range(2)]
+    alone = [
+        chapter4.GradCAM(model, layer).generate_cam(x[i], i + 1).raw for i in range(2)
+    ]
     close("architectures: batch equals singles", together.raw, np.stack(alone), EXACT)

@@ -33,11 +33,18 @@ def test_grad_cam_plus_plus(oracle: Oracle) -> None:
 def test_a_layer_without_influence_is_refused_and_nothing_stays(cam: Any) -> None:
     net, x = built(SideBranch), image()
     before = snapshot(net)
-    with pytest.raises(ValueError, match="the score does not depend on the layer 'side'"):
+    with pytest.raises(
+        ValueError, match="the score does not depend on the layer 'side'"
+    ):
         cam(net, "side").generate_cam(x, 1)
-    with pytest.raises(ValueError, match="forward pass does not call the layer 'unused'"):
+    with pytest.raises(
+        ValueError, match="forward pass does not call the layer 'unused'"
+    ):
         cam(net, "unused").generate_cam(x, 1)
-    with pytest.raises(ValueError, match=r"needs a layer that gives \(N, channels, h, w\); 'flat' gives \(1, 96\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"needs a layer that gives \(N, channels, h, w\); 'flat' gives \(1, 96\)",
+    ):
         cam(net, net.flat).generate_cam(x, 1)
     same_state(before, snapshot(net))
 
@@ -81,13 +88,23 @@ def test_a_gradient_that_is_no_number_is_refused(cam: Any) -> None:
     ("layer", "kind", "message"),
     [
         ("feature", ValueError, "no layer 'feature'; did you mean 'features'"),
-        ("features.2", ValueError, r"no layer 'features\.2'; did you mean 'features\.[01]'"),
-        (nn.ReLU(), ValueError, "the ReLU given as target layer is not a part of the model"),
+        (
+            "features.2",
+            ValueError,
+            r"no layer 'features\.2'; did you mean 'features\.[01]'",
+        ),
+        (
+            nn.ReLU(),
+            ValueError,
+            "the ReLU given as target layer is not a part of the model",
+        ),
         (None, TypeError, "its dotted name, not NoneType"),
         (3, TypeError, "its dotted name, not int"),
     ],
 )
-def test_layers_that_are_none(cam: Any, layer: Any, kind: type[Exception], message: str) -> None:
+def test_layers_that_are_none(
+    cam: Any, layer: Any, kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message):
         cam(built(ConvNet), layer)
 
@@ -112,13 +129,24 @@ def test_a_layer_that_runs_twice_is_explained_where_it_runs_last() -> None:
     net, x = built(Twice), image()
     grid = (x.relu() - 0.5).relu()[0]
     for target in range(4):
-        want = torch.einsum("k,khw->hw", net.head.weight[target].detach(), grid).relu() / 48
-        close("Grad-CAM: a layer that runs twice", GradCAM(net, "relu").generate_cam(x, target).raw, want, EXACT)
+        want = (
+            torch.einsum("k,khw->hw", net.head.weight[target].detach(), grid).relu()
+            / 48
+        )
+        close(
+            "Grad-CAM: a layer that runs twice",
+            GradCAM(net, "relu").generate_cam(x, target).raw,
+            want,
+            EXACT,
+        )
 
 
 def test_a_second_name_of_a_layer_is_a_name_too() -> None:
     net, x = Watched(built(ConvNet)), image()
-    maps = [GradCAM(net, layer).generate_cam(x, 1).raw for layer in ("features", "inner.features", net.features)]
+    maps = [
+        GradCAM(net, layer).generate_cam(x, 1).raw
+        for layer in ("features", "inner.features", net.features)
+    ]
     close("Grad-CAM: a layer with two names", maps[1:], [maps[0]] * 2, 0)
 
 
@@ -143,12 +171,34 @@ def test_the_difference_of_two_classes_has_one_scale() -> None:
     ("layers", "want"),
     [
         ({"a": nn.Conv2d(3, 4, 3), "b": nn.ReLU(), "flat": nn.Flatten()}, "b"),
-        ({"a": nn.Conv2d(3, 4, 3), "pool": nn.AdaptiveAvgPool2d(2), "flat": nn.Flatten()}, "a"),
-        ({"a": nn.Conv2d(3, 4, 3), "b": nn.Conv2d(4, 2, (6, 4)), "flat": nn.Flatten()}, "a"),
-        ({"block": nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)), "flat": nn.Flatten()}, "block"),
+        (
+            {
+                "a": nn.Conv2d(3, 4, 3),
+                "pool": nn.AdaptiveAvgPool2d(2),
+                "flat": nn.Flatten(),
+            },
+            "a",
+        ),
+        (
+            {
+                "a": nn.Conv2d(3, 4, 3),
+                "b": nn.Conv2d(4, 2, (6, 4)),
+                "flat": nn.Flatten(),
+            },
+            "a",
+        ),
+        (
+            {
+                "block": nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)),
+                "flat": nn.Flatten(),
+            },
+            "block",
+        ),
     ],
 )
-def test_the_default_layer_is_the_last_grid(layers: dict[str, nn.Module], want: str) -> None:
+def test_the_default_layer_is_the_last_grid(
+    layers: dict[str, nn.Module], want: str
+) -> None:
     net = nn.Sequential()
     for name, layer in layers.items():
         net.add_module(name, layer)
@@ -182,7 +232,11 @@ def test_a_real_network_against_captum() -> None:
 
     model, x = cat()
     own = GradCAM(model, "bn2").generate_cam(x, 282)
-    peer = LayerGradCam(model, model.bn2).attribute(x, 282, relu_attributions=True).detach()[0, 0]
+    peer = (
+        LayerGradCam(model, model.bn2)
+        .attribute(x, 282, relu_attributions=True)
+        .detach()[0, 0]
+    )
     exact = GradCAM(cat_in_float64()[0], "bn2").generate_cam(cat_in_float64()[1], 282)
     assert own.raw.shape == (7, 7)
     assert own.map.shape == (224, 224)
@@ -190,7 +244,11 @@ def test_a_real_network_against_captum() -> None:
     assert own.map.min() >= 0
     for name, other in (("Captum", peer), ("float32 against float64", exact.raw)):
         assert relative_l2(own.raw, other) <= 1e-2
-        record(f"EfficientNet-Lite0, cat, Grad-CAM: {name}, relative L2", relative_l2(own.raw, other), 1e-2)
+        record(
+            f"EfficientNet-Lite0, cat, Grad-CAM: {name}, relative L2",
+            relative_l2(own.raw, other),
+            1e-2,
+        )
     drawn = resized(own.raw, (224, 224))
     close("Grad-CAM: 7 x 7 resized to 224 x 224", own.map, drawn / drawn.max(), 1e-5)
 
@@ -199,13 +257,20 @@ def test_a_real_head_makes_the_raw_map_a_cam() -> None:
     """EfficientNet ends in global average pooling and a linear layer too: the raw map is CAM / Z."""
     model, x = cat_in_float64()
     grids: list[Tensor] = []
-    handle = model.bn2.register_forward_hook(lambda module, inputs, output: grids.append(output.detach().clone()))
+    handle = model.bn2.register_forward_hook(
+        lambda module, inputs, output: grids.append(output.detach().clone())
+    )
     with torch.no_grad():
         model(x)
     handle.remove()
     weight = model.classifier.weight[282].detach()
     want = torch.einsum("k,khw->hw", weight, grids[0][0]).relu() / 49
-    close("EfficientNet-Lite0 in float64: CAM / Z", GradCAM(model, "bn2").generate_cam(x, 282).raw, want, EXACT)
+    close(
+        "EfficientNet-Lite0 in float64: CAM / Z",
+        GradCAM(model, "bn2").generate_cam(x, 282).raw,
+        want,
+        EXACT,
+    )
     # The slope is constant in space there, so that Grad-CAM++ is Grad-CAM with weights relu(w) / (2 Z + sum(A) w).
     total = grids[0][0].sum(dim=(1, 2))
     weights = weight.relu() / (2 + total * weight / 49)
@@ -216,6 +281,8 @@ def test_a_real_head_makes_the_raw_map_a_cam() -> None:
 
 def test_maps_of_both_methods_are_alike_on_such_a_head_but_not_the_same() -> None:
     model, x = cat()
-    plain, plus = (cam(model, "bn2").generate_cam(x, 282).map for cam in (GradCAM, GradCAMPlusPlus))
+    plain, plus = (
+        cam(model, "bn2").generate_cam(x, 282).map for cam in (GradCAM, GradCAMPlusPlus)
+    )
     assert np.corrcoef(plain.ravel(), plus.ravel())[0, 1] > 0.9
     assert not np.allclose(plain, plus, atol=1e-3)

@@ -38,15 +38,27 @@ def test_smooth_grad(oracle: Oracle) -> None:
 def test_results_say_how_they_were_made_and_can_not_be_changed() -> None:
     result = chapter4.smooth_grad(image(), built(ConvNet), 1, 2, 0.1, seed=4)
     assert result.method == "smooth_grad"
-    assert result.settings == {"score": "logit", "n_samples": 2, "noise_level": 0.1, "seed": 4}
-    assert chapter4.vanilla_gradients(image(), built(ConvNet)).method == "vanilla_gradients"
+    assert result.settings == {
+        "score": "logit",
+        "n_samples": 2,
+        "noise_level": 0.1,
+        "seed": 4,
+    }
+    assert (
+        chapter4.vanilla_gradients(image(), built(ConvNet)).method
+        == "vanilla_gradients"
+    )
     with pytest.raises(AttributeError):
         result.map = None  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("call", [chapter4.vanilla_gradients, chapter4.gradient_input, chapter4.smooth_grad])
+@pytest.mark.parametrize(
+    "call", [chapter4.vanilla_gradients, chapter4.gradient_input, chapter4.smooth_grad]
+)
 def test_the_score_is_one_of_two(call: Any) -> None:
-    with pytest.raises(ValueError, match="score is 'logit' or 'probability', not 'logits'"):
+    with pytest.raises(
+        ValueError, match="score is 'logit' or 'probability', not 'logits'"
+    ):
         call(image(), built(ConvNet), 1, score="logits")
 
 
@@ -69,21 +81,36 @@ def test_the_score_is_one_of_two(call: Any) -> None:
         ({"seed": 2**70}, ValueError, "at most 64 bits"),
     ],
 )
-def test_smooth_grad_refuses(options: dict[str, Any], kind: type[Exception], message: str) -> None:
+def test_smooth_grad_refuses(
+    options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message):
         chapter4.smooth_grad(image(), built(ConvNet), 1, **{"n_samples": 2} | options)
 
 
 def test_numpy_numbers_are_numbers() -> None:
     want = chapter4.smooth_grad(image(), built(ConvNet), 1, 2, 0.25, seed=3).map
-    numpy = {"n_samples": np.int64(2), "noise_level": np.float32(0.25), "seed": np.int64(3), "chunk_size": np.int8(1)}
-    assert np.allclose(chapter4.smooth_grad(image(), built(ConvNet), np.int64(1), **numpy).map, want, rtol=1e-12)
+    numpy = {
+        "n_samples": np.int64(2),
+        "noise_level": np.float32(0.25),
+        "seed": np.int64(3),
+        "chunk_size": np.int8(1),
+    }
+    assert np.allclose(
+        chapter4.smooth_grad(image(), built(ConvNet), np.int64(1), **numpy).map,
+        want,
+        rtol=1e-12,
+    )
 
 
 @pytest.mark.parametrize(
     ("bad", "kind", "message"),
     [
-        (torch.zeros(3, 8, 6, dtype=torch.uint8), TypeError, r"normalised floats, not torch\.uint8"),
+        (
+            torch.zeros(3, 8, 6, dtype=torch.uint8),
+            TypeError,
+            r"normalised floats, not torch\.uint8",
+        ),
         (torch.zeros(8, 6), ValueError, r"\(3, H, W\) or \(N, 3, H, W\), not \(8, 6\)"),
         (torch.zeros(1, 8, 6), ValueError, r"not \(1, 8, 6\)"),
         (torch.zeros(2, 4, 8, 6), ValueError, r"not \(2, 4, 8, 6\)"),
@@ -96,7 +123,11 @@ def test_numpy_numbers_are_numbers() -> None:
 )
 def test_bad_images(bad: Any, kind: type[Exception], message: str) -> None:
     net = built(ConvNet)
-    for call in (chapter4.vanilla_gradients, chapter4.smooth_grad, chapter4.integrated_gradients):
+    for call in (
+        chapter4.vanilla_gradients,
+        chapter4.smooth_grad,
+        chapter4.integrated_gradients,
+    ):
         with pytest.raises(kind, match=message):
             call(bad, net, 1)
     with pytest.raises(kind, match=message):
@@ -123,7 +154,10 @@ class Gives(nn.Module):
         (torch.zeros(2, 4), r"not \(2, 4\)"),
         (torch.zeros(1, 4), "does not depend on the image"),
         (lambda x: x.detach().mean(dim=(2, 3)), "does not depend on the image"),
-        (lambda x: (0 * x).square().sum(dim=(2, 3)).sqrt(), "gradient of the score holds NaN"),
+        (
+            lambda x: (0 * x).square().sum(dim=(2, 3)).sqrt(),
+            "gradient of the score holds NaN",
+        ),
     ],
 )
 def test_models_that_can_not_be_explained(output: Any, message: str) -> None:
@@ -142,7 +176,9 @@ def test_an_output_object_with_logits_will_do() -> None:
     from types import SimpleNamespace
 
     net, x = built(Power, 2), image()
-    got = chapter4.vanilla_gradients(x, Gives(lambda x: SimpleNamespace(logits=net(x))).eval(), 2)
+    got = chapter4.vanilla_gradients(
+        x, Gives(lambda x: SimpleNamespace(logits=net(x))).eval(), 2
+    )
     assert np.allclose(got.attributions, net.gradient(x[0], 2), rtol=1e-12)
 
 
@@ -169,11 +205,19 @@ def test_a_real_network_against_captum() -> None:
 
     model, x = cat()
     own = chapter4.vanilla_gradients(x, model, 282)
-    peer = Saliency(model).attribute(x.clone().requires_grad_(), 282, abs=True).amax(dim=1)[0]
+    peer = (
+        Saliency(model)
+        .attribute(x.clone().requires_grad_(), 282, abs=True)
+        .amax(dim=1)[0]
+    )
     exact = chapter4.vanilla_gradients(cat_in_float64()[1], cat_in_float64()[0], 282)
     for name, other in (("Captum", peer), ("float32 against float64", exact.map)):
         assert relative_l2(own.map, other) <= 1e-2
-        record(f"EfficientNet-Lite0, cat, vanilla: {name}, relative L2", relative_l2(own.map, other), 1e-2)
+        record(
+            f"EfficientNet-Lite0, cat, vanilla: {name}, relative L2",
+            relative_l2(own.map, other),
+            1e-2,
+        )
     product = chapter4.gradient_input(x, model, 282)
     assert relative_l2(product.attributions, own.attributions * x[0].numpy()) <= 1e-6
 
@@ -183,8 +227,17 @@ def test_noise_is_averaged_on_a_real_network_as_it_would_be_by_hand() -> None:
     model, x = cat()
     sigma = 0.15 * (x.max() - x.min())
     generator = torch.Generator().manual_seed(7)
-    copies = [x + sigma * torch.randn(x.shape[1:], generator=generator) for _ in range(3)]
-    want = np.mean([chapter4.vanilla_gradients(copy, model, 282).attributions for copy in copies], axis=0)
+    copies = [
+        x + sigma * torch.randn(x.shape[1:], generator=generator) for _ in range(3)
+    ]
+    want = np.mean(
+        [chapter4.vanilla_gradients(copy, model, 282).attributions for copy in copies],
+        axis=0,
+    )
     got = chapter4.smooth_grad(x, model, 282, 3, 0.15, seed=7, chunk_size=2)
     assert relative_l2(got.attributions, want) <= 1e-2
-    record("EfficientNet-Lite0, cat, SmoothGrad: mean by hand, relative L2", relative_l2(got.attributions, want), 1e-2)
+    record(
+        "EfficientNet-Lite0, cat, SmoothGrad: mean by hand, relative L2",
+        relative_l2(got.attributions, want),
+        1e-2,
+    )

@@ -9,18 +9,39 @@ import pytest
 
 import chapter4
 
-HEAVY = ("torchvision", "timm", "transformers", "captum", "matplotlib", "peft", "seaborn", "skimage", "PIL", "bertviz")
+HEAVY = (
+    "torchvision",
+    "timm",
+    "transformers",
+    "captum",
+    "matplotlib",
+    "peft",
+    "seaborn",
+    "skimage",
+    "PIL",
+    "bertviz",
+)
 
 
 def fresh(code: str) -> str:
     """What a new interpreter prints."""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def test_import_loads_nothing_heavy() -> None:
-    assert fresh(f"import sys, chapter4; print([m for m in {HEAVY} + ('torch',) if m in sys.modules])") == "[]"
+    assert (
+        fresh(
+            f"import sys, chapter4; print([m for m in {HEAVY} + ('torch',) if m in sys.modules])"
+        )
+        == "[]"
+    )
 
 
 def test_the_image_modules_load_torch_and_nothing_heavier() -> None:

@@ -19,7 +19,9 @@ from chapter4.integrated_gradients import BASELINES as NAMES
 from chapter4.integrated_gradients import RULES, quadrature
 
 
-@pytest.mark.parametrize("oracle", [*INTEGRATED_GRADIENTS, captum_within], ids=lambda oracle: oracle.__name__)
+@pytest.mark.parametrize(
+    "oracle", [*INTEGRATED_GRADIENTS, captum_within], ids=lambda oracle: oracle.__name__
+)
 def test_integrated_gradients(oracle: Oracle) -> None:
     oracle(chapter4.integrated_gradients)
 
@@ -45,8 +47,14 @@ def test_rules_have_their_textbook_degree(rule: str) -> None:
     """Gauss-Legendre of n points is exact to degree 2n - 1; midpoint and trapezoid to 1; left and right to 0."""
     n = 4
     alphas, weights = (np.array(each) for each in quadrature(rule, n))
-    degree = {"gausslegendre": 2 * n - 1, "riemann_middle": 1, "riemann_trapezoid": 1}.get(rule, 0)
-    errors = [abs(weights @ alphas**power - 1 / (power + 1)) for power in range(degree + 2)]
+    degree = {
+        "gausslegendre": 2 * n - 1,
+        "riemann_middle": 1,
+        "riemann_trapezoid": 1,
+    }.get(rule, 0)
+    errors = [
+        abs(weights @ alphas**power - 1 / (power + 1)) for power in range(degree + 2)
+    ]
     assert max(errors[:-1]) < 1e-14
     assert errors[-1] > 1e-6
 
@@ -57,12 +65,16 @@ def test_captums_trapezoid_is_wrong_and_refused() -> None:
 
     net, x, start = built(Power, 1), image(), image(seed=1)
     want = ((x - start) * net.weight[2])[0].detach()
-    peer = IntegratedGradients(net).attribute(x, start, 2, n_steps=4, method="riemann_trapezoid")[0]
+    peer = IntegratedGradients(net).attribute(
+        x, start, 2, n_steps=4, method="riemann_trapezoid"
+    )[0]
     close("Captum's trapezoid is short of a part", peer, want * 3 / 4, 1e-6)
     own = chapter4.integrated_gradients(x, net, 2, start, 4, rule="riemann_trapezoid")
     close("IG: trapezoid on a linear model", own.attributions, want, EXACT)
     with pytest.raises(ValueError, match=r"sum to \(n-1\)/n"):
-        chapter4.integrated_gradients(x, net, 2, start, 4, rule="riemann_trapezoid", backend="captum")
+        chapter4.integrated_gradients(
+            x, net, 2, start, 4, rule="riemann_trapezoid", backend="captum"
+        )
 
 
 @pytest.mark.parametrize("backend", ["chapter4", "captum"])
@@ -72,27 +84,73 @@ def test_captums_trapezoid_is_wrong_and_refused() -> None:
         ({"n_steps": 0}, ValueError, "n_steps is at least 1, not 0"),
         ({"n_steps": 2.5}, TypeError, r"n_steps is an integer, not 2\.5"),
         ({"chunk_size": 0}, ValueError, "chunk_size is at least 1, not 0"),
-        ({"baseline": "blakc"}, ValueError, "no baseline 'blakc'; did you mean 'black'"),
-        ({"baseline": "zeros"}, ValueError, "there are black, white, random, blur, mean"),
-        ({"baseline": None}, TypeError, "a name or a tensor of the image's shape, not NoneType"),
+        (
+            {"baseline": "blakc"},
+            ValueError,
+            "no baseline 'blakc'; did you mean 'black'",
+        ),
+        (
+            {"baseline": "zeros"},
+            ValueError,
+            "there are black, white, random, blur, mean",
+        ),
+        (
+            {"baseline": None},
+            TypeError,
+            "a name or a tensor of the image's shape, not NoneType",
+        ),
         ({"baseline": np.zeros((3, 8, 6))}, TypeError, "not ndarray"),
-        ({"baseline": torch.zeros(3, 8, 6, dtype=torch.uint8)}, TypeError, r"normalised floats, not torch\.uint8"),
-        ({"baseline": torch.zeros(3, 6, 8)}, ValueError, r"\(3, 6, 8\) has not the image's shape"),
-        ({"baseline": torch.zeros(2, 3, 8, 6)}, ValueError, r"\(2, 3, 8, 6\) has not the image's shape"),
-        ({"baseline": torch.full((3, 8, 6), math.nan)}, ValueError, "baseline holds NaN"),
-        ({"baseline": "random", "seed": 0.5}, TypeError, r"seed is an integer, not 0\.5"),
-        ({"rule": "gauss_legendre"}, ValueError, "no rule 'gauss_legendre'; did you mean 'gausslegendre'"),
-        ({"rule": "riemann_trapezoid", "n_steps": 1}, ValueError, "n_steps of at least 2"),
+        (
+            {"baseline": torch.zeros(3, 8, 6, dtype=torch.uint8)},
+            TypeError,
+            r"normalised floats, not torch\.uint8",
+        ),
+        (
+            {"baseline": torch.zeros(3, 6, 8)},
+            ValueError,
+            r"\(3, 6, 8\) has not the image's shape",
+        ),
+        (
+            {"baseline": torch.zeros(2, 3, 8, 6)},
+            ValueError,
+            r"\(2, 3, 8, 6\) has not the image's shape",
+        ),
+        (
+            {"baseline": torch.full((3, 8, 6), math.nan)},
+            ValueError,
+            "baseline holds NaN",
+        ),
+        (
+            {"baseline": "random", "seed": 0.5},
+            TypeError,
+            r"seed is an integer, not 0\.5",
+        ),
+        (
+            {"rule": "gauss_legendre"},
+            ValueError,
+            "no rule 'gauss_legendre'; did you mean 'gausslegendre'",
+        ),
+        (
+            {"rule": "riemann_trapezoid", "n_steps": 1},
+            ValueError,
+            "n_steps of at least 2",
+        ),
         ({"score": "probabilty"}, ValueError, "score is 'logit' or 'probability'"),
     ],
 )
-def test_bad_arguments(backend: str, options: dict[str, Any], kind: type[Exception], message: str) -> None:
+def test_bad_arguments(
+    backend: str, options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message):
-        chapter4.integrated_gradients(image(), built(ConvNet), 1, **{"n_steps": 2, "backend": backend} | options)
+        chapter4.integrated_gradients(
+            image(), built(ConvNet), 1, **{"n_steps": 2, "backend": backend} | options
+        )
 
 
 def test_an_unknown_backend() -> None:
-    with pytest.raises(ValueError, match="backend is 'chapter4' or 'captum', not 'Captum'"):
+    with pytest.raises(
+        ValueError, match="backend is 'chapter4' or 'captum', not 'Captum'"
+    ):
         chapter4.integrated_gradients(image(), built(ConvNet), 1, backend="Captum")  # type: ignore[arg-type]
 
 
@@ -111,7 +169,12 @@ def test_a_baseline_without_a_batch_axis_fits_a_single_image() -> None:
     net, x, start = built(ConvNet), image(), image(seed=1)
     want = chapter4.integrated_gradients(x, net, 1, start, 3)
     for one, other in ((x, start[0]), (x[0], start), (x[0], start[0].requires_grad_())):
-        close("IG: shapes", chapter4.integrated_gradients(one, net, 1, other, 3).attributions, want.attributions, 0)
+        close(
+            "IG: shapes",
+            chapter4.integrated_gradients(one, net, 1, other, 3).attributions,
+            want.attributions,
+            0,
+        )
 
 
 def test_the_baseline_tensor_stays_as_it_is() -> None:
@@ -126,18 +189,27 @@ def test_baselines_of_a_photo_have_the_models_shape() -> None:
     model = nn.Identity()
     model.preprocessing = Preprocessing(64, (48, 40))  # type: ignore[assignment]
     for name in NAMES:
-        assert chapter4.make_baseline(name, chapter4.sample_photo("cat"), model).shape == (1, 3, 48, 40)
+        assert chapter4.make_baseline(
+            name, chapter4.sample_photo("cat"), model
+        ).shape == (1, 3, 48, 40)
 
 
 def test_black_on_the_embedded_model_is_minus_one() -> None:
     """Its mean and std are 0.5: there zeros are mid-grey, and ones are white by accident."""
     model, x = cat()
     for name, value in (("black", -1.0), ("white", 1.0), ("mean", 0.0)):
-        close("EfficientNet-Lite0's baselines", chapter4.make_baseline(name, x, model), torch.full_like(x, value), 1e-6)
+        close(
+            "EfficientNet-Lite0's baselines",
+            chapter4.make_baseline(name, x, model),
+            torch.full_like(x, value),
+            1e-6,
+        )
 
 
 def test_settings_say_what_was_done() -> None:
-    result = chapter4.integrated_gradients(image(), built(ConvNet), 1, image(seed=1), 3, rule="riemann_right", seed=2)
+    result = chapter4.integrated_gradients(
+        image(), built(ConvNet), 1, image(seed=1), 3, rule="riemann_right", seed=2
+    )
     assert result.method == "integrated_gradients"
     assert result.settings == {
         "score": "logit",
@@ -155,12 +227,19 @@ def test_a_real_network_against_captum() -> None:
     model, x = cat()
     black = chapter4.make_baseline("black", x, model)
     own = chapter4.integrated_gradients(x, model, 282, "black", 4)
-    peer = IntegratedGradients(model).attribute(x, black, 282, n_steps=4, internal_batch_size=2)[0]
+    peer = IntegratedGradients(model).attribute(
+        x, black, 282, n_steps=4, internal_batch_size=2
+    )[0]
     exact = chapter4.integrated_gradients(*reversed(cat_in_float64()), 282, "black", 4)
-    for name, other in (("Captum", peer), ("float32 against float64", exact.attributions)):
+    for name, other in (
+        ("Captum", peer),
+        ("float32 against float64", exact.attributions),
+    ):
         deviation = relative_l2(own.attributions, other)
         assert deviation <= 1e-2, name
         record(f"EfficientNet-Lite0, cat, IG: {name}, relative L2", deviation, 1e-2)
     with torch.no_grad():
         change = (model(x) - model(black))[0, 282].item()
-    assert own.delta == pytest.approx(abs(own.attributions.sum(dtype=np.float64) - change) / abs(change), abs=1e-6)
+    assert own.delta == pytest.approx(
+        abs(own.attributions.sum(dtype=np.float64) - change) / abs(change), abs=1e-6
+    )

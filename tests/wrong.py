@@ -10,13 +10,21 @@ from typing import Any
 
 from wrong_gradcam import GRAD_CAM, GRAD_CAM_PLUS, grad_cam
 from wrong_gradients import GRADIENT_INPUT, SMOOTH_GRAD, VANILLA, gradients, smooth_grad
-from wrong_integrated_gradients import BASELINES, INTEGRATED_GRADIENTS, integrated_gradients, make_baseline
+from wrong_integrated_gradients import (
+    BASELINES,
+    INTEGRATED_GRADIENTS,
+    integrated_gradients,
+    make_baseline,
+)
 from wrong_photos import PHOTO, photo_tensor
 
 # Method -> (maker of variants, mistake -> the oracle that must catch it).
 MISTAKES: dict[str, tuple[Callable[[str], Any], dict[str, str]]] = {
     "vanilla_gradients": (gradients, VANILLA),
-    "gradient_input": (lambda wrong: gradients(wrong, times_input=True), GRADIENT_INPUT),
+    "gradient_input": (
+        lambda wrong: gradients(wrong, times_input=True),
+        GRADIENT_INPUT,
+    ),
     "smooth_grad": (smooth_grad, SMOOTH_GRAD),
     "GradCAM": (grad_cam, GRAD_CAM),
     "GradCAMPlusPlus": (lambda wrong: grad_cam(wrong, plus=True), GRAD_CAM_PLUS),

@@ -18,7 +18,11 @@ def grad_cam(wrong: str = "", *, plus: bool = False) -> type:
     class Cam:
         def __init__(self, model: nn.Module, target_layer: nn.Module | str) -> None:
             self.model = model
-            self.layer = model.get_submodule(target_layer) if isinstance(target_layer, str) else target_layer
+            self.layer = (
+                model.get_submodule(target_layer)
+                if isinstance(target_layer, str)
+                else target_layer
+            )
             self.blank_map: Tensor | None = None
 
         def __enter__(self) -> Cam:
@@ -27,7 +31,9 @@ def grad_cam(wrong: str = "", *, plus: bool = False) -> type:
         def __exit__(self, *error: Any) -> None:
             return None
 
-        def generate_cam(self, image: Any, target_class: Any = None, *, score: str = "logit") -> Result:
+        def generate_cam(
+            self, image: Any, target_class: Any = None, *, score: str = "logit"
+        ) -> Result:
             x = image_tensor(image, self.model)
             with guarded(self.model, wrong):
                 grid, logits = self.forward(x)
@@ -49,7 +55,9 @@ def grad_cam(wrong: str = "", *, plus: bool = False) -> type:
             if wrong == "blank not said":
                 blank = [False] * len(blank)
             values = score_of(logits.detach(), targets, score, "")
-            return result_of(image, grid, drawn, targets, values, raw=raw.numpy(), blank=blank)
+            return result_of(
+                image, grid, drawn, targets, values, raw=raw.numpy(), blank=blank
+            )
 
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             kept: list[Tensor] = []
@@ -76,7 +84,11 @@ def grad_cam(wrong: str = "", *, plus: bool = False) -> type:
             return kept[0], logits
 
         def stored(self, grid: Tensor) -> Tensor:
-            return self.overwritten if wrong == "hook keeps what an in-place ReLU overwrites" else grid
+            return (
+                self.overwritten
+                if wrong == "hook keeps what an in-place ReLU overwrites"
+                else grid
+            )
 
     return Cam
 
@@ -101,7 +113,9 @@ def plus_weights(grid: Tensor, gradient: Tensor, wrong: str) -> Tensor:
     if wrong == "sum of the cubed gradients":
         return slope.pow(3).sum(dim=(2, 3), keepdim=True)
     if wrong == "1e-6 in a denominator of 1e-7":
-        alpha = gradient.square() / (2 * gradient.square() + total * gradient.pow(3) + 1e-6)
+        alpha = gradient.square() / (
+            2 * gradient.square() + total * gradient.pow(3) + 1e-6
+        )
         return (alpha * slope).sum(dim=(2, 3), keepdim=True)
     if wrong == "activation of the cell, not of the map":
         total = grid
@@ -122,7 +136,9 @@ def plus_weights(grid: Tensor, gradient: Tensor, wrong: str) -> Tensor:
     else:
         denominator = denominator.where(usable, torch.full_like(denominator, torch.inf))
     weights = (slope / denominator).sum(dim=(2, 3), keepdim=True)
-    return weights / gradient[0, 0].numel() if wrong == "mean over the cells" else weights
+    return (
+        weights / gradient[0, 0].numel() if wrong == "mean over the cells" else weights
+    )
 
 
 def combine(weights: Tensor, grid: Tensor, wrong: str) -> Tensor:

@@ -7,7 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from wrong_parts import GUARD, Result, gradient_at, guarded, result_of, score_of, targets_of
+from wrong_parts import (
+    GUARD,
+    Result,
+    gradient_at,
+    guarded,
+    result_of,
+    score_of,
+    targets_of,
+)
 
 from chapter4.images import image_tensor, preprocessing_of
 
@@ -15,20 +23,33 @@ from chapter4.images import image_tensor, preprocessing_of
 def gradients(wrong: str = "", *, times_input: bool = False) -> Callable[..., Result]:
     """`vanilla_gradients`, or `gradient_input`."""
 
-    def method(image: Any, model: nn.Module, target_class: Any = None, *, score: str = "logit") -> Result:
+    def method(
+        image: Any, model: nn.Module, target_class: Any = None, *, score: str = "logit"
+    ) -> Result:
         x = image_tensor(image, model)
         with guarded(model, wrong):
             logits = model(x.clone()).detach()
             targets = targets_of(logits, target_class, wrong)
             if wrong == ".grad accumulates on the caller's tensor":
-                owner = image if isinstance(image, Tensor) and image.is_leaf and not image.is_inference() else x.clone()
+                owner = (
+                    image
+                    if isinstance(image, Tensor)
+                    and image.is_leaf
+                    and not image.is_inference()
+                    else x.clone()
+                )
                 owner.requires_grad_()
-                score_of(model(owner.reshape(x.shape).clone()), targets, score, wrong).sum().backward()
+                score_of(
+                    model(owner.reshape(x.shape).clone()), targets, score, wrong
+                ).sum().backward()
                 gradient = owner.grad.reshape(x.shape).clone()  # type: ignore[union-attr]
             else:
                 gradient = gradient_at(model, x, targets, score, wrong)
         if wrong == "gradient of the absolute score":
-            gradient = gradient * score_of(logits, targets, score, "").sign()[:, None, None, None]
+            gradient = (
+                gradient
+                * score_of(logits, targets, score, "").sign()[:, None, None, None]
+            )
         if times_input:
             if wrong == "times the pixel, not the normalised input":
                 gradient = gradient * preprocessing_of(model).denormalize(x)
@@ -47,7 +68,9 @@ def gradients(wrong: str = "", *, times_input: bool = False) -> Callable[..., Re
             drawn = drawn / drawn.amax(dim=(1, 2), keepdim=True)
         elif wrong == "rows and columns swapped":
             drawn = drawn.mT.reshape(drawn.shape)
-        return result_of(image, gradient, drawn, targets, score_of(logits, targets, score, ""))
+        return result_of(
+            image, gradient, drawn, targets, score_of(logits, targets, score, "")
+        )
 
     return method
 
@@ -106,7 +129,10 @@ def smooth_grad(wrong: str = "") -> Callable[..., Result]:
                 for start in range(0, len(points), chunk):
                     some = points[start : start + chunk]
                     chosen = [target] * len(some)
-                    if wrong == "class chosen anew for every sample" and target_class is None:
+                    if (
+                        wrong == "class chosen anew for every sample"
+                        and target_class is None
+                    ):
                         chosen = model(some.clone()).argmax(dim=1).tolist()
                     signed.append(gradient_at(model, some, chosen, score, wrong))
                 each = torch.cat(signed)
@@ -121,15 +147,31 @@ def smooth_grad(wrong: str = "") -> Callable[..., Result]:
                     mean = each.square().mean(dim=0)
                 means.append(mean)
                 before = wrong == "maximum over channels before the mean"
-                drawn.append(each.abs().amax(dim=1).mean(dim=0) if before else mean.abs().amax(dim=0))
-        if wrong == "input changed in place" and isinstance(image, Tensor) and not image.is_inference():
+                drawn.append(
+                    each.abs().amax(dim=1).mean(dim=0)
+                    if before
+                    else mean.abs().amax(dim=0)
+                )
+        if (
+            wrong == "input changed in place"
+            and isinstance(image, Tensor)
+            and not image.is_inference()
+        ):
             image.detach().add_(torch.randn_like(image) * 1e-3)
-        return result_of(image, torch.stack(means), torch.stack(drawn), targets, score_of(logits, targets, score, ""))
+        return result_of(
+            image,
+            torch.stack(means),
+            torch.stack(drawn),
+            targets,
+            score_of(logits, targets, score, ""),
+        )
 
     return method
 
 
-def _noisy(x: Tensor, i: int, n: int, level: float, seed: int, chunk_size: int, wrong: str) -> Tensor:
+def _noisy(
+    x: Tensor, i: int, n: int, level: float, seed: int, chunk_size: int, wrong: str
+) -> Tensor:
     """The noisy copies of image i, (n, 3, H, W)."""
     sigma = level * (x[i].max() - x[i].min())
     if wrong == "sigma absolute":
@@ -145,8 +187,17 @@ def _noisy(x: Tensor, i: int, n: int, level: float, seed: int, chunk_size: int, 
     generator = torch.Generator().manual_seed(seed)
     if wrong == "the seed forgotten":
         generator.seed()
-    count = max(n - 1, 1) if wrong in ("n - 1 samples", "clean image counted as a sample") else n
-    noise = torch.stack([torch.randn(x.shape[1:], generator=generator, dtype=x.dtype) for _ in range(count)])
+    count = (
+        max(n - 1, 1)
+        if wrong in ("n - 1 samples", "clean image counted as a sample")
+        else n
+    )
+    noise = torch.stack(
+        [
+            torch.randn(x.shape[1:], generator=generator, dtype=x.dtype)
+            for _ in range(count)
+        ]
+    )
     if wrong == "noise depends on the chunk size":
         noise = noise.roll(chunk_size, dims=-1) if chunk_size != 8 else noise
     elif wrong == "noise drawn once and reused":

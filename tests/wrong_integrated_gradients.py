@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from wrong_parts import GUARD, Result, gradient_at, guarded, result_of, score_of, targets_of
+from wrong_parts import (
+    GUARD,
+    Result,
+    gradient_at,
+    guarded,
+    result_of,
+    score_of,
+    targets_of,
+)
 
 from chapter4.images import Preprocessing, image_tensor, preprocessing_of
 
@@ -30,27 +38,44 @@ def integrated_gradients(wrong: str = "") -> Callable[..., Result]:
         rule: str = "gausslegendre",
     ) -> Result:
         x = image_tensor(image, model)
-        start = baseline.reshape(x.shape) if isinstance(baseline, Tensor) else named(baseline, x, model, seed, wrong)
+        start = (
+            baseline.reshape(x.shape)
+            if isinstance(baseline, Tensor)
+            else named(baseline, x, model, seed, wrong)
+        )
         alphas, weights = steps(rule, n_steps, wrong)
         chunk = 10**6 if wrong == "all steps in one batch" else chunk_size
         with guarded(model, wrong):
-            logits, start_logits = model(x.clone()).detach(), model(start.clone()).detach()
+            logits, start_logits = (
+                model(x.clone()).detach(),
+                model(start.clone()).detach(),
+            )
             at = start_logits if wrong == "class chosen at the baseline" else logits
             targets = targets_of(at, target_class, wrong)
             means = []
             for i, target in enumerate(targets):
-                points = torch.stack([start[i] + alpha * (x[i] - start[i]) for alpha in alphas])
+                points = torch.stack(
+                    [start[i] + alpha * (x[i] - start[i]) for alpha in alphas]
+                )
                 total = torch.zeros_like(x[i])
                 for at_step in range(0, n_steps, chunk):
                     some = points[at_step : at_step + chunk]
                     chosen = [target] * len(some)
-                    if wrong == "class chosen anew at every step" and target_class is None:
+                    if (
+                        wrong == "class chosen anew at every step"
+                        and target_class is None
+                    ):
                         chosen = model(some.clone()).argmax(dim=1).tolist()
                     each = gradient_at(model, some, chosen, score, wrong)
                     if wrong == "absolute gradients summed":
                         each = each.abs()
-                    share = torch.tensor(weights[at_step : at_step + chunk], dtype=x.dtype)[:, None, None, None]
-                    if wrong == "last chunk left out" and at_step + chunk >= n_steps > chunk:
+                    share = torch.tensor(
+                        weights[at_step : at_step + chunk], dtype=x.dtype
+                    )[:, None, None, None]
+                    if (
+                        wrong == "last chunk left out"
+                        and at_step + chunk >= n_steps > chunk
+                    ):
                         continue
                     total += (share * each).sum(dim=0)
                 means.append(total)
@@ -60,7 +85,9 @@ def integrated_gradients(wrong: str = "") -> Callable[..., Result]:
         elif wrong == "x instead of (x - x')":
             factor = x
         signed = factor * torch.stack(means)
-        values, start_values = (score_of(each, targets, score, "") for each in (logits, start_logits))
+        values, start_values = (
+            score_of(each, targets, score, "") for each in (logits, start_logits)
+        )
         return result_of(
             image,
             signed,
@@ -96,9 +123,18 @@ def steps(rule: str, n: int, wrong: str) -> tuple[list[float], list[float]]:
     return ((np.arange(n) + first) / n).tolist(), [1 / n] * n
 
 
-def delta(signed: Tensor, logits: Tensor, start: Tensor, targets: list[int], score: str, wrong: str) -> list[float]:
+def delta(
+    signed: Tensor,
+    logits: Tensor,
+    start: Tensor,
+    targets: list[int],
+    score: str,
+    wrong: str,
+) -> list[float]:
     if wrong == "delta after scaling the map":
-        signed = signed / signed.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
+        signed = signed / signed.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(
+            min=1e-12
+        )
     if wrong == "delta of another output than the one differentiated":
         score = "logit" if score == "probability" else "probability"
     if wrong == "delta of another class":
@@ -124,7 +160,14 @@ def draw_ig(signed: Tensor, wrong: str) -> Tensor:
     return signed.abs().sum(dim=1)
 
 
-def named(name: str, x: Tensor, model: nn.Module, seed: int, wrong: str, sigma: float | None = None) -> Tensor:
+def named(
+    name: str,
+    x: Tensor,
+    model: nn.Module,
+    seed: int,
+    wrong: str,
+    sigma: float | None = None,
+) -> Tensor:
     """A named baseline for x (N, 3, H, W), normalised."""
     space = preprocessing_of(model)
     if wrong == "ImageNet's mean and std for every model":
@@ -153,7 +196,11 @@ def named(name: str, x: Tensor, model: nn.Module, seed: int, wrong: str, sigma: 
         if wrong == "one grey for all channels":
             noise = noise[:1].expand_as(noise)
         if wrong == "the seed forgotten":
-            noise = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(len(x)), dtype=x.dtype)
+            noise = torch.rand(
+                x.shape[1:],
+                generator=torch.Generator().manual_seed(len(x)),
+                dtype=x.dtype,
+            )
         if wrong == "another noise for each image of a batch":
             noise = torch.rand(x.shape, generator=generator, dtype=x.dtype)
         return space.normalize(noise.expand_as(x))
@@ -162,10 +209,15 @@ def named(name: str, x: Tensor, model: nn.Module, seed: int, wrong: str, sigma: 
 
 def _blur(x: Tensor, space: Preprocessing, sigma: float | None, wrong: str) -> Tensor:
     short = min(x.shape[-2:])
-    sigma = 0.09 * short if sigma is None or wrong == "sigma of the blur ignored" else sigma
+    sigma = (
+        0.09 * short if sigma is None or wrong == "sigma of the blur ignored" else sigma
+    )
     radius = min(round(3 * sigma), short - 1)
     at = torch.arange(-radius, radius + 1, dtype=x.dtype)
-    kernel = torch.exp(-(at**2) / (sigma if wrong == "sigma of the blur is its variance" else 2 * sigma**2))
+    kernel = torch.exp(
+        -(at**2)
+        / (sigma if wrong == "sigma of the blur is its variance" else 2 * sigma**2)
+    )
     if wrong == "box instead of a Gaussian":
         kernel = torch.ones_like(kernel)
     kernel = kernel / kernel.sum()
@@ -175,7 +227,11 @@ def _blur(x: Tensor, space: Preprocessing, sigma: float | None, wrong: str) -> T
     mode = "constant" if inside or wrong == "black border under the blur" else "reflect"
     values = F.pad(values, [radius] * 4, mode=mode)
     for shape in ((1, 1, -1, 1), (1, 1, 1, -1)):
-        values = F.conv2d(values, kernel.reshape(shape).expand(3, 1, *kernel.reshape(shape).shape[2:]), groups=3)
+        values = F.conv2d(
+            values,
+            kernel.reshape(shape).expand(3, 1, *kernel.reshape(shape).shape[2:]),
+            groups=3,
+        )
     if wrong == "blur clipped to [0, 1]":
         values = values.clamp(0, 1)
     return values if inside else space.normalize(values)
@@ -184,7 +240,14 @@ def _blur(x: Tensor, space: Preprocessing, sigma: float | None, wrong: str) -> T
 def make_baseline(wrong: str = "") -> Callable[..., Tensor]:
     """`make_baseline`."""
 
-    def method(name: str, image: Any, model: Any = None, *, seed: int = 0, blur_sigma: float | None = None) -> Tensor:
+    def method(
+        name: str,
+        image: Any,
+        model: Any = None,
+        *,
+        seed: int = 0,
+        blur_sigma: float | None = None,
+    ) -> Tensor:
         carrier = nn.Identity() if model is None else model
         x = image_tensor(image, carrier)
         made = named(name, x, carrier, seed, wrong, blur_sigma)

@@ -27,7 +27,11 @@ def guarded(model: nn.Module, wrong: str) -> Iterator[None]:
     """chapter4's guard, or the usual ways to do without it."""
     if wrong == "model left in another mode":
         model.eval()
-        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+        with (
+            torch.random.fork_rng(devices=[]),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
             yield
     elif wrong == "modes of the submodules lost":
         training = model.training
@@ -37,12 +41,20 @@ def guarded(model: nn.Module, wrong: str) -> Iterator[None]:
     elif wrong == "not put back after an exception":
         modes = {module: module.training for module in model.modules()}
         model.eval()
-        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+        with (
+            torch.random.fork_rng(devices=[]),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
             yield
         for module, training in modes.items():
             module.training = training
     elif wrong == "training mode while explaining":
-        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+        with (
+            torch.random.fork_rng(devices=[]),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
             buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
             yield
             for buffer, was in buffers:
@@ -86,7 +98,9 @@ GUARD = {
 def targets_of(logits: Tensor, target_class: Any, wrong: str) -> list[int]:
     if not logits.isfinite().all():
         raise ValueError("NaN or infinite scores")
-    if wrong == "one class for a whole batch" and not isinstance(target_class, (list, tuple, Tensor, np.ndarray)):
+    if wrong == "one class for a whole batch" and not isinstance(
+        target_class, (list, tuple, Tensor, np.ndarray)
+    ):
         target_class = None if target_class is None else [target_class] * len(logits)
     if wrong == "class of the first image for all":
         return [choose_targets(logits, target_class)[0]] * len(logits)
@@ -108,14 +122,30 @@ def score_of(logits: Tensor, targets: Any, score: str, wrong: str) -> Tensor:
     return values[torch.arange(len(logits)), torch.as_tensor(targets)]
 
 
-def result_of(image: Any, signed: Tensor, drawn: Tensor, targets: list[int], values: Tensor, **more: Any) -> Result:
+def result_of(
+    image: Any,
+    signed: Tensor,
+    drawn: Tensor,
+    targets: list[int],
+    values: Tensor,
+    **more: Any,
+) -> Result:
     single = is_single(image)
-    parts = {"map": drawn.detach().numpy(), "attributions": signed.detach().numpy(), "score": values.tolist(), **more}
+    parts = {
+        "map": drawn.detach().numpy(),
+        "attributions": signed.detach().numpy(),
+        "score": values.tolist(),
+        **more,
+    }
     named = {"target": targets} | parts
-    return Result(**{key: value[0] if single else value for key, value in named.items()})
+    return Result(
+        **{key: value[0] if single else value for key, value in named.items()}
+    )
 
 
-def gradient_at(model: nn.Module, x: Tensor, targets: Any, score: str, wrong: str) -> Tensor:
+def gradient_at(
+    model: nn.Module, x: Tensor, targets: Any, score: str, wrong: str
+) -> Tensor:
     leaf = x.detach().clone().requires_grad_()
     values = score_of(model(leaf.clone()), targets, score, wrong)
     if wrong == "parameter gradients accumulate":

@@ -32,19 +32,31 @@ def photo_tensor(wrong: str = "") -> Callable[[Any, nn.Module], Tensor]:
         elif wrong == "crop before the resize":
             short = min(photo.size)
             left, top = (photo.width - short) // 2, (photo.height - short) // 2
-            photo = photo.crop((left, top, left + short, top + short)).resize(space.crop[::-1])
+            photo = photo.crop((left, top, left + short, top + short)).resize(
+                space.crop[::-1]
+            )
         elif wrong == "corner crop":
             side = space.resize
-            height, width = side if isinstance(side, tuple) else [side * s // min(photo.size) for s in photo.size[::-1]]
-            photo = photo.resize((width, height), Image.Resampling[space.resample.upper()])
+            height, width = (
+                side
+                if isinstance(side, tuple)
+                else [side * s // min(photo.size) for s in photo.size[::-1]]
+            )
+            photo = photo.resize(
+                (width, height), Image.Resampling[space.resample.upper()]
+            )
             photo = photo.crop((0, 0, *space.crop[::-1]))
         elif wrong == "nearest neighbour":
-            photo = Preprocessing(space.resize, space.crop, resample="nearest").crop_image(photo)
+            photo = Preprocessing(
+                space.resize, space.crop, resample="nearest"
+            ).crop_image(photo)
         elif wrong == "always bilinear":
             photo = Preprocessing(space.resize, space.crop).crop_image(photo)
         else:
             photo = space.crop_image(photo)
-        values = torch.from_numpy(np.array(photo, dtype=np.float32)).permute(2, 0, 1)[None]
+        values = torch.from_numpy(np.array(photo, dtype=np.float32)).permute(2, 0, 1)[
+            None
+        ]
         if wrong == "blue and red swapped":
             values = values.flip(1)
         scaled = values / (256 if wrong == "divided by 256" else 255)

@@ -130,7 +130,8 @@ def fit(
         right = (predict(model, validation[0]) == validation[1]).float().mean().item()
         mean_loss = torch.stack(losses).mean().item()
         print(
-            f"{name}: epoch {epoch + 1}/{recipe.epochs} loss {mean_loss:.4f} validation accuracy {right:.4f} {spent:.0f} s",
+            f"{name}: epoch {epoch + 1}/{recipe.epochs} loss {mean_loss:.4f} "
+            f"validation accuracy {right:.4f} {spent:.0f} s",
             flush=True,
         )
         state = {
