@@ -49,5 +49,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """CI installs everything, so that a skipped test there is a failure (CHAPTER4_NO_SKIPS=1)."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CHAPTER4_NO_SKIPS") == "1" and reporter is not None and reporter.stats.get("skipped"):
+    if (
+        os.environ.get("CHAPTER4_NO_SKIPS") == "1"
+        and reporter is not None
+        and reporter.stats.get("skipped")
+    ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

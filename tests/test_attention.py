@@ -21,7 +21,12 @@ from chapter4.attention import (
     average_attention,
     eager_attention,
 )
-from chapter4.attention_images import VitAttention, cls_attention, vit_attention, vit_attention_weights
+from chapter4.attention_images import (
+    VitAttention,
+    cls_attention,
+    vit_attention,
+    vit_attention_weights,
+)
 from chapter4.attention_plots import (
     draw_patches,
     visualize_attention,
@@ -55,17 +60,34 @@ def cat(bert: TextModel) -> TextAttention:
     return attention_weights(CAT, bert)
 
 
-def random_bert(kind: str, tokenizer: Any, heads: int = 2, layers: int = 3, **options: Any) -> TextModel:
+def random_bert(
+    kind: str, tokenizer: Any, heads: int = 2, layers: int = 3, **options: Any
+) -> TextModel:
     """A small text model with random weights, under the default attention (SDPA)."""
     from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
     torch.manual_seed(0)
     if kind == "bert":
-        sizes = {"hidden_size": 8 * heads, "num_hidden_layers": layers, "num_attention_heads": heads}
-        model = BertModel(BertConfig(vocab_size=len(tokenizer), intermediate_size=16, **sizes, **options))
+        sizes = {
+            "hidden_size": 8 * heads,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+        }
+        model = BertModel(
+            BertConfig(
+                vocab_size=len(tokenizer), intermediate_size=16, **sizes, **options
+            )
+        )
     else:
-        sizes = {"dim": 8 * heads, "n_layers": layers, "n_heads": heads, "hidden_dim": 16}
-        model = DistilBertModel(DistilBertConfig(vocab_size=len(tokenizer), **sizes, **options))
+        sizes = {
+            "dim": 8 * heads,
+            "n_layers": layers,
+            "n_heads": heads,
+            "hidden_dim": 16,
+        }
+        model = DistilBertModel(
+            DistilBertConfig(vocab_size=len(tokenizer), **sizes, **options)
+        )
     return TextModel(model.eval(), tokenizer)
 
 
@@ -96,7 +118,14 @@ def plain(matrix: Any, words: str) -> TextAttention:
     """One token a word, no special ones."""
     names = words.split()
     weights = np.array(matrix, dtype=float)[None, None]
-    return TextAttention(weights, names, names, list(range(len(names))), np.zeros(len(names), bool), "paper")
+    return TextAttention(
+        weights,
+        names,
+        names,
+        list(range(len(names))),
+        np.zeros(len(names), bool),
+        "paper",
+    )
 
 
 # --- the weights themselves ---------------------------------------------------------------------------------------
@@ -109,11 +138,16 @@ def test_weights_are_softmax_of_queries_and_keys(kind: str, bert: TextModel) -> 
     result = attention_weights("An unbelievably good film", small)
     model: Any = small.model
     with torch.no_grad():
-        hidden = model.embeddings(torch.tensor([bert.tokenizer("An unbelievably good film")["input_ids"]]))
+        hidden = model.embeddings(
+            torch.tensor([bert.tokenizer("An unbelievably good film")["input_ids"]])
+        )
         layer = model.encoder.layer[0] if kind == "bert" else model.transformer.layer[0]
         inner = layer.attention.self if kind == "bert" else layer.attention
         names = ("query", "key") if kind == "bert" else ("q_lin", "k_lin")
-        query, key = (getattr(inner, name)(hidden)[0].reshape(-1, 2, 8).transpose(0, 1) for name in names)
+        query, key = (
+            getattr(inner, name)(hidden)[0].reshape(-1, 2, 8).transpose(0, 1)
+            for name in names
+        )
         expected = (query @ key.transpose(1, 2) / 8**0.5).softmax(dim=-1).numpy()
     assert np.allclose(result.weights[0], expected, atol=1e-6)
     assert not np.allclose(result.weights[0], expected.swapaxes(1, 2), atol=1e-3)
@@ -143,7 +177,12 @@ def test_head_counts_from_the_end(cat: TextAttention) -> None:
 
 def test_double_precision_stays(bert: TextModel) -> None:
     small = random_bert("bert", bert.tokenizer)
-    assert attention_weights(CAT, TextModel(small.model.double(), small.tokenizer)).weights.dtype == np.float64
+    assert (
+        attention_weights(
+            CAT, TextModel(small.model.double(), small.tokenizer)
+        ).weights.dtype
+        == np.float64
+    )
 
 
 def test_embedded_model_is_the_default(cat: TextAttention) -> None:
@@ -158,7 +197,9 @@ def test_everything_is_put_back(bert: TextModel, fails: bool) -> None:
     model.encoder.layer[1].eval()
     model.embeddings.word_embeddings.weight.requires_grad_(False)
     if fails:
-        model.encoder.layer[2].register_forward_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("stop")))
+        model.encoder.layer[2].register_forward_hook(
+            lambda *_: (_ for _ in ()).throw(RuntimeError("stop"))
+        )
     modes = [module.training for module in model.modules()]
     wanted = [p.requires_grad for p in model.parameters()]
     random = torch.get_rng_state()
@@ -166,7 +207,9 @@ def test_everything_is_put_back(bert: TextModel, fails: bool) -> None:
         with pytest.raises(RuntimeError, match="stop"):
             attention_weights(CAT, small)
     else:
-        assert np.array_equal(attention_weights(CAT, small).weights, quiet)  # no dropout on the way
+        assert np.array_equal(
+            attention_weights(CAT, small).weights, quiet
+        )  # no dropout on the way
     assert model.config._attn_implementation == "sdpa"
     assert [module.training for module in model.modules()] == modes
     assert [p.requires_grad for p in model.parameters()] == wanted
@@ -191,7 +234,9 @@ class NoWeights(nn.Module):
     def __init__(self, attentions: Any = ()) -> None:
         super().__init__()
         self.layer = nn.Linear(2, 2)
-        self.config = SimpleNamespace(_attn_implementation="sdpa", max_position_embeddings=512, patch_size=8)
+        self.config = SimpleNamespace(
+            _attn_implementation="sdpa", max_position_embeddings=512, patch_size=8
+        )
         self.attentions = attentions
 
     def set_attn_implementation(self, name: str) -> None:
@@ -223,7 +268,10 @@ def test_text_without_words(bert: TextModel) -> None:
 def test_longest_text_and_one_more(bert: TextModel) -> None:
     small = random_bert("bert", bert.tokenizer, max_position_embeddings=10)
     assert attention_weights("a " * 8, small).weights.shape[-1] == 10
-    with pytest.raises(ValueError, match=r"has 11 tokens with the special ones; BertModel takes at most 10"):
+    with pytest.raises(
+        ValueError,
+        match=r"has 11 tokens with the special ones; BertModel takes at most 10",
+    ):
         attention_weights("a " * 9, small)
     with pytest.raises(ValueError, match=r"has 602 tokens .* minilm takes at most 512"):
         attention_weights("a " * 600, bert)
@@ -251,7 +299,9 @@ def test_wrong_types(bert: TextModel, cat: TextAttention) -> None:
         cat.head(True, 0)
     with pytest.raises(TypeError, match=r"head is an integer, not 0\.5"):
         cat.head(0, 0.5)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="expected a Hugging Face Transformer, not Linear"):
+    with pytest.raises(
+        TypeError, match="expected a Hugging Face Transformer, not Linear"
+    ):
         attention_weights(CAT, TextModel(nn.Linear(2, 2), bert.tokenizer))  # type: ignore[arg-type]
 
 
@@ -259,17 +309,24 @@ def test_wrong_types(bert: TextModel, cat: TextAttention) -> None:
 
 # Two layers of two heads over two tokens; every partial mean differs from every other.
 FOUR = np.array(
-    [[[[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.5, 0.5]]], [[[0.0, 1.0], [0.5, 0.5]], [[0.1, 0.9], [1.0, 0.0]]]]
+    [
+        [[[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.5, 0.5]]],
+        [[[0.0, 1.0], [0.5, 0.5]], [[0.1, 0.9], [1.0, 0.0]]],
+    ]
 )
 
 
 def test_average_is_over_layers_and_heads() -> None:
     assert np.allclose(average_attention(FOUR), [[0.4, 0.6], [0.5, 0.5]])
-    assert np.allclose(average_attention(torch.from_numpy(FOUR)), [[0.4, 0.6], [0.5, 0.5]])
+    assert np.allclose(
+        average_attention(torch.from_numpy(FOUR)), [[0.4, 0.6], [0.5, 0.5]]
+    )
     assert np.allclose(average_attention(FOUR, layers=0), [[0.75, 0.25], [0.25, 0.75]])
     assert np.allclose(average_attention(FOUR, heads=0), [[0.5, 0.5], [0.25, 0.75]])
     assert np.allclose(average_attention(FOUR, layers=[-1], heads=[1]), FOUR[1, 1])
-    assert np.allclose(average_attention(FOUR, heads=range(1, 2)), [[0.3, 0.7], [0.75, 0.25]])
+    assert np.allclose(
+        average_attention(FOUR, heads=range(1, 2)), [[0.3, 0.7], [0.75, 0.25]]
+    )
 
 
 def test_average_refuses_nothing_and_other_shapes() -> None:
@@ -285,15 +342,23 @@ def test_rollout_on_paper() -> None:
     # A'_1 = [[1, 0], [1/2, 1/2]], A'_2 = [[1/2, 1/2], [1/4, 3/4]]; the last layer stands leftmost.
     assert np.allclose(rolled, [[0.75, 0.25], [0.625, 0.375]])
     assert not np.allclose(rolled, [[0.5, 0.5], [0.375, 0.625]])  # the other order
-    assert np.allclose(attention_rollout(np.stack([first, last]), residual=False), [[1.0, 0.0], [1.0, 0.0]])
+    assert np.allclose(
+        attention_rollout(np.stack([first, last]), residual=False),
+        [[1.0, 0.0], [1.0, 0.0]],
+    )
 
 
 def test_rollout_averages_heads_and_scales_rows() -> None:
-    heads = np.array([[[[0.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]]]])  # (1, 2, 2, 2)
+    heads = np.array(
+        [[[[0.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]]]]
+    )  # (1, 2, 2, 2)
     # Mean [[1/2, 1/2], [1, 0]], plus I, halved.
     assert np.allclose(attention_rollout(heads), [[0.75, 0.25], [0.5, 0.5]])
     # Rows that do not sum to 1 are scaled after the identity is added.
-    assert np.allclose(attention_rollout(np.array([[[1.0, 2.0], [0.0, 0.0]]])), [[0.5, 0.5], [0.0, 1.0]])
+    assert np.allclose(
+        attention_rollout(np.array([[[1.0, 2.0], [0.0, 0.0]]])),
+        [[0.5, 0.5], [0.0, 1.0]],
+    )
 
 
 def test_rollout_of_a_model(cat: TextAttention) -> None:
@@ -307,10 +372,19 @@ def test_rollout_of_a_model(cat: TextAttention) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [np.eye(3), np.ones((2, 3, 4)), -np.ones((1, 2, 2)), np.full((1, 2, 2), np.nan), np.zeros((1, 2, 2))]
+    "bad",
+    [
+        np.eye(3),
+        np.ones((2, 3, 4)),
+        -np.ones((1, 2, 2)),
+        np.full((1, 2, 2), np.nan),
+        np.zeros((1, 2, 2)),
+    ],
 )
 def test_rollout_refuses(bad: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"rollout takes weights|attention weights are finite"):
+    with pytest.raises(
+        ValueError, match=r"rollout takes weights|attention weights are finite"
+    ):
         attention_rollout(bad, residual=False)
 
 
@@ -329,7 +403,9 @@ def test_special_tokens_kept() -> None:
     assert words.words == ["[CLS]", "unreal", "cat", "[SEP]"]
     assert words.special.tolist() == [True, False, False, True]
     assert words.pieces == [1, 2, 1, 1]
-    assert np.allclose(words.weights[1:3], [[0.3, 0.25, 0.3, 0.15], [0.3, 0.5, 0.1, 0.1]])
+    assert np.allclose(
+        words.weights[1:3], [[0.3, 0.25, 0.3, 0.15], [0.3, 0.5, 0.1, 0.1]]
+    )
     assert not words.removed.any()
 
 
@@ -343,21 +419,34 @@ def test_special_tokens_removed_and_accounted_for() -> None:
 
 def test_renormalized_only_when_asked() -> None:
     words = word_attention(paper(), keep_special=False, renormalize=True)
-    assert np.allclose(words.weights, [[0.25 / 0.55, 0.3 / 0.55], [0.5 / 0.6, 0.1 / 0.6]])
+    assert np.allclose(
+        words.weights, [[0.25 / 0.55, 0.3 / 0.55], [0.5 / 0.6, 0.1 / 0.6]]
+    )
     assert np.allclose(words.removed, [0.45, 0.4])
     assert words.renormalized
 
 
 def test_word_attention_of_one_layer_and_of_a_matrix() -> None:
     both = paper(np.stack([PAPER, np.eye(5)])[:, None])
-    assert np.allclose(word_attention(both, layers=0).weights, word_attention(paper()).weights)
-    assert np.allclose(word_attention(both, np.eye(5), keep_special=False).weights, np.eye(2))
-    assert np.allclose(word_attention(both, keep_special=False).weights, [[0.625, 0.15], [0.25, 0.55]])
-    assert word_attention(both, layers=(i for i in [-1])).source == "paper, layer 1, head 0"
+    assert np.allclose(
+        word_attention(both, layers=0).weights, word_attention(paper()).weights
+    )
+    assert np.allclose(
+        word_attention(both, np.eye(5), keep_special=False).weights, np.eye(2)
+    )
+    assert np.allclose(
+        word_attention(both, keep_special=False).weights, [[0.625, 0.15], [0.25, 0.55]]
+    )
+    assert (
+        word_attention(both, layers=(i for i in [-1])).source
+        == "paper, layer 1, head 0"
+    )
     assert word_attention(both, np.eye(5), source="an identity").source == "an identity"
     with pytest.raises(ValueError, match="not both"):
         word_attention(both, np.eye(5), layers=0)
-    with pytest.raises(ValueError, match=r"5 tokens, so the matrix is \(5, 5\), not \(4, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"5 tokens, so the matrix is \(5, 5\), not \(4, 4\)"
+    ):
         word_attention(both, np.eye(4))
 
 
@@ -368,32 +457,47 @@ def test_pair_against_the_even_share() -> None:
     assert pair.uniform == pytest.approx(2 / 5)  # two of five tokens
     assert pair.even_share == pytest.approx(0.5)
     assert str(pair) == "cat (1) -> unreal (0): 0.500, rank 1 of 1, even share 0.500"
-    scaled = attention_pair(word_attention(paper(), keep_special=False, renormalize=True), "cat", "unreal")
+    scaled = attention_pair(
+        word_attention(paper(), keep_special=False, renormalize=True), "cat", "unreal"
+    )
     assert scaled.weight == pytest.approx(0.5 / 0.6)
     assert scaled.uniform == pytest.approx(2 / 3)
     kept = attention_pair(word_attention(paper()), "cat", "unreal")
-    assert kept.even_share == pytest.approx(0.9 * 2 / 4)  # .9 goes to the four other pieces
+    assert kept.even_share == pytest.approx(
+        0.9 * 2 / 4
+    )  # .9 goes to the four other pieces
 
 
 def test_most_attended_leaves_the_word_itself_out() -> None:
-    found = most_attended(plain([[0.6, 0.1, 0.3], [0.2, 0.7, 0.1], [0.25, 0.25, 0.5]], "a b c"))
+    found = most_attended(
+        plain([[0.6, 0.1, 0.3], [0.2, 0.7, 0.1], [0.25, 0.25, 0.5]], "a b c")
+    )
     assert [(m.word, m.best.to_word, m.best.weight) for m in found] == [
         ("a", "c", 0.3),
         ("b", "a", 0.2),
         ("c", "a", 0.25),
     ]
     runners = [m.runner_up for m in found if m.runner_up is not None]
-    assert [(r.to_word, r.rank) for r in runners] == [("b", 2), ("c", 2), ("b", 1)]  # a tie shares its rank
+    assert [(r.to_word, r.rank) for r in runners] == [
+        ("b", 2),
+        ("c", 2),
+        ("b", 1),
+    ]  # a tie shares its rank
 
 
 def test_most_attended_with_and_without_special_tokens() -> None:
-    assert [m.best.to_word for m in most_attended(word_attention(paper()))] == ["[CLS]", "unreal"]
+    assert [m.best.to_word for m in most_attended(word_attention(paper()))] == [
+        "[CLS]",
+        "unreal",
+    ]
     assert [m.best.to_word for m in most_attended(paper())] == ["cat", "unreal"]
     assert [m.runner_up for m in most_attended(paper())] == [None, None]
 
 
 def test_attention_by_distance_on_paper() -> None:
-    by_distance = attention_by_distance(plain([[0.5, 0.2, 0.3], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1]], "a b c"))
+    by_distance = attention_by_distance(
+        plain([[0.5, 0.2, 0.3], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1]], "a b c")
+    )
     assert list(by_distance) == [-2, -1, 0, 1, 2]
     assert np.allclose(list(by_distance.values()), [0.6, 0.2, 0.8 / 3, 0.45, 0.3])
 
@@ -406,7 +510,9 @@ def test_words_that_can_not_be_found() -> None:
     assert attention_pair(twice, -1, "cat").from_index == 2
     with pytest.raises(ValueError, match="there is no word 'cta'; did you mean 'cat'"):
         attention_pair(twice, "cta", 0)
-    with pytest.raises(ValueError, match="word 3 is out of range: there are words 0 to 2"):
+    with pytest.raises(
+        ValueError, match="word 3 is out of range: there are words 0 to 2"
+    ):
         attention_pair(twice, 3, 0)
     with pytest.raises(ValueError, match="is both ends"):
         attention_pair(twice, "cat", 1)
@@ -437,7 +543,9 @@ def test_printed_observations_by_the_numbers(cat: TextAttention) -> None:
     cat_sat = attention_pair(cat, "cat", "sat")
     assert (cat_sat.rank, cat_sat.among) == (2, 5)
     assert cat_sat.even_share < cat_sat.weight < cat_sat.uniform / 2
-    assert attention_pair(cat, "on", "mat").rank == 2  # the preposition looks back at its verb first
+    assert (
+        attention_pair(cat, "on", "mat").rank == 2
+    )  # the preposition looks back at its verb first
     assert attention_pair(cat, "on", "sat").rank == 1
     words = word_attention(cat, keep_special=False)
     assert (words.removed > 0.45).all()
@@ -455,7 +563,9 @@ def test_first_layer_looks_at_the_previous_word(cat: TextAttention) -> None:
 def drawn(axes: Any) -> np.ndarray:
     """The matrix of a heat map as it stands on paper: first row on top, first column left."""
     mesh = axes.collections[0]
-    values = np.asarray(mesh.get_array()).reshape(mesh.get_coordinates().shape[0] - 1, -1)
+    values = np.asarray(mesh.get_array()).reshape(
+        mesh.get_coordinates().shape[0] - 1, -1
+    )
     values = values if axes.yaxis_inverted() else values[::-1]
     return values[:, ::-1] if axes.xaxis_inverted() else values
 
@@ -469,8 +579,14 @@ def test_rows_are_queries(bert: TextModel, cat: TextAttention) -> None:
     axes, bar = figure.axes
     assert np.array_equal(drawn(axes), cat.weights[2, 11])
     assert not np.allclose(drawn(axes), cat.weights[2, 11].T, atol=0.1)
-    assert labels(axes.get_yticklabels()) == labels(axes.get_xticklabels()) == cat.tokens
-    assert axes.get_yticks().tolist() == axes.get_xticks().tolist() == [i + 0.5 for i in range(8)]
+    assert (
+        labels(axes.get_yticklabels()) == labels(axes.get_xticklabels()) == cat.tokens
+    )
+    assert (
+        axes.get_yticks().tolist()
+        == axes.get_xticks().tolist()
+        == [i + 0.5 for i in range(8)]
+    )
     assert axes.get_ylabel().startswith("Query")
     assert axes.get_xlabel().startswith("Key")
     assert axes.collections[0].get_clim() == (0, 1)
@@ -479,7 +595,9 @@ def test_rows_are_queries(bert: TextModel, cat: TextAttention) -> None:
     assert figure.get_facecolor() == (1, 1, 1, 1)
 
 
-@pytest.mark.parametrize(("heads", "kind"), [(12, "bert"), (5, "distilbert"), (1, "bert"), (6, "bert")])
+@pytest.mark.parametrize(
+    ("heads", "kind"), [(12, "bert"), (5, "distilbert"), (1, "bert"), (6, "bert")]
+)
 def test_all_heads_on_one_scale(bert: TextModel, heads: int, kind: str) -> None:
     small = random_bert(kind, bert.tokenizer, heads=heads)
     weights = attention_weights("The quick brown fox", small).weights
@@ -492,17 +610,32 @@ def test_all_heads_on_one_scale(bert: TextModel, heads: int, kind: str) -> None:
         assert axes.collections[0].get_clim() == (0, 1)
     assert "weight" in bar.get_ylabel()
     tokens = ["[CLS]", "the", "quick", "brown", "fox", "[SEP]"]
-    assert labels(grid[0].get_yticklabels()) == labels(grid[-1].get_xticklabels()) == tokens
+    assert (
+        labels(grid[0].get_yticklabels())
+        == labels(grid[-1].get_xticklabels())
+        == tokens
+    )
     assert "layer 2 (of 0 to 2)" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("text", [CAT, LONG, " ".join([LONG] * 4)])
 def test_labels_do_not_overlap(bert: TextModel, text: str) -> None:
-    for figure in (visualize_attention(text, bert=bert), visualize_multi_head_attention(text, bert=bert)):
+    for figure in (
+        visualize_attention(text, bert=bert),
+        visualize_multi_head_attention(text, bert=bert),
+    ):
         figure.canvas.draw()
         for axes in figure.axes[:-1]:
-            across = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
-            down = [label.get_window_extent() for label in axes.get_yticklabels() if label.get_text()]
+            across = [
+                label.get_window_extent()
+                for label in axes.get_xticklabels()
+                if label.get_text()
+            ]
+            down = [
+                label.get_window_extent()
+                for label in axes.get_yticklabels()
+                if label.get_text()
+            ]
             assert all(a.x1 <= b.x0 + 1 for a, b in pairwise(across))
             assert all(a.y0 >= b.y1 - 1 for a, b in pairwise(down))
 
@@ -517,7 +650,10 @@ def test_word_figure_names_the_removed_mass() -> None:
     figure = visualize_word_attention(paper())
     axes = figure.axes[0]
     assert np.allclose(drawn(axes), [[0.25, 0.3], [0.5, 0.1]])
-    assert labels(axes.get_yticklabels()) == ["unreal (45% removed)", "cat (40% removed)"]
+    assert labels(axes.get_yticklabels()) == [
+        "unreal (45% removed)",
+        "cat (40% removed)",
+    ]
     assert labels(axes.get_xticklabels()) == ["unreal", "cat"]
     assert axes.collections[0].get_clim() == (0, 0.5)
     assert "nothing scaled" in figure.axes[1].get_ylabel()
@@ -548,14 +684,33 @@ def vits() -> dict[str, tuple[nn.Module, tuple[int, int], int]]:
     )
 
     torch.manual_seed(0)
-    small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    small = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
     return {
-        "vit": (ViTModel(ViTConfig(image_size=(32, 64), patch_size=8, **small)), (32, 64), 1),
-        "oblong": (ViTModel(ViTConfig(image_size=(32, 48), patch_size=(16, 8), **small)), (32, 48), 1),
-        "deit": (DeiTModel(DeiTConfig(image_size=32, patch_size=8, **small)), (32, 32), 2),
+        "vit": (
+            ViTModel(ViTConfig(image_size=(32, 64), patch_size=8, **small)),
+            (32, 64),
+            1,
+        ),
+        "oblong": (
+            ViTModel(ViTConfig(image_size=(32, 48), patch_size=(16, 8), **small)),
+            (32, 48),
+            1,
+        ),
+        "deit": (
+            DeiTModel(DeiTConfig(image_size=32, patch_size=8, **small)),
+            (32, 32),
+            2,
+        ),
         "registers": (
             Dinov2WithRegistersModel(
-                Dinov2WithRegistersConfig(image_size=42, patch_size=14, num_register_tokens=4, **small)
+                Dinov2WithRegistersConfig(
+                    image_size=42, patch_size=14, num_register_tokens=4, **small
+                )
             ),
             (44, 60),
             5,
@@ -575,13 +730,19 @@ def test_cls_map_past_the_prefix(name: str) -> None:
     assert attention.grid == GRIDS[name]
     model.eval().set_attn_implementation("eager")
     with torch.no_grad():
-        expected = model(pixel_values=image[None], output_attentions=True).attentions[1][0]
+        expected = model(pixel_values=image[None], output_attentions=True).attentions[
+            1
+        ][0]
     rows, columns = GRIDS[name]
     for head in (0, 1):
         found = vit_attention(image, model, layer=-1, head=head)
-        assert np.allclose(found, expected[head, 0, prefix:].reshape(rows, columns), atol=1e-6)
+        assert np.allclose(
+            found, expected[head, 0, prefix:].reshape(rows, columns), atol=1e-6
+        )
     assert np.allclose(
-        vit_attention(image, model, 1, None), expected.mean(0)[0, prefix:].reshape(rows, columns), atol=1e-6
+        vit_attention(image, model, 1, None),
+        expected.mean(0)[0, prefix:].reshape(rows, columns),
+        atol=1e-6,
     )
 
 
@@ -600,7 +761,9 @@ def test_hot_patch_in_the_grid() -> None:
     assert np.array_equal(cls_attention(hot(), layer=-1, head=0), expected)
     assert np.array_equal(cls_attention(hot(), layer=-1, head=None), expected / 2)
     assert not cls_attention(hot(), layer=0, head=0).any()
-    with pytest.raises(ValueError, match="layer 2 is out of range: hot has layers 0 to 1"):
+    with pytest.raises(
+        ValueError, match="layer 2 is out of range: hot has layers 0 to 1"
+    ):
         cls_attention(hot(), layer=2)
 
 
@@ -649,7 +812,12 @@ def test_figure_of_an_image() -> None:
     assert "layer 4 (of 0 to 5), head 1 (of 0 to 3)" in figure.get_suptitle()
     rolled = visualize_vit_attention(sample_photo("cat"), model=model, rollout=True)
     assert "rollout through layers 0 to 5" in rolled.get_suptitle()
-    assert "mean of 4 heads" in visualize_vit_attention(sample_photo("cat"), head=None, model=model).get_suptitle()
+    assert (
+        "mean of 4 heads"
+        in visualize_vit_attention(
+            sample_photo("cat"), head=None, model=model
+        ).get_suptitle()
+    )
 
 
 def test_image_errors() -> None:
@@ -664,8 +832,12 @@ def test_image_errors() -> None:
         vit_attention(torch.zeros(3, 64, 64), nn.Conv2d(3, 1, 3))
     with pytest.raises(ValueError, match="returned no attention weights"):
         vit_attention(torch.zeros(3, 64, 64), NoWeights())
-    with pytest.raises(ValueError, match=r"has no \[CLS\] token: 64 tokens for 8 x 8 patches"):
-        vit_attention(torch.zeros(3, 64, 64), NoWeights((torch.full((1, 1, 64, 64), 1 / 64),)))
+    with pytest.raises(
+        ValueError, match=r"has no \[CLS\] token: 64 tokens for 8 x 8 patches"
+    ):
+        vit_attention(
+            torch.zeros(3, 64, 64), NoWeights((torch.full((1, 1, 64, 64), 1 / 64),))
+        )
 
 
 def test_vit_is_put_back() -> None:

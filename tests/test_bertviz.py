@@ -44,12 +44,22 @@ def bert() -> TextModel:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium as the system has it; nothing is downloaded."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser checks")
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: no browser checks"
+    )
+    executable = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if executable is None:
-        pytest.skip("no Chromium on this machine: install the package `chromium` for the browser checks")
+        pytest.skip(
+            "no Chromium on this machine: install the package `chromium` for the browser checks"
+        )
     with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        chromium = running.chromium.launch(
+            executable_path=executable, args=CHROMIUM_FLAGS
+        )
         yield chromium
         chromium.close()
 
@@ -58,20 +68,31 @@ class Watched:
     """A page opened from a file, without a network, and what it asked for and complained of."""
 
     def __init__(self, browser: Browser, file: Path) -> None:
-        self.context = browser.new_context(offline=True, viewport={"width": 1100, "height": 900}, color_scheme="dark")
+        self.context = browser.new_context(
+            offline=True, viewport={"width": 1100, "height": 900}, color_scheme="dark"
+        )
         self.page: Page = self.context.new_page()
         self.requests: list[str] = []
         self.errors: list[str] = []
         self.page.on("request", lambda r: self.requests.append(r.url))
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on(
+            "console",
+            lambda m: (
+                self.errors.append(m.text) if m.type in ("error", "warning") else None
+            ),
+        )
         self.page.goto(file.as_uri())
 
     def __enter__(self) -> Watched:
         return self
 
     def __exit__(self, *_: object) -> None:
-        asked = [url for url in self.requests if not url.startswith(("file:", "about:srcdoc", "data:"))]
+        asked = [
+            url
+            for url in self.requests
+            if not url.startswith(("file:", "about:srcdoc", "data:"))
+        ]
         self.context.close()
         assert asked == []
         assert len(self.requests) <= 2  # the page itself, and the frame inside it
@@ -84,10 +105,14 @@ def texts(page: Any, selector: str) -> list[str]:
 
 def strengths(page: Any) -> list[float]:
     """The stroke opacity of every line of the head view, head after head, row after row."""
-    return page.locator("#attention line").evaluate_all("all => all.map(l => +l.getAttribute('stroke-opacity'))")
+    return page.locator("#attention line").evaluate_all(
+        "all => all.map(l => +l.getAttribute('stroke-opacity'))"
+    )
 
 
-def test_head_view_draws_the_weights(bert: TextModel, browser: Browser, tmp_path: Path) -> None:
+def test_head_view_draws_the_weights(
+    bert: TextModel, browser: Browser, tmp_path: Path
+) -> None:
     """Every line's strength is a weight: from the token on the left to the token on the right, by head."""
     weights = attention_weights(TIRED, bert).weights
     file = head_view(TIRED, bert=bert).save(tmp_path / "head.html")
@@ -95,13 +120,18 @@ def test_head_view_draws_the_weights(bert: TextModel, browser: Browser, tmp_path
         page = watched.page
         assert texts(page, "#left text") == TOKENS
         assert texts(page, "#right text") == TOKENS
-        assert strengths(page) == pytest.approx((weights[0] / 12).ravel().tolist(), abs=1e-5)
+        assert strengths(page) == pytest.approx(
+            (weights[0] / 12).ravel().tolist(), abs=1e-5
+        )
         # The lines of one row start at that token's height and end at each token's in turn.
         heights = page.locator("#attention .tokenAttention").nth(3).locator("line").evaluate_all(
             "all => all.map(l => [+l.getAttribute('y1'), +l.getAttribute('y2')])"
         )  # fmt: skip
         assert heights == [[30 + 3.5 * 22.5, 30 + (k + 0.5) * 22.5] for k in range(12)]
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert (
+            page.evaluate("getComputedStyle(document.body).backgroundColor")
+            == "rgb(255, 255, 255)"
+        )
 
 
 def test_choosing_a_layer(bert: TextModel, browser: Browser, tmp_path: Path) -> None:
@@ -115,13 +145,19 @@ def test_choosing_a_layer(bert: TextModel, browser: Browser, tmp_path: Path) -> 
         assert page.evaluate("document.activeElement.id") == "layer"
         page.keyboard.press("ArrowDown")
         assert layer.input_value() == "1"
-        assert strengths(page) == pytest.approx((weights[1] / 12).ravel().tolist(), abs=1e-5)
+        assert strengths(page) == pytest.approx(
+            (weights[1] / 12).ravel().tolist(), abs=1e-5
+        )
         layer.select_option("5")
-        assert strengths(page) == pytest.approx((weights[5] / 12).ravel().tolist(), abs=1e-5)
+        assert strengths(page) == pytest.approx(
+            (weights[5] / 12).ravel().tolist(), abs=1e-5
+        )
         assert texts(page, "#left text") == TOKENS
 
 
-def test_turning_heads_on_and_off(bert: TextModel, browser: Browser, tmp_path: Path) -> None:
+def test_turning_heads_on_and_off(
+    bert: TextModel, browser: Browser, tmp_path: Path
+) -> None:
     weights = attention_weights(TIRED, bert).weights
     file = head_view(TIRED, bert=bert).save(tmp_path / "head.html")
     with Watched(browser, file) as watched:
@@ -133,7 +169,9 @@ def test_turning_heads_on_and_off(bert: TextModel, browser: Browser, tmp_path: P
         expected[3] = 0
         assert strengths(page) == pytest.approx(expected.ravel().tolist(), abs=1e-5)
         squares.nth(3).click()
-        assert strengths(page) == pytest.approx((weights[0] / 12).ravel().tolist(), abs=1e-5)
+        assert strengths(page) == pytest.approx(
+            (weights[0] / 12).ravel().tolist(), abs=1e-5
+        )
         squares.nth(7).dblclick()
         alone = 0 * weights[0]
         alone[7] = weights[0, 7]
@@ -148,7 +186,10 @@ def test_heads_by_keyboard(bert: TextModel, browser: Browser, tmp_path: Path) ->
         page.get_by_label("Layer").focus()
         page.keyboard.press("Tab")
         page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Head 1"
+        assert (
+            page.evaluate("document.activeElement.getAttribute('aria-label')")
+            == "Head 1"
+        )
         page.keyboard.press("Enter")
         found = strengths(page)
         assert not any(found[144:288])
@@ -162,7 +203,9 @@ def test_model_view(bert: TextModel, browser: Browser, tmp_path: Path) -> None:
     file = model_view(TIRED, bert=bert).save(tmp_path / "model.html")
     with Watched(browser, file) as watched:
         page = watched.page
-        drawn = page.locator("#vis svg line").evaluate_all("all => all.map(l => +l.getAttribute('stroke-opacity'))")
+        drawn = page.locator("#vis svg line").evaluate_all(
+            "all => all.map(l => +l.getAttribute('stroke-opacity'))"
+        )
         assert drawn == pytest.approx(weights.ravel().tolist(), abs=6e-5)
         assert texts(page, "#vis svg .detail") == []
         pictures = page.get_by_role("button")
@@ -183,25 +226,38 @@ def test_model_view(bert: TextModel, browser: Browser, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("view", [head_view, model_view])
-def test_inside_a_page(bert: TextModel, browser: Browser, tmp_path: Path, view: Any) -> None:
+def test_inside_a_page(
+    bert: TextModel, browser: Browser, tmp_path: Path, view: Any
+) -> None:
     """As a notebook or the book shows it: a frame of its own, described, with all of the view inside."""
     shown = view(TIRED, bert=bert)
     file = tmp_path / "page.html"
-    file.write_text(f"<!DOCTYPE html><meta charset='utf-8'><title>page</title>{shown._repr_html_()}", encoding="utf-8")
+    file.write_text(
+        f"<!DOCTYPE html><meta charset='utf-8'><title>page</title>{shown._repr_html_()}",
+        encoding="utf-8",
+    )
     with Watched(browser, file) as watched:
         frame = watched.page.frame_locator("iframe")
         frame.locator("#vis svg").wait_for()
         assert watched.page.locator("iframe").get_attribute("title") == shown.title
-        assert watched.page.locator("iframe").get_attribute("sandbox") == "allow-scripts"
+        assert (
+            watched.page.locator("iframe").get_attribute("sandbox") == "allow-scripts"
+        )
         # Nothing of it hides below the frame's lower edge.
-        bottom = frame.locator("#vis svg").evaluate("svg => svg.getBoundingClientRect().bottom - innerHeight")
+        bottom = frame.locator("#vis svg").evaluate(
+            "svg => svg.getBoundingClientRect().bottom - innerHeight"
+        )
         assert -120 < bottom <= 0
 
 
-def test_hostile_text_stays_text(bert: TextModel, browser: Browser, tmp_path: Path) -> None:
+def test_hostile_text_stays_text(
+    bert: TextModel, browser: Browser, tmp_path: Path
+) -> None:
     view = head_view(HOSTILE, bert=bert)
     with Watched(browser, view.save(tmp_path / "hostile.html")) as watched:
-        assert texts(watched.page, "#left text") == attention_weights(HOSTILE, bert).tokens
+        assert (
+            texts(watched.page, "#left text") == attention_weights(HOSTILE, bert).tokens
+        )
         assert watched.page.title() == view.title
 
 
@@ -229,8 +285,13 @@ class OnePiece:
 
 
 @pytest.mark.parametrize("view", [head_view, model_view])
-@pytest.mark.parametrize("text", [HOSTILE, "</SCRIPT >", "<!--<script>", "'; alert(1) //", "// HACK: x", "a\\"])
-def test_hostile_piece_stays_text(bert: TextModel, browser: Browser, tmp_path: Path, view: Any, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [HOSTILE, "</SCRIPT >", "<!--<script>", "'; alert(1) //", "// HACK: x", "a\\"],
+)
+def test_hostile_piece_stays_text(
+    bert: TextModel, browser: Browser, tmp_path: Path, view: Any, text: str
+) -> None:
     """A whole attack in a single token, which BERT's own vocabulary would have cut up."""
     shown = view(text, bert=TextModel(bert.model, OnePiece()))  # type: ignore[arg-type]
     with Watched(browser, shown.save(tmp_path / "hostile.html")) as watched:
@@ -239,7 +300,10 @@ def test_hostile_piece_stays_text(bert: TextModel, browser: Browser, tmp_path: P
             assert texts(watched.page, "#left text") == [text, "\u2028 end"]
         else:
             watched.page.get_by_role("button").first.click(position={"x": 5, "y": 5})
-            assert texts(watched.page, "#vis svg text.token")[:2] == [text, "\u2028 end"]
+            assert texts(watched.page, "#vis svg text.token")[:2] == [
+                text,
+                "\u2028 end",
+            ]
     scripts = re.findall(r"<script\b.*?</script>", shown.html, flags=re.DOTALL)
     data = json.loads(re.findall(r"const params = (\{.*\});", scripts[-2])[0])
     assert data["attention"][0]["left_text"] == [text, "\u2028 end"]
@@ -247,13 +311,17 @@ def test_hostile_piece_stays_text(bert: TextModel, browser: Browser, tmp_path: P
 
 def test_page_stands_alone(bert: TextModel, tmp_path: Path) -> None:
     view = head_view(TIRED, bert=bert)
-    assert re.findall(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=", view.html) == []
+    assert (
+        re.findall(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=", view.html) == []
+    )
     assert "cdnjs" not in view.html
     assert view.html.startswith("<!DOCTYPE html>")
     assert '<html lang="en">' in view.html
     saved = view.save(str(tmp_path / "view.html"))
     assert saved.read_text(encoding="utf-8") == view.html
-    inside = re.fullmatch(r'<iframe srcdoc="([^"]*)" title="([^"]*)"[^>]*></iframe>', view._repr_html_())
+    inside = re.fullmatch(
+        r'<iframe srcdoc="([^"]*)" title="([^"]*)"[^>]*></iframe>', view._repr_html_()
+    )
     assert inside is not None
     assert html.unescape(inside[1]) == view.html
     assert isinstance(view, InteractiveView)
@@ -266,14 +334,20 @@ def test_too_long_to_draw(bert: TextModel, view: Any, heads: int) -> None:
     assert TIRED.count(" ") + 3 <= longest
     view("a " * (longest - 2), bert=bert)
     with pytest.raises(
-        ValueError, match=f"has {longest + 1} tokens; with {heads} heads .* at most {longest} can be drawn"
+        ValueError,
+        match=f"has {longest + 1} tokens; with {heads} heads .* at most {longest} can be drawn",
     ):
         view("a " * (longest - 1), bert=bert)
 
 
-def test_scripts_that_are_not_installed(bert: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chapter4.bertviz_views.SCRIPTS", (("no-such-package", "d3.js"),))
+def test_scripts_that_are_not_installed(
+    bert: TextModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "chapter4.bertviz_views.SCRIPTS", (("no-such-package", "d3.js"),)
+    )
     with pytest.raises(
-        FileNotFoundError, match=r"d3\.js comes with the package no-such-package, which is not installed"
+        FileNotFoundError,
+        match=r"d3\.js comes with the package no-such-package, which is not installed",
     ):
         head_view(TIRED, bert=bert)

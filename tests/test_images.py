@@ -194,12 +194,11 @@ def test_truncated_and_damaged_files(tmp_path: Path, kind: str) -> None:
         try:
             assert load_image(damaged).mode == "RGB"
         except ValueError as error:
-            assert (
-                "readable image" in str(error)
-                or "pixels" in str(error)
-                or "mode" in str(error)
-            )  # noqa: PT017
             refused += 1
+            # Ours, and none of the many that decoders raise by themselves.
+            ours = ("readable image", "pixels", "images of mode")
+            if not any(words in str(error) for words in ours):
+                raise
         except UserWarning:
             pass  # a warning is an error in these tests only
     # Each part of a PNG has a checksum, so that no damage to it goes unseen.

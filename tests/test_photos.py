@@ -16,7 +16,9 @@ import chapter4.images
 from chapter4.images import load_image, sample_photo, sample_photos
 
 FOLDER = Path(chapter4.images.__file__).with_name("photos")
-RECORDS: list[dict[str, Any]] = json.loads((FOLDER / "photos.json").read_text(encoding="utf-8"))
+RECORDS: list[dict[str, Any]] = json.loads(
+    (FOLDER / "photos.json").read_text(encoding="utf-8")
+)
 SHIPPED = [record for record in RECORDS if record["where"] == "chapter4"]
 LABELLED = [record for record in RECORDS if record["label"] is not None]
 
@@ -35,7 +37,9 @@ FIELDS = {
 
 
 def _named(records: list[dict[str, Any]]) -> Any:
-    return pytest.mark.parametrize("record", records, ids=[record["name"] for record in records])
+    return pytest.mark.parametrize(
+        "record", records, ids=[record["name"] for record in records]
+    )
 
 
 def _credits() -> list[tuple[str, ...]]:
@@ -46,12 +50,22 @@ def _credits() -> list[tuple[str, ...]]:
             where = heading[1]
         if not line.startswith("|") or line.startswith(("| photo |", "|---")):
             continue
-        title, file, author, licence, source, changes = (cell.strip() for cell in line.strip("|").split("|"))
+        title, file, author, licence, source, changes = (
+            cell.strip() for cell in line.strip("|").split("|")
+        )
         licence_link = re.fullmatch(r"\[(.+)\]\((\S+)\)", licence)
         source_link = re.fullmatch(r"\[source\]\(([^()\s]+)\)", source)
         assert licence_link and source_link, f"no link in {line}"
         rows.append(
-            (where, title, file.strip("`"), author, *licence_link.groups(), unquote(source_link[1]), changes)
+            (
+                where,
+                title,
+                file.strip("`"),
+                author,
+                *licence_link.groups(),
+                unquote(source_link[1]),
+                changes,
+            )
         )
     return rows
 
@@ -63,7 +77,11 @@ def test_every_jpeg_has_a_record_and_every_record_a_jpeg() -> None:
 
 
 def test_names_are_unique_and_lead_to_the_files() -> None:
-    assert [name for name, times in Counter(record["name"] for record in RECORDS).items() if times > 1] == []
+    assert [
+        name
+        for name, times in Counter(record["name"] for record in RECORDS).items()
+        if times > 1
+    ] == []
     assert list(sample_photos()) == [record["name"] for record in RECORDS]
     for record in SHIPPED:
         assert record["file"] == f"{record['name']}.jpg"
@@ -113,21 +131,29 @@ def test_the_record_is_complete_and_the_licence_is_free(record: dict[str, Any]) 
     assert record["licence_url"] == LICENCES[record["licence"]]
     assert record["author"].strip() and record["changes"].strip()
     assert record["source"].startswith("https://")
-    assert not ({"eagle", "cells3d", "skin"} & {Path(record["file"]).stem}), "no free licence"
+    assert not ({"eagle", "cells3d", "skin"} & {Path(record["file"]).stem}), (
+        "no free licence"
+    )
 
 
 @_named(RECORDS)
-def test_the_alt_text_is_a_sentence_and_the_title_is_none(record: dict[str, Any]) -> None:
+def test_the_alt_text_is_a_sentence_and_the_title_is_none(
+    record: dict[str, Any],
+) -> None:
     alt = record["alt"]
     assert re.fullmatch(r"[A-Z].*[a-z]\.", alt) and ". " not in alt
     assert 8 <= len(alt.split()) <= 30
     # A screen reader says that it is a picture before it reads the text.
     assert not re.match(r"(an? |the )?(image|photo|picture)", alt, re.IGNORECASE)
-    assert record["title"] and not record["title"].endswith(".") and record["title"] != alt
+    assert (
+        record["title"] and not record["title"].endswith(".") and record["title"] != alt
+    )
 
 
 @_named(RECORDS)
-def test_the_label_is_an_imagenet_class_or_has_a_reason_to_be_none(record: dict[str, Any]) -> None:
+def test_the_label_is_an_imagenet_class_or_has_a_reason_to_be_none(
+    record: dict[str, Any],
+) -> None:
     from torchvision.models import ResNet50_Weights
 
     classes = ResNet50_Weights.DEFAULT.meta["categories"]
@@ -138,14 +164,26 @@ def test_the_label_is_an_imagenet_class_or_has_a_reason_to_be_none(record: dict[
     assert record["reason"] is None
     assert 0 <= record["label"] <= 999
     assert record["label_name"] == classes[record["label"]]
-    assert all(0 <= index <= 999 and index != record["label"] for index in record["accept"])
+    assert all(
+        0 <= index <= 999 and index != record["label"] for index in record["accept"]
+    )
     assert len(set(record["accept"])) == len(record["accept"])
 
 
 def test_the_credits_state_the_same_facts_as_the_records() -> None:
-    keys = ("where", "title", "file", "author", "licence", "licence_url", "source", "changes")
+    keys = (
+        "where",
+        "title",
+        "file",
+        "author",
+        "licence",
+        "licence_url",
+        "source",
+        "changes",
+    )
     facts = [
-        tuple(unquote(record[key]) if key == "source" else record[key] for key in keys) for record in RECORDS
+        tuple(unquote(record[key]) if key == "source" else record[key] for key in keys)
+        for record in RECORDS
     ]
     rows = _credits()
     assert len(rows) == len(set(rows))
@@ -161,8 +199,12 @@ def test_no_two_photos_are_swapped() -> None:
 
     model = load_classifier()
     with torch.no_grad():
-        batch = torch.cat([image_tensor(sample_photo(record["name"]), model) for record in LABELLED])
+        batch = torch.cat(
+            [image_tensor(sample_photo(record["name"]), model) for record in LABELLED]
+        )
         probabilities = model(batch).softmax(dim=-1)  # (photos, 1000)
     for record in LABELLED:
         best = LABELLED[int(probabilities[:, record["label"]].argmax())]
-        assert best["label"] == record["label"], f"{best['name']} looks more like {record['label_name']}"
+        assert best["label"] == record["label"], (
+            f"{best['name']} looks more like {record['label_name']}"
+        )

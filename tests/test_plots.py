@@ -149,7 +149,7 @@ def test_a_figure_of_a_batch_is_refused() -> None:
 def test_saliency_is_drawn_from_zero_to_its_percentile_and_the_bar_says_that_there_is_more() -> (
     None
 ):
-    values = ramp(40, 30)
+    values = 0.2 + ramp(40, 30)  # its smallest value is not 0, where the scale begins
     axes = panels(plots.compare_maps(grey_picture(40, 30), [attribution(values)]))[1]
     np.testing.assert_array_equal(drawn(axes), values)
     norm, bar = axes.images[-1].norm, axes.images[-1].colorbar
@@ -481,6 +481,9 @@ values = np.linspace(0, 1, 48).reshape(8, 6)
 result = Attribution(map=values, target=0, score=0.0, method="vanilla_gradients")
 def maps(): return plots.compare_maps(np.full((8, 6, 3), 0.5), [result])
 def text(): return plots.text_figure(["a", "b"], [1.0, -1.0], "title", "label")
+none = np.zeros(2)
+seen = WordAttention(["a", "b"], np.eye(2), none == 1, [1, 1], none, False, 4, "by hand")
+def heat(): return visualize_word_attention(seen)
 """
 # Source of a cell -> figures that it shows. The cells run in this order, in one kernel.
 CELLS = [
@@ -496,6 +499,10 @@ CELLS = [
     ("text();", 1),
     ("words", 1),
     ("display(words)", 1),
+    ("table = heat()", 1),
+    ("heat()", 1),
+    ("heat();", 1),
+    ("table", 1),
     ("1 + 1", 0),
     ("assert plt.get_fignums() == []", 0),
     ("%matplotlib agg", 0),

@@ -155,6 +155,13 @@ def test_the_logo_changes_its_box_and_nothing_else():
         assert np.array_equal(restored, plain.image)
 
 
+def test_pasting_the_logo_leaves_the_picture_given_as_it_was():
+    picture = np.zeros((64, 64, 3), np.uint8)
+    marked = paste_logo(picture, (3, 50, 13, 60))
+    assert picture.max() == 0
+    assert np.array_equal(marked[3:13, 50:60], logo())
+
+
 def test_the_logo_keeps_two_pixels_from_the_object():
     nearest = []
     for index in range(200):
@@ -267,8 +274,10 @@ def test_the_class_activation_peak_is_found():
     grid = torch.zeros(1, 96, 8, 8)
     grid[0, 5, 2, 6] = 1.0
     model.features = lambda x: grid
-    model.fc.weight.data[3] = 0.0
+    grid[0, 6, 7, 0] = 2.0  # what speaks for class 0 lies elsewhere
+    model.fc.weight.data.zero_()
     model.fc.weight.data[3, 5] = 1.0
+    model.fc.weight.data[0, 6] = 1.0
     peak = int(shape_classifiers._cam_peaks(model, torch.zeros(1, 3, 64, 64), 3)[0])
     row, column = divmod(peak, 64)
     assert 16 <= row < 24

@@ -488,3 +488,21 @@ def test_the_figure_shows_words_on_the_colours_of_their_sums(
 def test_labels_that_look_like_formulas_can_be_drawn() -> None:
     interpreter = TextClassifierInterpreter(random_model("bert", ("$x^2$ _", "\\frac")))
     interpreter.visualize("$a_{b \\frac", "\\frac", n_steps=1).draw_without_rendering()
+
+
+# --- the embedded model -----------------------------------------------------------------
+
+
+def test_the_default_is_the_embedded_sentiment_model() -> None:
+    interpreter = TextClassifierInterpreter()
+    found = interpreter.interpret("This movie is absolutely fantastic and amazing!")
+    assert found["prediction"]["label"] == found["target_label"] == "POSITIVE"
+    assert found["attributions"][0] == found["attributions"][-1] == 0
+    change = found["score"] - found["baseline_score"]
+    assert found["attributions"].sum() == pytest.approx(change, rel=0.01)
+    words, scores = word_scores(found)
+    assert words[scores.index(max(scores))] in ("fantastic", "amazing")
+    found = interpreter.interpret("This is the worst film I have ever seen.")
+    assert found["prediction"]["label"] == "NEGATIVE"
+    words, scores = word_scores(found)
+    assert words[scores.index(max(scores))] == "worst"

@@ -68,10 +68,11 @@ def write_recipe(name: str, record: dict[str, Any]) -> None:
     )
     folder = WEIGHTS / name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(
-        json.dumps(record, indent=2) + "\n", encoding="utf-8"
-    )
-    (folder / "MODEL_CARD.md").write_text(model_card(record), encoding="utf-8")
+    text = json.dumps(record, indent=2) + "\n"
+    (folder / "recipe.json").write_text(text, encoding="utf-8")
+    # From what was written, so that the card can be made again from the file alone.
+    card = model_card(json.loads(text))
+    (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
 
 
 def model_card(record: dict[str, Any]) -> str:

@@ -26,7 +26,9 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "book_build", module)  # dataclasses look their module up
+    monkeypatch.setitem(
+        sys.modules, "book_build", module
+    )  # dataclasses look their module up
     spec.loader.exec_module(module)
     book = tmp_path / "book"
     folders = {"ROOT": tmp_path, "BOOK": book, "BUILD": book / "_build"}
@@ -53,9 +55,16 @@ def tarball(files: dict[str, bytes]) -> bytes:
     return content.getvalue()
 
 
-def test_unpack_keeps_what_is_named_and_nothing_else(build: ModuleType, tmp_path: Path) -> None:
+def test_unpack_keeps_what_is_named_and_nothing_else(
+    build: ModuleType, tmp_path: Path
+) -> None:
     """Named files and folders arrive with their content; the rest, and a path that climbs out, does not."""
-    files = {"a.js": b"1", "fonts/x.woff": b"2", "b.js": b"3", "fonts/../../../out.js": b"4"}
+    files = {
+        "a.js": b"1",
+        "fonts/x.woff": b"2",
+        "b.js": b"3",
+        "fonts/../../../out.js": b"4",
+    }
     content = tarball(files)
     path = tmp_path / "x.tgz"
     path.write_bytes(content)
@@ -71,7 +80,12 @@ def test_unpack_keeps_what_is_named_and_nothing_else(build: ModuleType, tmp_path
 def test_unpack_refuses_another_tarball(build: ModuleType, tmp_path: Path) -> None:
     """One changed byte is enough, and nothing is written."""
     content = tarball({"a.js": b"1"})
-    script = build.Script("x", "1.0", base64.b64encode(hashlib.sha512(content).digest()).decode(), ("a.js",))
+    script = build.Script(
+        "x",
+        "1.0",
+        base64.b64encode(hashlib.sha512(content).digest()).decode(),
+        ("a.js",),
+    )
     path = tmp_path / "x.tgz"
     path.write_bytes(content)
     with pytest.raises(build.BuildError, match=r"x 1\.0: sha512 is .*, expected"):
@@ -98,7 +112,11 @@ def test_requirements_are_the_packages_own(build: ModuleType) -> None:
 
 def leave_results(build: ModuleType) -> None:
     """Write what a successful build leaves behind."""
-    state = {"execution": build.execution_digest(), "frame": build.frame_digest(), "complete": True}
+    state = {
+        "execution": build.execution_digest(),
+        "frame": build.frame_digest(),
+        "complete": True,
+    }
     build.STATE.write_text(json.dumps(state))
     for folder in (".jupyter_cache", ".doctrees"):
         (build.BUILD / folder).mkdir(exist_ok=True)
@@ -120,7 +138,9 @@ def test_nothing_changed_keeps_everything(build: ModuleType) -> None:
     assert kept(build) == {".jupyter_cache", ".doctrees"}
 
 
-@pytest.mark.parametrize("name", ["chapter4/gradients.py", "chapter4/weights.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["chapter4/gradients.py", "chapter4/weights.safetensors"]
+)
 def test_a_changed_package_executes_again(build: ModuleType, name: str) -> None:
     """A changed function or a new weight file makes every cell run again."""
     leave_results(build)
@@ -140,7 +160,9 @@ def test_a_changed_frame_keeps_the_executed_cells(build: ModuleType) -> None:
 def test_a_failed_build_is_not_passed_the_second_time(build: ModuleType) -> None:
     """Without the mark of success pages are read again, so that their warnings are heard again."""
     leave_results(build)
-    build.forget_what_changed(fresh=False)  # the build that follows fails and leaves no mark
+    build.forget_what_changed(
+        fresh=False
+    )  # the build that follows fails and leaves no mark
     build.forget_what_changed(fresh=False)
     assert kept(build) == {".jupyter_cache"}
 
@@ -152,22 +174,40 @@ def test_fresh_forgets_everything(build: ModuleType) -> None:
     assert kept(build) == set()
 
 
-def test_our_kernel_wins(build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_kernel_wins(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A ``python3`` kernel of the user's own, wherever Jupyter may look for it, does not run the pages."""
     for folder in ("home/.local/share/jupyter", "elsewhere"):
         spec = tmp_path / folder / "kernels" / "python3" / "kernel.json"
         spec.parent.mkdir(parents=True)
-        spec.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "foreign", "language": "python"}))
+        spec.write_text(
+            json.dumps(
+                {
+                    "argv": ["/bin/false"],
+                    "display_name": "foreign",
+                    "language": "python",
+                }
+            )
+        )
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
     code = "from jupyter_client.kernelspec import get_kernel_spec as k; print(k('python3').resource_dir)"
     env = build.child_environment()
-    found = subprocess.run([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     assert Path(found.stdout.strip()).is_relative_to(sys.prefix)
 
 
-def test_pages_run_without_a_hub(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_run_without_a_hub(
+    build: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kernels see no model hub, none of the user's IPython files, and no stray modules."""
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     env = build.child_environment()

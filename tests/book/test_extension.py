@@ -26,7 +26,11 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
         for name, text in pages.items():
             (tmp_path / f"{name}.md").write_text(text, encoding="utf-8")
         warnings = io.StringIO()
-        settings = {"extensions": ["myst_parser", "chapter4_book"], "root_doc": "a", "html_theme": "basic"}
+        settings = {
+            "extensions": ["myst_parser", "chapter4_book"],
+            "root_doc": "a",
+            "html_theme": "basic",
+        }
         # No script folders here: whether the real ones are there depends on an earlier build.
         monkeypatch.setattr("chapter4_book.VENDOR", tmp_path / "vendor")
         monkeypatch.setattr("chapter4_book.SCRIPTS", tmp_path / "scripts")
@@ -49,7 +53,9 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
     return run
 
 
-def test_scripts_only_where_a_diagram_is(build: Callable[..., str], tmp_path: Path) -> None:
+def test_scripts_only_where_a_diagram_is(
+    build: Callable[..., str], tmp_path: Path
+) -> None:
     """A page with a diagram loads the drawing scripts, a page without does not; the source is escaped."""
     assert build(a=DRAWN, b=PLAIN) == ""
     drawn = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
@@ -73,9 +79,15 @@ def test_stderr_is_quoted_in_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     import chapter4_book
 
     page = nodes.document(None, None)
-    page += nodes.literal_block("", "UserWarning: look here", classes=["output", "stderr"])
+    page += nodes.literal_block(
+        "", "UserWarning: look here", classes=["output", "stderr"]
+    )
     page += nodes.literal_block("", "all is well", classes=["output", "stdout"])
     heard: list[str] = []
-    monkeypatch.setattr(chapter4_book.logger, "warning", lambda text, *args, **_: heard.append(text % args))
+    monkeypatch.setattr(
+        chapter4_book.logger,
+        "warning",
+        lambda text, *args, **_: heard.append(text % args),
+    )
     chapter4_book.warn_of_stderr(None, page)
     assert heard == ["a cell wrote to stderr:\nUserWarning: look here"]

@@ -84,9 +84,17 @@ class Traffic:
 
         page.on("request", request)
         page.on("requestfailed", lambda r: self.failed.append(r.url))
-        page.on("response", lambda r: self.failed.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.on(
+            "response",
+            lambda r: (
+                self.failed.append(f"{r.status} {r.url}") if r.status >= 400 else None
+            ),
+        )
         page.on("pageerror", lambda e: self.errors.append(str(e)))
-        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        page.on(
+            "console",
+            lambda m: self.errors.append(m.text) if m.type == "error" else None,
+        )
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -113,13 +121,21 @@ def home() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start the machine's Chromium."""
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    executable = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if executable is None:
-        pytest.skip("no Chromium on this machine: install the package `chromium` for the browser checks")
+        pytest.skip(
+            "no Chromium on this machine: install the package `chromium` for the browser checks"
+        )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        running = playwright.chromium.launch(
+            executable_path=executable, args=CHROMIUM_FLAGS
+        )
         yield running
         running.close()
 
@@ -129,7 +145,9 @@ def browser() -> Iterator[Browser]:
 def test_page(home: str, browser: Browser, name: str, width: int, scheme: str) -> None:
     """A page is complete, on a desk and on a phone."""
     traffic = Traffic()
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme
+    )  # type: ignore[arg-type]
     try:
         page = context.new_page()
         traffic.watch(page, home)
@@ -144,15 +162,21 @@ def test_page(home: str, browser: Browser, name: str, width: int, scheme: str) -
     assert traffic.errors == []
     assert seen["mathErrors"] == []
     assert seen["typeset"] == seen["math"], "formulas left as source text"
-    assert seen["described"] == seen["diagrams"], "diagrams not drawn, or without a description"
+    assert seen["described"] == seen["diagrams"], (
+        "diagrams not drawn, or without a description"
+    )
     assert seen["undescribed"] == [], "pictures without alt text"
     assert seen["untitled"] == 0, "frames without a title"
     assert seen["broken"] == []
     assert seen["filtered"] == 0, "the theme changes the colours of a figure"
-    assert seen["width"] <= width, f"the page is {seen['width']} px wide on a screen of {width}"
+    assert seen["width"] <= width, (
+        f"the page is {seen['width']} px wide on a screen of {width}"
+    )
     assert seen["dark"] == (scheme == "dark")
     assert len(seen["headings"]) == (name != "search.html")
-    assert [link for link in seen["links"] if not stands(link, home)] == [], "dead links"
+    assert [link for link in seen["links"] if not stands(link, home)] == [], (
+        "dead links"
+    )
 
 
 def stands(link: str, home: str) -> bool:
@@ -168,7 +192,9 @@ def stands(link: str, home: str) -> bool:
     if not parts.fragment or target.suffix != ".html":
         return True
     anchor = re.escape(unquote(parts.fragment))
-    return re.search(rf'\bid="{anchor}"', target.read_text(encoding="utf-8")) is not None
+    return (
+        re.search(rf'\bid="{anchor}"', target.read_text(encoding="utf-8")) is not None
+    )
 
 
 def test_opened_as_a_file(home: str, browser: Browser) -> None:
