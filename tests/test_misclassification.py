@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import Stateful, Watched, stateful
+from nets import Stateful, Watched, built, stateful
 from oracles_contract import same_state, snapshot
 from PIL import Image
 from torch import Tensor, nn
@@ -409,7 +409,7 @@ def test_hooks_are_gone_when_the_model_raises_in_the_middle() -> None:
 
     x = torch.randn(1, 3, 8, 6, generator=torch.Generator().manual_seed(0))
     for at in (1, 2, 3, 5, 20, 24):
-        net = Fails()
+        net = built(Fails, dtype=torch.float32)
         net.at = at
         before = snapshot(net)
         with pytest.raises(RuntimeError, match="out of memory"):

@@ -55,7 +55,8 @@ def _credits() -> list[tuple[str, ...]]:
         )
         licence_link = re.fullmatch(r"\[(.+)\]\((\S+)\)", licence)
         source_link = re.fullmatch(r"\[source\]\(([^()\s]+)\)", source)
-        assert licence_link and source_link, f"no link in {line}"
+        assert licence_link, f"no licence link in {line}"
+        assert source_link, f"no source link in {line}"
         rows.append(
             (
                 where,
@@ -129,7 +130,8 @@ def test_the_record_is_complete_and_the_licence_is_free(record: dict[str, Any]) 
     assert set(record) == FIELDS
     assert record["where"] in ("chapter4", "skimage", "matplotlib")
     assert record["licence_url"] == LICENCES[record["licence"]]
-    assert record["author"].strip() and record["changes"].strip()
+    assert record["author"].strip()
+    assert record["changes"].strip()
     assert record["source"].startswith("https://")
     assert not ({"eagle", "cells3d", "skin"} & {Path(record["file"]).stem}), (
         "no free licence"
@@ -141,13 +143,14 @@ def test_the_alt_text_is_a_sentence_and_the_title_is_none(
     record: dict[str, Any],
 ) -> None:
     alt = record["alt"]
-    assert re.fullmatch(r"[A-Z].*[a-z]\.", alt) and ". " not in alt
+    assert re.fullmatch(r"[A-Z].*[a-z]\.", alt)
+    assert ". " not in alt
     assert 8 <= len(alt.split()) <= 30
     # A screen reader says that it is a picture before it reads the text.
     assert not re.match(r"(an? |the )?(image|photo|picture)", alt, re.IGNORECASE)
-    assert (
-        record["title"] and not record["title"].endswith(".") and record["title"] != alt
-    )
+    assert record["title"]
+    assert not record["title"].endswith(".")
+    assert record["title"] != alt
 
 
 @_named(RECORDS)
@@ -158,7 +161,8 @@ def test_the_label_is_an_imagenet_class_or_has_a_reason_to_be_none(
 
     classes = ResNet50_Weights.DEFAULT.meta["categories"]
     if record["label"] is None:
-        assert record["label_name"] is None and record["accept"] == []
+        assert record["label_name"] is None
+        assert record["accept"] == []
         assert re.fullmatch(r"[A-Z].*\.", record["reason"])
         return
     assert record["reason"] is None
