@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -251,7 +252,7 @@ def debug_model_prediction(
         *_evidence(results, name(predicted)),
     ]
     report = DebugReport(
-        text="\n".join(lines),
+        text=wrapped(lines),
         true_label=truth,
         predicted_label=predicted,
         expected_label=expected,
@@ -296,6 +297,11 @@ def top_lines(
             f"  {'✓' if i == truth else ' '} {rank}. {name(int(i))}: {probability:.2%}"
         )
     return lines
+
+
+def wrapped(lines: Sequence[str]) -> str:
+    """The lines of a report as one text, none wider than a terminal or a page."""
+    return "\n".join(fill(line, 80, subsequent_indent="  ") for line in lines)
 
 
 class TextClassifierInterpreter:

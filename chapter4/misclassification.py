@@ -20,7 +20,14 @@ from chapter4.integrated_gradients import (
     IntegratedGradientsAttribution,
     integrated_gradients,
 )
-from chapter4.interpreters import TOP, percent, predict, top_lines, true_class_rank
+from chapter4.interpreters import (
+    TOP,
+    percent,
+    predict,
+    top_lines,
+    true_class_rank,
+    wrapped,
+)
 from chapter4.models import class_index, class_names_of, name_of
 
 if TYPE_CHECKING:
@@ -164,7 +171,7 @@ class MisclassificationAnalyzer:
             *_intervention_lines(interventions, covered_right, truth, predicted, name),
             "- A map is association. What an intervention changes is a cause, as far as its fill looks natural.",
         ]
-        text = "\n".join(lines)
+        text = wrapped(lines)
         figure = _draw(
             seen_pixels(x[0], self.model),
             cams,
@@ -337,7 +344,7 @@ def _draw(
 ) -> Figure:
     from chapter4 import plots
 
-    figure, axes = plots.new_figure(2, 3, (4.3, 3.9))
+    figure, axes = plots.new_figure(2, 3, plots.PANEL)
     plots.show_image(axes[0, 0], pixels, "What the model sees")
     # One scale for both classes: maps that are scaled apart can't be compared.
     raw = torch.from_numpy(np.stack([cams[which].raw for which in both]))
@@ -345,7 +352,7 @@ def _draw(
     saliency = [attributions[which].map for which in both]
     limits = float(drawn.max()), plots.upper_limit(np.stack(saliency))
     for column, (which, label) in enumerate(both.items(), 1):
-        title = f"{which} class\n{name(label)}"
+        title = f"{which}: {name(label)}"
         cam, attribution = drawn[column - 1], saliency[column - 1]
         plots.show_overlay(
             axes[0, column],
@@ -373,4 +380,4 @@ def _draw(
 
 
 def _titled(method: str, title: str, values: np.ndarray) -> str:
-    return f"{method}, {title}" + ("" if values.any() else " (blank)")
+    return f"{method}\n{title}" + ("" if values.any() else " (blank)")

@@ -30,6 +30,8 @@ CAM_CMAP = "viridis"
 # arrow says so.
 PERCENTILE = 99.5
 OVERLAY_ALPHA = 0.55
+# Inches. Three of them in a row are still legible at the width of a page's text.
+PANEL = (3.4, 3.3)
 # matplotlib's backends that have no window.
 FILE_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 # Characters that fit: of a title by the inch, of a bar's name, of a word on its line.
@@ -87,9 +89,8 @@ def finish(figure: Figure) -> Figure:
     elif plt.isinteractive() and backend not in FILE_BACKENDS:
         figure.show()
         return figure
-    plt.close(
-        figure
-    )  # who makes hundreds must not keep them all; the caller's reference stays good
+    # Who makes hundreds must not keep them all; the caller's reference stays good.
+    plt.close(figure)
     return figure
 
 
@@ -189,7 +190,7 @@ def compare_maps(
 
     pixels: the crop, (H, W, 3) in [0, 1], as `crop_of` gives it. results: single-image
     attributions, or a mapping from panel title to attribution. columns: panels in a
-    row, by default all. title: of the crop.
+    row, by default up to three, or two rows. title: of the crop.
     """
     # Pairs, not a mapping: two maps by one method have one title.
     named: list[tuple[str | None, Attribution]]
@@ -198,13 +199,15 @@ def compare_maps(
         if isinstance(results, Mapping)
         else [(None, result) for result in results]
     )
-    columns = len(named) + 1 if columns is None else columns
-    figure, grid = new_figure(-(-(len(named) + 1) // columns), columns, (3.4, 3.3))
+    count = len(named) + 1
+    if columns is None:
+        columns = count if count <= 3 else -(-count // 2)
+    figure, grid = new_figure(-(-count // columns), columns, PANEL)
     axes = list(grid.flat)
     show_image(axes[0], pixels, title)
     for panel, (name, result) in zip(axes[1:], named, strict=False):
         show_result(panel, pixels, result, name)
-    for panel in axes[len(named) + 1 :]:
+    for panel in axes[count:]:
         panel.set_axis_off()
     return finish(figure)
 
@@ -221,7 +224,7 @@ def attribution_figure(
     target = result.target if name is None else name
     words = target if isinstance(target, str) else class_names_of(model)(int(target))  # type: ignore[arg-type]
     pixels = crop_of(image, model)
-    figure, ((first, second, third),) = new_figure(1, 3, (4.2, 4.0))
+    figure, ((first, second, third),) = new_figure(1, 3, PANEL)
     show_image(first, pixels, "What the model sees")
     title, label = (
         TITLES.get(result.method, result.method),
@@ -388,8 +391,8 @@ def _title(axes: Axes, title: str) -> None:
 
 def _colour_bar(axes: Axes, drawn: Any, label: str, extend: str) -> None:
     bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03, extend=extend)
-    bar.set_label(label, fontsize=8.5)
-    bar.ax.tick_params(labelsize=8)
+    bar.set_label(label, fontsize=9.5)
+    bar.ax.tick_params(labelsize=9)
 
 
 @cache
