@@ -17,7 +17,7 @@ serve: book ## show the built book on http://127.0.0.1:8000 (PORT=... for anothe
 test: $(VENV)/.installed-test $(VENV)/.installed-book ## run the linter, the type checker and every test
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov
 
 lab: $(VENV)/.installed-lab $(VENV)/.installed-book ## open the course in JupyterLab
 	$(BIN)/python -m jupyter lab --LabApp.app_settings_dir=book/_lab --LabApp.default_url=/lab/tree/book/gradients.md

@@ -65,11 +65,11 @@ _PUBLIC = {
         "DebugReport",
         "ImageClassifierInterpreter",
         "Interpretation",
-        "TextClassifierInterpreter",
         "debug_model_prediction",
     ),
     "misclassification": ("MisclassificationAnalyzer", "MisclassificationReport"),
     "plots": ("compare_maps", "crop_of"),
+    "text_interpreter": ("TextClassifierInterpreter",),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

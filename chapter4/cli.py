@@ -5,19 +5,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
-from math import isfinite, isnan
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from chapter4.bundle import (
+    begin,
+    make_folder,
+    save_arrays,
+    save_figure,
+    write_manifest,
+)
+
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import nn
 
     from chapter4.interpreters import Interpretation
@@ -187,7 +192,7 @@ def _interpret(options: argparse.Namespace) -> None:
     from chapter4.plots import TITLES, compare_maps
 
     target = None if options.target is None else class_index(model, options.target)
-    folder = _folder(options.output)
+    folder = make_folder(options.output)
     results = ImageClassifierInterpreter(model).interpret(
         photo,
         list(dict.fromkeys(options.methods)),
@@ -196,7 +201,7 @@ def _interpret(options: argparse.Namespace) -> None:
     )
     name = class_names_of(model)
     files: dict[str, Any] = {}
-    _begin(folder)
+    begin(folder)
     for key, result in results.details.items():
         stem = key.replace("+", "p")
         label = name(int(result.target))  # type: ignore[arg-type]
@@ -205,9 +210,9 @@ def _interpret(options: argparse.Namespace) -> None:
         )
         alt = f"{TITLES[result.method]} of {photo.name} for the class {label}, beside the crop"
         files[key] = {
-            "figure": _save_figure(figure, folder / f"{stem}.png"),
+            "figure": save_figure(figure, folder / f"{stem}.png"),
             "alt": alt,
-            "arrays": _save_arrays(folder / f"{stem}.npz", **_arrays(result)),
+            "arrays": save_arrays(folder / f"{stem}.npz", **_arrays(result)),
             "target": result.target,
             "label": label,
             "score": result.score,
@@ -220,13 +225,13 @@ def _interpret(options: argparse.Namespace) -> None:
         }
     overview = ImageClassifierInterpreter(model).visualize(results)
     predictions = _predictions(results)
-    _write_manifest(
+    write_manifest(
         folder,
         command="interpret",
         image=_identity(photo),
         model=options.model,
         predictions=predictions,
-        overview=_save_figure(overview, folder / "overview.png"),
+        overview=save_figure(overview, folder / "overview.png"),
         methods=files,
     )
     for row in predictions:
@@ -246,14 +251,14 @@ def _debug(options: argparse.Namespace) -> None:
         if options.expected_label is None
         else class_index(model, options.expected_label)
     )
-    folder = None if options.output is None else _folder(options.output)
+    folder = None if options.output is None else make_folder(options.output)
     report = debug_model_prediction(model, photo, truth, expected)
     if folder is None:
         return
-    _begin(folder)
+    begin(folder)
     files = {
         "report": "report.txt",
-        "figure": _save_figure(report.figure, folder / "debug.png"),
+        "figure": save_figure(report.figure, folder / "debug.png"),
     }
     text = report.text
     if not report.correct:
@@ -261,12 +266,12 @@ def _debug(options: argparse.Namespace) -> None:
         analysis = MisclassificationAnalyzer(model).analyze_misclassification(
             photo, report.true_label
         )
-        files["analysis"] = _save_figure(
+        files["analysis"] = save_figure(
             analysis.figure, folder / "misclassification.png"
         )
         text += "\n\n" + analysis.text
     (folder / "report.txt").write_text(text + "\n", encoding="utf-8")
-    _write_manifest(
+    write_manifest(
         folder,
         command="debug",
         image=_identity(photo),
@@ -288,7 +293,7 @@ def _attention(options: argparse.Namespace) -> None:
     from chapter4.models import load_bert
 
     bert = load_bert(options.model)
-    folder = None if options.output is None else _folder(options.output)
+    folder = None if options.output is None else make_folder(options.output)
     attention = attention_weights(options.text, bert)
     words = word_attention(
         attention, layers=options.layer, heads=options.head, keep_special=False
@@ -310,26 +315,26 @@ def _attention(options: argparse.Namespace) -> None:
     )
     from chapter4.bertviz_views import head_view, model_view
 
-    _begin(folder)
+    begin(folder)
     files = {
-        "words": _save_figure(visualize_word_attention(words), folder / "words.png")
+        "words": save_figure(visualize_word_attention(words), folder / "words.png")
     }
     if options.layer is not None and options.head is None:
         grid = visualize_multi_head_attention(options.text, options.layer, bert=bert)
-        files["heads"] = _save_figure(grid, folder / "heads.png")
+        files["heads"] = save_figure(grid, folder / "heads.png")
     if options.layer is not None and options.head is not None:
         one = visualize_attention(options.text, options.layer, options.head, bert=bert)
-        files["head"] = _save_figure(one, folder / "head.png")
+        files["head"] = save_figure(one, folder / "head.png")
     files["head_view"] = (
         head_view(options.text, bert=bert).save(folder / "head_view.html").name
     )
     files["model_view"] = (
         model_view(options.text, bert=bert).save(folder / "model_view.html").name
     )
-    arrays = _save_arrays(
+    arrays = save_arrays(
         folder / "attention.npz", weights=attention.weights, tokens=attention.tokens
     )
-    _write_manifest(
+    write_manifest(
         folder,
         command="attention",
         text=options.text,
@@ -343,8 +348,8 @@ def _attention(options: argparse.Namespace) -> None:
 
 def _text(options: argparse.Namespace) -> None:
     _say("loading the model ...")
-    from chapter4.interpreters import TextClassifierInterpreter, word_scores
     from chapter4.plots import text_figure
+    from chapter4.text_interpreter import TextClassifierInterpreter, word_scores
 
     interpreter = TextClassifierInterpreter(options.model)
     target = (
@@ -352,7 +357,7 @@ def _text(options: argparse.Namespace) -> None:
         if options.target and options.target.isdecimal()
         else options.target
     )
-    folder = None if options.output is None else _folder(options.output)
+    folder = None if options.output is None else make_folder(options.output)
     result = interpreter.interpret(options.text, target)
     error = "undefined" if isnan(result["delta"]) else f"{result['delta']:.1%}"
     words, scores = word_scores(result)
@@ -366,12 +371,12 @@ def _text(options: argparse.Namespace) -> None:
     )
     if folder is None:
         return
-    _begin(folder)
+    begin(folder)
     title = f"Prediction: {prediction['label']} ({prediction['probability']:.1%})"
     figure = text_figure(
         words, scores, title, f"share in the {result['target_label']} logit"
     )
-    _write_manifest(
+    write_manifest(
         folder,
         command="text",
         text=options.text,
@@ -380,8 +385,8 @@ def _text(options: argparse.Namespace) -> None:
         target=result["target"],
         label=result["target_label"],
         delta=result["delta"],
-        figure=_save_figure(figure, folder / "text.png"),
-        arrays=_save_arrays(
+        figure=save_figure(figure, folder / "text.png"),
+        arrays=save_arrays(
             folder / "text.npz",
             tokens=result["tokens"],
             attributions=result["attributions"],
@@ -430,77 +435,6 @@ def _identity(photo: Path) -> dict[str, str]:
     from hashlib import sha256
 
     return {"file": photo.name, "sha256": sha256(photo.read_bytes()).hexdigest()}
-
-
-def _folder(path: Path) -> Path:
-    """Make the folder and see that it takes a file, before the work: nobody waits for
-    what can't be written.
-    """
-    from tempfile import TemporaryFile
-
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=path):
-            pass
-    except (FileExistsError, NotADirectoryError):
-        raise ValueError(
-            f"the output folder {path} is a file, or is below one"
-        ) from None
-    except OSError as error:
-        raise ValueError(
-            f"nothing can be written to the folder {path}: {error.strerror}"
-        ) from None
-    return path
-
-
-def _begin(folder: Path) -> None:
-    # The manifest marks a complete folder: an old one must not vouch for what is being
-    # written now.
-    (folder / "manifest.json").unlink(missing_ok=True)
-
-
-def _save_figure(figure: Figure, path: Path) -> str:
-    figure.savefig(path, dpi=120)
-    return path.name
-
-
-def _save_arrays(path: Path, **arrays: Any) -> str:
-    import numpy as np
-
-    np.savez_compressed(path, **arrays)
-    return path.name
-
-
-def _write_manifest(folder: Path, **facts: Any) -> None:
-    facts |= {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            package: version(package) for package in ("chapter4", "numpy", "torch")
-        },
-    }
-    partial = folder / "manifest.json.partial"
-    text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(
-        folder / "manifest.json"
-    )  # last, and at once: whoever sees it finds every file that it names
-
-
-def _plain(value: Any) -> Any:
-    # What JSON has. It has no NaN: a completeness error without a value becomes null.
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    return (
-        value
-        if value is None or isinstance(value, (bool, int, float, str))
-        else str(value)
-    )
 
 
 def _say(words: str) -> None:

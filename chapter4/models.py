@@ -158,7 +158,7 @@ def class_names_of(
     """A function from class index to name: `labels` first, gaps from the model's own
     names, else 'class 7'.
     """
-    own: Sequence[str] = getattr(model, "class_names", ())
+    own = _own_names(model)
     given = labels or {}
     return lambda i: (
         given[i] if i in given else own[i] if i < len(own) else f"class {i}"
@@ -171,7 +171,7 @@ def class_index(
     """The index of a class given by index or by name (case does not matter). ValueError
     with the nearest names otherwise.
     """
-    own: Sequence[str] = getattr(model, "class_names", ())
+    own = _own_names(model)
     if isinstance(label, str) and not label.strip().isdecimal():
         names = {name.lower(): i for i, name in reversed(list(enumerate(own)))}
         names |= {name.lower(): i for i, name in (labels or {}).items()}
@@ -193,6 +193,13 @@ def class_index(
             f"class {index} is out of range: the model has classes 0 to {len(own) - 1}"
         )
     return index
+
+
+def _own_names(model: nn.Module) -> Sequence[str]:
+    # A Hugging Face classifier that was not loaded from here has its names in its config.
+    labels = getattr(getattr(model, "config", None), "id2label", None) or {}
+    default: Sequence[str] = [str(labels[i]) for i in sorted(labels)]
+    return getattr(model, "class_names", default)
 
 
 def preprocessing_from(processor: Any) -> Preprocessing:

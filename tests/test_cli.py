@@ -21,20 +21,20 @@ import torch
 from PIL import Image
 from test_text_interpreter import random_model, tokenizer
 
-import chapter4.interpreters
 import chapter4.models
-from chapter4 import cli
+import chapter4.text_interpreter
+from chapter4 import bundle, cli
 from chapter4.cli import main
 from chapter4.gradcam import GradCAM
 from chapter4.gradients import smooth_grad
 from chapter4.integrated_gradients import integrated_gradients
 from chapter4.interpreters import (
-    TextClassifierInterpreter,
     debug_model_prediction,
     predict,
 )
 from chapter4.models import load_classifier
 from chapter4.shapes import make_shape
+from chapter4.text_interpreter import TextClassifierInterpreter
 
 COMMANDS = ("interpret", "debug", "attention", "text")
 
@@ -346,7 +346,7 @@ def test_attention_without_an_output_writes_nothing(
 @pytest.fixture
 def small_sentiment(monkeypatch: pytest.MonkeyPatch) -> Any:
     model = random_model("bert")
-    monkeypatch.setattr(chapter4.interpreters, "load_sentiment", lambda name: model)
+    monkeypatch.setattr(chapter4.text_interpreter, "load_sentiment", lambda name: model)
     return model
 
 
@@ -402,7 +402,7 @@ def test_plain_values_for_json() -> None:
         "n": np.float32(0.5), "i": np.int64(3), "t": torch.tensor(2.0), "nan": float("nan"), "inf": [math.inf, 1.0],
         "tuple": (1, np.nan), "path": Path("a"), "none": None, "flag": np.bool_(True), 4: "four",
     }  # fmt: skip
-    assert json.loads(json.dumps(cli._plain(given), allow_nan=False)) == {
+    assert json.loads(json.dumps(bundle._plain(given), allow_nan=False)) == {
         "n": 0.5, "i": 3, "t": 2.0, "nan": None, "inf": [None, 1.0],
         "tuple": [1, None], "path": "a", "none": None, "flag": True, "4": "four",
     }  # fmt: skip
@@ -411,7 +411,7 @@ def test_plain_values_for_json() -> None:
 # --- a crash leaves no manifest ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("broken", ["_save_arrays", "_save_figure"])
+@pytest.mark.parametrize("broken", ["save_arrays", "save_figure"])
 @pytest.mark.parametrize("at", [1, 2])
 def test_after_a_crash_in_the_middle_there_is_no_manifest(
     broken: str, at: int, star: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

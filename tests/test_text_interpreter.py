@@ -13,8 +13,8 @@ import torch
 from oracles_contract import same_state, snapshot
 from torch import Tensor
 
-from chapter4.interpreters import TextClassifierInterpreter, word_scores
 from chapter4.models import TextModel, minilm_folder
+from chapter4.text_interpreter import TextClassifierInterpreter, word_scores
 
 TEXT = "An unbelievably tedious film, but not boring!"
 ARCHITECTURES = ("bert", "distilbert")
