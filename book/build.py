@@ -102,9 +102,8 @@ def child_environment() -> dict[str, str]:
     env["JUPYTER_PATH"] = os.pathsep.join(
         filter(None, [own_kernels, env.get("JUPYTER_PATH")])
     )
-    env["IPYTHONDIR"] = str(
-        BUILD / "ipython"
-    )  # nobody's own IPython start-up files change a figure
+    # Nobody's own IPython start-up files change a figure.
+    env["IPYTHONDIR"] = str(BUILD / "ipython")
     env.pop("PYTHONPATH", None)
     env.pop("MPLBACKEND", None)
     env["HF_HUB_OFFLINE"] = "1"

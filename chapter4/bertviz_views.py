@@ -194,9 +194,8 @@ def _drawn(view: Callable[..., Any], attention: TextAttention, **options: Any) -
     # tokens in, escaped.
     stand_ins = [str(i) for i in range(len(attention.tokens))]
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ResourceWarning
-        )  # BertViz does not close its script file
+        # BertViz does not close its script file.
+        warnings.simplefilter("ignore", ResourceWarning)
         return view(weights, stand_ins, html_action="return", **options).data
 
 

@@ -63,9 +63,8 @@ def write_manifest(folder: Path, **facts: Any) -> None:
     partial = folder / "manifest.json.partial"
     text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
     partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(
-        folder / "manifest.json"
-    )  # last, and at once: whoever sees it finds every file that it names
+    # Last, and at once: whoever sees it finds every file that it names.
+    partial.replace(folder / "manifest.json")
 
 
 def _plain(value: Any) -> Any:

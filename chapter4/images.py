@@ -78,9 +78,8 @@ class Preprocessing:
 
     def __call__(self, photo: Image) -> Tensor:
         """A photo as the model's input: (3, H, W), float32, normalised."""
-        pixels = (
-            np.asarray(self.crop_image(photo), dtype=np.float32) / 255
-        )  # (H, W, 3) in [0, 1]
+        # (H, W, 3) in [0, 1].
+        pixels = np.asarray(self.crop_image(photo), dtype=np.float32) / 255
         return self.normalize(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
 
     def normalize(self, pixels: Tensor) -> Tensor:
@@ -217,9 +216,8 @@ def _channels(values: tuple[float, float, float], like: Tensor) -> Tensor:
 def _open(path: Path) -> Image:
     from PIL import Image
 
-    if not os.path.isfile(
-        path
-    ):  # unlike Path.is_file, no error for a name that is too long
+    # Unlike Path.is_file, no error for a name that is too long.
+    if not os.path.isfile(path):
         raise FileNotFoundError(_missing(path))
     with warnings.catch_warnings():
         # Pillow's own limit is above ours, and it only warns there.
@@ -241,12 +239,10 @@ def _turned(photo: Image, name: str) -> Image:
     from PIL import ImageOps
 
     try:
-        return ImageOps.exif_transpose(
-            photo
-        )  # reads the pixels, too; a copy even where nothing is turned
-    except (
-        Exception
-    ) as error:  # a damaged file makes the decoders raise nearly anything
+        # Reads the pixels, too; a copy even where nothing is turned.
+        return ImageOps.exif_transpose(photo)
+    except Exception as error:
+        # A damaged file makes the decoders raise nearly anything.
         raise ValueError(_unreadable(name, error)) from None
 
 

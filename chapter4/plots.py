@@ -369,9 +369,8 @@ def diverging() -> Colormap:
 
 def _title(axes: Axes, title: str) -> None:
     grid = axes.get_gridspec()
-    width = (
-        axes.figure.bbox.width / axes.figure.dpi / (grid.ncols if grid else 1)
-    )  # of the panel, in inches
+    # Of the panel, in inches.
+    width = axes.figure.bbox.width / axes.figure.dpi / (grid.ncols if grid else 1)
     lines = [
         part
         for line in title.splitlines()

@@ -113,9 +113,8 @@ class ConvStem(nn.Module):
         self.projection = nn.Conv2d(32, hidden_size, 2, 2, 0)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        return (
-            self.projection(self.stem(pixel_values)).flatten(2).transpose(1, 2)
-        )  # (N, 64, hidden)
+        # (N, 64, hidden)
+        return self.projection(self.stem(pixel_values)).flatten(2).transpose(1, 2)
 
 
 def tiny_resnet(seed: int = 0) -> TinyResNet:

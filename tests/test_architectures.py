@@ -108,9 +108,8 @@ def built(name: str) -> nn.Module:
                 nn.init.constant_(module.layer_scale, 0.5)
         head = getattr(model, "heads", None)
         if head is not None:
-            nn.init.normal_(
-                head[-1].weight, std=0.1
-            )  # torchvision's ViT starts with zeros
+            # Torchvision's ViT starts with zeros.
+            nn.init.normal_(head[-1].weight, std=0.1)
     # As handed over in the middle of training: each method must see to eval mode itself.
     return model.train()
 

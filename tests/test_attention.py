@@ -207,9 +207,8 @@ def test_everything_is_put_back(bert: TextModel, fails: bool) -> None:
         with pytest.raises(RuntimeError, match="stop"):
             attention_weights(CAT, small)
     else:
-        assert np.array_equal(
-            attention_weights(CAT, small).weights, quiet
-        )  # no dropout on the way
+        # No dropout on the way.
+        assert np.array_equal(attention_weights(CAT, small).weights, quiet)
     assert model.config._attn_implementation == "sdpa"
     assert [module.training for module in model.modules()] == modes
     assert [p.requires_grad for p in model.parameters()] == wanted
@@ -349,9 +348,8 @@ def test_rollout_on_paper() -> None:
 
 
 def test_rollout_averages_heads_and_scales_rows() -> None:
-    heads = np.array(
-        [[[[0.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]]]]
-    )  # (1, 2, 2, 2)
+    # (1, 2, 2, 2)
+    heads = np.array([[[[0.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]]]])
     # Mean [[1/2, 1/2], [1, 0]], plus I, halved.
     assert np.allclose(attention_rollout(heads), [[0.75, 0.25], [0.5, 0.5]])
     # Rows that do not sum to 1 are scaled after the identity is added.
@@ -463,9 +461,8 @@ def test_pair_against_the_even_share() -> None:
     assert scaled.weight == pytest.approx(0.5 / 0.6)
     assert scaled.uniform == pytest.approx(2 / 3)
     kept = attention_pair(word_attention(paper()), "cat", "unreal")
-    assert kept.even_share == pytest.approx(
-        0.9 * 2 / 4
-    )  # .9 goes to the four other pieces
+    # .9 goes to the four other pieces.
+    assert kept.even_share == pytest.approx(0.9 * 2 / 4)
 
 
 def test_most_attended_leaves_the_word_itself_out() -> None:
@@ -543,9 +540,8 @@ def test_printed_observations_by_the_numbers(cat: TextAttention) -> None:
     cat_sat = attention_pair(cat, "cat", "sat")
     assert (cat_sat.rank, cat_sat.among) == (2, 5)
     assert cat_sat.even_share < cat_sat.weight < cat_sat.uniform / 2
-    assert (
-        attention_pair(cat, "on", "mat").rank == 2
-    )  # the preposition looks back at its verb first
+    # The preposition looks back at its verb first.
+    assert attention_pair(cat, "on", "mat").rank == 2
     assert attention_pair(cat, "on", "sat").rank == 1
     words = word_attention(cat, keep_special=False)
     assert (words.removed > 0.45).all()

@@ -503,10 +503,11 @@ def peaked() -> tuple[nn.Module, Tensor]:
 def test_the_evidence_by_value() -> None:
     net, x = peaked()
     report = debug_model_prediction(net, x, 0)
+    # 1 of 48 pixels.
     assert (
         "Grad-CAM at features peaks at row 5, column 2 of the crop; 2% of it"
         in flat(report)
-    )  # 1 of 48 pixels
+    )
     assert "Evidence, for the class 0 logit:" in flat(report)
     assert (
         "Integrated Gradients from black, 50 steps: relative completeness error 0.0%."
@@ -516,9 +517,8 @@ def test_the_evidence_by_value() -> None:
 
 def test_a_blank_map_is_said_and_nothing_is_nan() -> None:
     net, x = peaked()
-    report = debug_model_prediction(
-        net, -x, 0
-    )  # class 1 is predicted, and its cells all lower it
+    # Class 1 is predicted, and its cells all lower it.
+    report = debug_model_prediction(net, -x, 0)
     assert report.predicted_label == 1
     with torch.no_grad():
         net.weight[1] = 0

@@ -57,9 +57,8 @@ def test_the_models_own_sentences_score_as_recorded(shipped):
     }
     assert missed == set(wrong)
     for text, recorded in wrong.items():
-        assert positive[text] == pytest.approx(
-            recorded, abs=0.0015
-        )  # recorded with three digits
+        # Recorded with three digits.
+        assert positive[text] == pytest.approx(recorded, abs=0.0015)
 
 
 @pytest.mark.parametrize("token", ["[MASK]", "[PAD]"])

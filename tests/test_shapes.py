@@ -87,9 +87,8 @@ def test_the_ring_has_a_hole_and_the_arrow_points_up():
         "arrow", _FixedDraws(18.0, 1.0, 0.0, np.array([32.0, 32.0]))
     )
     widths = arrow.sum(axis=1)
-    assert (
-        widths[20:29].max() > 2 * widths[36:48].max()
-    )  # the head above, the shaft below
+    # The head above, the shaft below.
+    assert widths[20:29].max() > 2 * widths[36:48].max()
     assert arrow[:13].sum() == 0.0
     assert arrow[51:].sum() == 0.0
 
@@ -171,9 +170,8 @@ def test_the_logo_keeps_two_pixels_from_the_object():
         down = np.maximum(np.maximum(top - rows, rows - (bottom - 1)), 0)
         across = np.maximum(np.maximum(left - columns, columns - (right - 1)), 0)
         nearest.append(int(np.maximum(down, across).min()))
-    assert (
-        min(nearest) == 3
-    )  # two free pixels in between, and the closest do have only two
+    # Two free pixels in between, and the closest do have only two.
+    assert min(nearest) == 3
 
 
 def test_the_logo_stands_where_the_recipe_says():

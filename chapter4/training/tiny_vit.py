@@ -69,13 +69,14 @@ def measure(model: ViTForImageClassification, n: int = N_TEST) -> dict[str, Any]
     batch = make_shapes(n, seed=TEST_SEED)
     right = 0
     on_object = [0] * model.config.num_hidden_layers
+    # (N, 64)
     share = (
         batch.masks.float()
         .unflatten(1, (8, 8))
         .unflatten(3, (8, 8))
         .mean(dim=(2, 4))
         .flatten(1)
-    )  # (N, 64)
+    )
     inside = share >= ON_OBJECT
     with torch.inference_mode():
         for start in range(0, n, 250):
