@@ -20,7 +20,7 @@ test: $(VENV)/.installed-test $(VENV)/.installed-book ## run the linter, the typ
 	$(BIN)/python -m pytest --cov
 
 lab: $(VENV)/.installed-lab $(VENV)/.installed-book ## open the course in JupyterLab
-	$(BIN)/python -m jupyter lab --LabApp.app_settings_dir=book/_lab --LabApp.default_url=/lab/tree/book/gradients.md
+	$(BIN)/python -m jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.app_settings_dir=book/_lab --LabApp.default_url=/lab/tree/book/gradients.md
 
 train: $(VENV)/.installed-book ## train the embedded models again
 	$(BIN)/python -m chapter4.training.shape_classifiers
