@@ -134,6 +134,8 @@ def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
     Raises ValueError for a wrong rank, channel count, empty or non-finite tensor,
     TypeError for other types.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a torch.nn.Module, not {type(model).__name__}")
     like = next(iter([*model.parameters(), *model.buffers()]), None)
     device = like.device if like is not None else None
     if not isinstance(image, Tensor):

@@ -229,6 +229,9 @@ def _captum(
             "Captum's riemann_trapezoid weights sum to (n-1)/n; use another rule, or backend='chapter4'"
         )
 
+    if n_steps < 2 and rule != "gausslegendre":
+        raise ValueError(f"Captum's {rule} needs n_steps of at least 2")
+
     def forward(batch: Tensor, target: Tensor) -> Tensor:
         return select(logits_of(model, batch.clone()), target.tolist(), score)
 

@@ -367,6 +367,12 @@ def test_things_that_are_no_photo(thing: Any) -> None:
         load_image(thing)
 
 
+@pytest.mark.parametrize("thing", [None, "resnet50", lambda x: x])
+def test_things_that_are_no_model(thing: Any) -> None:
+    with pytest.raises(TypeError, match=r"model is a torch\.nn\.Module, not "):
+        image_tensor(Image.new("RGB", (8, 8)), thing)
+
+
 def test_an_unknown_sample_photo() -> None:
     with pytest.raises(ValueError, match="no sample photo 'cta'; did you mean 'cat'"):
         sample_photo("cta")

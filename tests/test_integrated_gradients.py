@@ -75,6 +75,10 @@ def test_captums_trapezoid_is_wrong_and_refused() -> None:
         chapter4.integrated_gradients(
             x, net, 2, start, 4, rule="riemann_trapezoid", backend="captum"
         )
+    with pytest.raises(ValueError, match="riemann_left needs n_steps of at least 2"):
+        chapter4.integrated_gradients(
+            x, net, 2, start, 1, rule="riemann_left", backend="captum"
+        )
 
 
 @pytest.mark.parametrize("backend", ["chapter4", "captum"])
