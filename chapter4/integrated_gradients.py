@@ -171,7 +171,10 @@ def quadrature(rule: str, n_steps: int) -> tuple[list[float], list[float]]:
     """
     n = n_steps
     if rule == "gausslegendre":
-        nodes, weights = np.polynomial.legendre.leggauss(n)
+        # NumPy's leggauss fills an n x n matrix; this one needs memory for n numbers.
+        from scipy.special import roots_legendre
+
+        nodes, weights = roots_legendre(n)
         return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()
     if rule == "riemann_trapezoid":
         if n < 2:

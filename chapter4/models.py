@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import json
 import operator
+import pickle
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -281,7 +282,8 @@ def _resnet50() -> nn.Module:
     weights = ResNet50_Weights.DEFAULT
     try:
         state = weights.get_state_dict(check_hash=True, weights_only=True)
-    except OSError as error:
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        # The last three: a damaged file in the cache, or a wrong hash.
         raise FileNotFoundError(
             _unavailable("resnet50", "load_classifier()", CLASSIFIERS[:1], error)
         ) from None
