@@ -220,7 +220,9 @@ def default_target_layer(model: nn.Module, x: Tensor) -> str:
 
     A model from `load_classifier` names its own. Else one forward pass on x (N, 3, H,
     W) tells: of the modules with output (N, K, h, w), h and w above 1, the one that
-    finishes last, pooling left out. ResNet: layer4; VGG: features.
+    finishes last, pooling left out. ResNet: layer4; VGG: features. A Vision Transformer
+    has no grid but that of its patch embedding, its first layer: Grad-CAM says little
+    there.
     Raises ValueError where no module gives a grid.
     """
     own = getattr(model, "target_layer", None)

@@ -95,7 +95,7 @@ def integrated_gradients(
     """
     n_steps = check_count("n_steps", n_steps)
     x = image_tensor(image, model)
-    start = _baseline_tensor(baseline, image, x, model, seed)
+    start = _baseline_tensor(baseline, x, model, seed)
     if backend not in ("chapter4", "captum"):
         raise ValueError(f"backend is 'chapter4' or 'captum', not {backend!r}")
     alphas, weights = quadrature(rule, n_steps)
@@ -253,7 +253,7 @@ def _captum(
 
 
 def _baseline_tensor(
-    baseline: str | Tensor, image: ImageInput, x: Tensor, model: nn.Module, seed: int
+    baseline: str | Tensor, x: Tensor, model: nn.Module, seed: int
 ) -> Tensor:
     if isinstance(baseline, str):
         return _baseline(baseline, x, model, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -247,3 +248,15 @@ def test_a_real_network_against_captum() -> None:
     assert own.delta == pytest.approx(
         abs(own.attributions.sum(dtype=np.float64) - change) / abs(change), abs=1e-6
     )
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_points_of_a_rule_take_memory_for_n_numbers(rule: str) -> None:
+    quadrature(rule, 8)  # what is imported on first use is not the rule's memory
+    tracemalloc.start()
+    try:
+        quadrature(rule, 2000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2000 * 2000 * 8 / 10  # a tenth of an n x n matrix

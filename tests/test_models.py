@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from nets import cat
 from oracles_photos import photo
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models import ResNet50_Weights
 
 import chapter4.models
 from chapter4 import class_index, load_bert, load_classifier, load_sentiment, load_vit
@@ -359,3 +361,15 @@ def test_a_processor_of_another_make() -> None:
         image_std=(1.0,) * 3,
     )
     assert preprocessing_from(own) == Preprocessing(8, (6, 4), (0.0,) * 3, (1.0,) * 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged", b"PK\x03\x04 cut off"])
+def test_a_damaged_file_in_the_cache_names_the_embedded_model(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    name = ResNet50_Weights.DEFAULT.url.rsplit("/", 1)[1]
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "hub" / "checkpoints" / name).write_bytes(content)
+    with pytest.raises(FileNotFoundError, match="the embedded 'efficientnet-lite0'"):
+        load_classifier("resnet50")
