@@ -60,6 +60,12 @@ _PUBLIC = {
         "most_attended",
         "word_attention",
     ),
+    "evidence": (
+        "count_passes",
+        "noise_to_signal",
+        "relative_difference",
+        "total_variation",
+    ),
     "bertviz_views": ("InteractiveView", "head_view", "model_view"),
     "interpreters": (
         "DebugReport",

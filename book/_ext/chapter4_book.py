@@ -1,16 +1,20 @@
-"""Sphinx extension of this book: diagrams, scripts from the build's own folder,
-warnings from cells.
+"""Sphinx extension of this book: diagrams, scripts from the build's own folder, the
+facts under each title, warnings from cells.
 """
 
 from __future__ import annotations
 
 import html
+from collections import Counter
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -19,6 +23,9 @@ logger = logging.getLogger(__name__)
 BOOK = Path(__file__).resolve().parent.parent
 VENDOR = BOOK / "_build" / "vendor"
 SCRIPTS = BOOK / "_scripts"
+
+# Of running text; code and figures take as long as the reader gives them.
+WORDS_PER_MINUTE = 200
 
 FIRST_PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -51,6 +58,96 @@ class Mermaid(SphinxDirective):
                 "", f'<pre class="mermaid">{html.escape(source)}</pre>', format="html"
             )
         ]
+
+
+class Facts(nodes.General, nodes.Element):
+    """Where the facts about a page stand, until every page has been read."""
+
+
+class PageFacts(SphinxDirective):
+    """A line under a page's title: how hard it is, how long it takes, what is on it.
+    With ``:whole-book:`` a list of the same facts about all pages.
+    """
+
+    option_spec = {  # noqa: RUF012 - docutils declares it so
+        "difficulty": directives.unchanged_required,
+        "whole-book": directives.flag,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """Return the placeholder that `write_facts` fills."""
+        return [
+            Facts(
+                difficulty=self.options["difficulty"],
+                whole="whole-book" in self.options,
+            )
+        ]
+
+
+def count(app: Sphinx, doctree: nodes.document) -> None:
+    """Note how much a page holds: words of running text, code cells, figures,
+    exercises.
+    """
+    kinds = Counter(
+        name for node in doctree.findall(nodes.container) for name in node["classes"]
+    )
+    facts = {
+        # Counted by MyST, which knows text from code.
+        "words": app.env.metadata[app.env.docname]["wordcount"]["words"],
+        "cells": kinds["cell_input"],
+        "figures": sum(1 for _ in doctree.findall(nodes.figure)),
+        "exercises": sum(
+            1
+            for node in doctree.findall(nodes.Element)
+            if node.tagname.startswith("exercise")
+        ),
+    }
+    _counts(app.env)[app.env.docname] = facts
+
+
+def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    """Drop the counts of a page that is read again."""
+    _counts(env).pop(docname, None)
+
+
+def merge(
+    app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildEnvironment
+) -> None:
+    """Take over what another reading process counted."""
+    _counts(env).update({name: _counts(other)[name] for name in docnames})
+
+
+def write_facts(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Put the counted facts where a page asks for them."""
+    every = _counts(app.env)
+    for place in list(doctree.findall(Facts)):
+        whole = place["whole"]
+        chosen = every.values() if whole else [every[docname]]
+        total: Counter[str] = sum((Counter(facts) for facts in chosen), Counter())
+        minutes = max(1, round(total["words"] / WORDS_PER_MINUTE))
+        lines = [
+            f"Difficulty: {place['difficulty']}",
+            f"Reading time: about {minutes} {_plural('minute', minutes)}",
+        ]
+        kinds = {"code cell": "cells", "figure": "figures", "exercise": "exercises"}
+        for word, key in kinds.items():
+            if total[key]:
+                lines.append(f"{total[key]} {_plural(word, total[key])}")
+        if whole:
+            lines.append(f"Version {metadata.version('chapter4')}")
+        place.replace_self(
+            nodes.paragraph("", " · ".join(lines), classes=["page-facts"])
+        )
+
+
+def _counts(env: BuildEnvironment) -> dict[str, dict[str, int]]:
+    if not hasattr(env, "chapter4_counts"):
+        env.chapter4_counts = {}  # type: ignore[attr-defined]
+    return env.chapter4_counts  # type: ignore[attr-defined]
+
+
+def _plural(word: str, number: int) -> str:
+    return word if number == 1 else word + "s"
 
 
 def use_local_scripts(app: Sphinx, config: Config) -> None:
@@ -95,8 +192,14 @@ def write_first_page(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension with Sphinx."""
     app.add_directive("mermaid", Mermaid)
+    app.add_directive("page-facts", PageFacts)
+    app.add_node(Facts)
     app.connect("config-inited", use_local_scripts)
     app.connect("doctree-read", warn_of_stderr)
+    app.connect("doctree-read", count)
+    app.connect("env-purge-doc", forget)
+    app.connect("env-merge-info", merge)
+    app.connect("doctree-resolved", write_facts)
     app.connect("html-page-context", add_diagram_scripts)
     app.connect("build-finished", write_first_page, priority=900)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
