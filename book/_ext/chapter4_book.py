@@ -99,7 +99,7 @@ def count(app: Sphinx, doctree: nodes.document) -> None:
         "exercises": sum(
             1
             for node in doctree.findall(nodes.Element)
-            if node.tagname.startswith("exercise")
+            if node.tagname in ("exercise_node", "exercise_enumerable_node")
         ),
     }
     _counts(app.env)[app.env.docname] = facts
