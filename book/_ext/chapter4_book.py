@@ -169,6 +169,22 @@ def add_diagram_scripts(
         app.add_js_file("diagrams.js", loading_method="defer")
 
 
+def name_cells(app: Sphinx, doctree: nodes.document) -> None:
+    """Repeat the column's name in each cell of a table with the class ``stacked``.
+
+    The style sheet hides the names where the table is drawn as one, and shows them on a
+    phone, where its cells stand below each other.
+    """
+    for table in doctree.findall(nodes.table):
+        if "stacked" not in table["classes"]:
+            continue
+        (head,), (body,) = table.findall(nodes.thead), table.findall(nodes.tbody)
+        names = [entry.astext() for entry in head.findall(nodes.entry)]
+        for row in body.findall(nodes.row):
+            for name, cell in zip(names, row.findall(nodes.entry), strict=True):
+                cell.insert(0, nodes.paragraph("", name, classes=["column-name"]))
+
+
 def warn_of_stderr(app: Sphinx | None, doctree: nodes.document) -> None:
     """Turn what a cell wrote to stderr into a build warning that quotes it."""
     for node in doctree.findall(nodes.literal_block):
@@ -197,6 +213,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", use_local_scripts)
     app.connect("doctree-read", warn_of_stderr)
     app.connect("doctree-read", count)
+    app.connect("doctree-read", name_cells)
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)
     app.connect("doctree-resolved", write_facts)
