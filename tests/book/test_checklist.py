@@ -33,7 +33,10 @@ KINDS = {
     "answer",
     "reference",
 }
-FENCE = re.compile(r"^(?P<fence>`{3,})(?P<head>[^\n]*)\n(?P<body>.*?)^(?P=fence)\s*$", re.M | re.S)
+FENCE = re.compile(
+    r"^(?P<fence>`{3,}|:{3,})(?P<head>[^\n]*)\n(?P<body>.*?)^(?P=fence)\s*$",
+    re.M | re.S,
+)
 
 
 @cache
@@ -46,19 +49,28 @@ def source(page: str) -> str:
 def fenced(page: str, *directives: str) -> list[str]:
     """The fenced blocks of these directives, options and all."""
     blocks = FENCE.finditer(source(page))
-    return [b.group(0) for b in blocks if b["head"].startswith(tuple(f"{{{d}}}" for d in directives))]
+    return [
+        b.group(0)
+        for b in blocks
+        if b["head"].startswith(tuple(f"{{{d}}}" for d in directives))
+    ]
 
 
 def option(block: str, name: str) -> list[str]:
     """The values of one option of a block, in either spelling of MyST."""
-    return [v.strip().strip("\"'") for v in re.findall(rf"^\s*:?{name}: *(.+)$", block, re.M)]
+    return [
+        v.strip().strip("\"'")
+        for v in re.findall(rf"^\s*:?{name}: *(.+)$", block, re.M)
+    ]
 
 
 def prose(page: str) -> str:
     """The page without its code cells, one line each."""
     return "\n".join(
-        line for line in FENCE.sub(
-            lambda b: "" if b["head"].startswith("{code-cell}") else b.group(0), source(page)
+        line
+        for line in FENCE.sub(
+            lambda b: "" if b["head"].startswith("{code-cell}") else b.group(0),
+            source(page),
         ).splitlines()
     )
 
@@ -67,24 +79,35 @@ def found(page: str, kind: str, wanted: str) -> bool:
     """Whether a page has what an entry of the checklist says it has."""
     match kind:
         case "heading":
-            return any(wanted == line.lstrip("# ").strip() for line in source(page).splitlines() if line.startswith("#"))
+            return any(
+                wanted == line.lstrip("# ").strip()
+                for line in source(page).splitlines()
+                if line.startswith("#")
+            )
         case "figure":
             blocks = fenced(page, "code-cell", "figure")
             return any(wanted in option(block, "name") for block in blocks)
         case "formula":
-            return any(wanted in option(block, "label") for block in fenced(page, "math"))
+            return any(
+                wanted in option(block, "label") for block in fenced(page, "math")
+            )
         case "table":
             blocks = fenced(page, "table", "list-table", "code-cell")
             return any(wanted in option(block, "name") for block in blocks)
         case "listing":
-            return any(wanted in option(block, "pyobject") for block in fenced(page, "literalinclude"))
+            return any(
+                wanted in option(block, "pyobject")
+                for block in fenced(page, "literalinclude")
+            )
         case "cell":
             return any(wanted in block for block in fenced(page, "code-cell"))
         case "diagram":
             return any(wanted in block for block in fenced(page, "mermaid"))
         case "cite":
             cited = re.findall(r"\{cite:[pt]\}`([^`]+)`", source(page))
-            known = f"{{{wanted}," in (BOOK / "references.bib").read_text(encoding="utf-8")
+            known = f"{{{wanted}," in (BOOK / "references.bib").read_text(
+                encoding="utf-8"
+            )
             return known and any(wanted in group.split(",") for group in cited)
         case "bibliography":
             return wanted in (BOOK / "references.bib").read_text(encoding="utf-8")
@@ -119,11 +142,16 @@ def test_an_item_is_where_the_checklist_says(item: dict) -> None:
         assert len(item["reason"].split()) > 2, "say why"
     assert item["where"] or item["status"] == "left out"
     for place in item["where"]:
-        page, (kind, wanted) = place["page"], *[p for p in place.items() if p[0] != "page"]
+        page, (kind, wanted) = (
+            place["page"],
+            *[p for p in place.items() if p[0] != "page"],
+        )
         assert found(page, kind, wanted), f"book/{page}.md has no {kind} {wanted!r}"
 
 
-@pytest.mark.parametrize("item", [i for i in ITEMS if i["status"] == "corrected"], ids=name_of)
+@pytest.mark.parametrize(
+    "item", [i for i in ITEMS if i["status"] == "corrected"], ids=name_of
+)
 def test_what_was_corrected_stands_on_the_page_of_corrections(item: dict) -> None:
     assert any(place["page"] == "corrections" for place in item["where"])
 
