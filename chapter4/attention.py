@@ -131,7 +131,8 @@ def attention_rollout(
         weights = weights.mean(axis=1)
     if weights.ndim != 3 or weights.shape[1] != weights.shape[2] or 0 in weights.shape:
         raise ValueError(
-            f"rollout takes weights (L, H, T, T) or (L, T, T), not {np.shape(_weights_of(attention)[0])}"
+            "rollout takes weights (L, H, T, T) or (L, T, T), not "
+            f"{np.shape(_weights_of(attention)[0])}"
         )
     rolled = identity = np.eye(weights.shape[1], dtype=weights.dtype)
     mixed = weights + identity if residual else weights
@@ -141,7 +142,8 @@ def attention_rollout(
         or not mixed.sum(axis=2).all()
     ):
         raise ValueError(
-            "attention weights are finite and not negative, and no row of them is all zero"
+            "attention weights are finite and not negative, and no row of "
+            "them is all zero"
         )
     for layer in mixed:
         rolled = layer / layer.sum(axis=1, keepdims=True) @ rolled
@@ -255,14 +257,16 @@ def attentions_of(model: nn.Module, **inputs: Tensor) -> np.ndarray:
     layers = getattr(output, "attentions", None)
     if not layers or any(layer is None for layer in layers):
         raise ValueError(
-            f"{name_of(model)} returned no attention weights, though eager attention was switched on"
+            f"{name_of(model)} returned no attention weights, though eager "
+            "attention was switched on"
         )
     if any(
         layer.ndim != 4 or layer.shape[0] != 1 or layer.shape[-2] != layer.shape[-1]
         for layer in layers
     ):
         raise ValueError(
-            f"expected weights (1, heads, T, T) in each layer, not {[tuple(a.shape) for a in layers]}"
+            "expected weights (1, heads, T, T) in each layer, not "
+            f"{[tuple(a.shape) for a in layers]}"
         )
     weights = torch.stack(list(layers))[:, 0].cpu()
     return (weights if weights.dtype == torch.float64 else weights.float()).numpy()

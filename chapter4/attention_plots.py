@@ -42,7 +42,10 @@ def visualize_attention(
     attention = attention_weights(text, bert)
     layers, heads = attention.weights.shape[:2]
     matrix = attention.head(layer, head)
-    title = f"{attention.model_name}: attention in layer {layer % layers}, head {head % heads}"
+    title = (
+        f"{attention.model_name}: attention in layer {layer % layers}, head "
+        f"{head % heads}"
+    )
     title += f"\n(layers 0 to {layers - 1}, heads 0 to {heads - 1})"
     return _matrix(matrix, attention.tokens, attention.tokens, title, WEIGHT, 1.0)
 
@@ -82,7 +85,10 @@ def visualize_multi_head_attention(
             pad=0.02,
         )
         bar.set_label(WEIGHT, fontsize=12)
-        title = f"{attention.model_name}: attention in layer {at} (of 0 to {layers - 1}), all {heads} heads"
+        title = (
+            f"{attention.model_name}: attention in layer {at} (of 0 to "
+            f"{layers - 1}), all {heads} heads"
+        )
         figure.suptitle(title, fontsize=14, parse_math=False)
         figure.supxlabel("Key: the token that is looked at", fontsize=12)
         figure.supylabel("Query: the token that looks", fontsize=12)
@@ -142,7 +148,7 @@ def visualize_vit_attention(
     first layer up to `layer`. Returns the figure, shown in an interactive session only.
     Raises ValueError, TypeError or FileNotFoundError for bad input.
     """
-    from chapter4.plots import finish, new_figure
+    from chapter4.plots import PANEL, finish, new_figure
 
     attention = vit_attention_weights(image, model)
     grid = cls_attention(attention, layer, head, rollout=rollout)
@@ -160,7 +166,7 @@ def visualize_vit_attention(
     height, width = attention.crop.shape[:2]
     with _light():
         figure, ((seen, alone, both),) = new_figure(
-            1, 3, (4.2, 0.8 + min(3.8 * height / width, 8.0))
+            1, 3, (PANEL[0], 0.8 + min(3.1 * height / width, 8.0))
         )
         seen.imshow(attention.crop)
         seen.set_title("What the model saw", fontsize=12)

@@ -136,7 +136,8 @@ class GradCAM:
                     else type(output).__name__
                 )
                 raise ValueError(
-                    f"Grad-CAM needs a layer that gives (N, channels, h, w); {self.layer_name!r} gives {shape}"
+                    "Grad-CAM needs a layer that gives (N, channels, h, w); "
+                    f"{self.layer_name!r} gives {shape}"
                 )
             # The graph starts here, not at the image. A copy is kept and a copy goes
             # on: later in-place operations (VGG's and DenseNet's ReLU) would otherwise

@@ -121,7 +121,8 @@ def smooth_grad(
         raise TypeError(f"noise_level is a number, not {noise_level!r}")
     if not (math.isfinite(noise_level) and noise_level >= 0):
         raise ValueError(
-            f"noise_level is a fraction of the image's range, 0 or more, not {noise_level}"
+            "noise_level is a fraction of the image's range, 0 or more, not "
+            f"{noise_level}"
         )
     x = image_tensor(image, model)
     spread = x.amax(dim=(1, 2, 3), keepdim=True) - x.amin(dim=(1, 2, 3), keepdim=True)

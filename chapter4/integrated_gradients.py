@@ -298,7 +298,8 @@ def _baseline(
         pixels = _blur(space.denormalize(x), blur_sigma)
     else:
         raise ValueError(
-            f"no baseline {name!r}{nearest(name, BASELINES)}; there are {', '.join(BASELINES)}"
+            f"no baseline {name!r}{nearest(name, BASELINES)}; there are "
+            f"{', '.join(BASELINES)}"
         )
     return space.normalize(pixels)
 

@@ -102,7 +102,8 @@ class ImageClassifierInterpreter:
         for method in methods:
             if method not in METHODS:
                 raise ValueError(
-                    f"no method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}"
+                    f"no method {method!r}{nearest(method, METHODS)}; there "
+                    f"are {', '.join(METHODS)}"
                 )
         x = image_tensor(image, self.model)
         if len(x) != 1:
@@ -234,7 +235,8 @@ def debug_model_prediction(
     lines = [
         "Model debug report",
         f"Model: {name_of(model)}, input {x.shape[-2]} x {x.shape[-1]}",
-        f"True label: {name(truth)} (rank {rank} of {len(classes)}, probability {probability:.2%})",
+        f"True label: {name(truth)} (rank {rank} of {len(classes)}, "
+        f"probability {probability:.2%})",
         f"Predicted label: {name(predicted)} (probability {probabilities[0]:.2%})",
         f"Expected label: {name(expected)}",
         "",
@@ -268,7 +270,8 @@ def true_class_rank(
     """
     if truth not in classes:
         raise ValueError(
-            f"class {truth} is out of range: the model has classes 0 to {len(classes) - 1}"
+            f"class {truth} is out of range: the model has classes 0 to "
+            f"{len(classes) - 1}"
         )
     place = int(np.flatnonzero(classes == truth)[0])
     return place + 1, float(probabilities[place])
@@ -294,7 +297,7 @@ def top_lines(
 
 def wrapped(lines: Sequence[str]) -> str:
     """The lines of a report as one text, none wider than a terminal or a page."""
-    return "\n".join(fill(line, 80, subsequent_indent="  ") for line in lines)
+    return "\n".join(fill(line, 72, subsequent_indent="  ") for line in lines)
 
 
 def _verdict(

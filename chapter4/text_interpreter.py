@@ -78,7 +78,8 @@ class TextClassifierInterpreter:
                 # model itself.
                 if not torch.allclose(logits, direct, rtol=1e-4, atol=1e-4):
                     raise ValueError(
-                        f"{name_of(self.model)} gives other logits for embeddings than for token ids"
+                        f"{name_of(self.model)} gives other logits for "
+                        "embeddings than for token ids"
                     )
             probabilities = direct[0].softmax(dim=0)
             predicted = int(direct[0].argmax())
