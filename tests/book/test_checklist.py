@@ -27,6 +27,7 @@ KINDS = {
     "figure",
     "table",
     "code",
+    "requirements",
     "call",
     "claim",
     "observation",
