@@ -12,6 +12,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 BOOK = Path(__file__).resolve().parent.parent
 VENDOR = BOOK / "_build" / "vendor"
 SCRIPTS = BOOK / "_scripts"
+
+# Width over height from which a figure scrolls on a phone: it has several panels.
+WIDE = 2.0
 
 # Of running text; code and figures take as long as the reader gives them.
 WORDS_PER_MINUTE = 200
@@ -169,6 +173,19 @@ def add_diagram_scripts(
         app.add_js_file("diagrams.js", loading_method="defer")
 
 
+def mark_wide_figures(app: Sphinx, doctree: nodes.document) -> None:
+    """Mark the pictures of cells that have several panels in a row: on a phone they
+    would be too small to read, so the style sheet lets them scroll.
+    """
+    for image in doctree.findall(nodes.image):
+        file = Path(app.srcdir, image["uri"])
+        if file.suffix == ".png" and file.is_file():
+            with Image.open(file) as picture:
+                width, height = picture.size
+            if width > WIDE * height:
+                image["classes"].append("wide")
+
+
 def name_cells(app: Sphinx, doctree: nodes.document) -> None:
     """Repeat the column's name in each cell of a table with the class ``stacked``.
 
@@ -213,6 +230,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", use_local_scripts)
     app.connect("doctree-read", warn_of_stderr)
     app.connect("doctree-read", count)
+    app.connect("doctree-read", mark_wide_figures)
     app.connect("doctree-read", name_cells)
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)

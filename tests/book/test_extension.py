@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from docutils import nodes
+from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
@@ -91,3 +94,87 @@ def test_stderr_is_quoted_in_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     chapter4_book.warn_of_stderr(None, page)
     assert heard == ["a cell wrote to stderr:\nUserWarning: look here"]
+
+
+TABLE = """# Table
+
+```{list-table} Two columns
+:class: stacked
+:header-rows: 1
+
+* - Printed
+  - Right
+* - zeros
+  - black
+```
+"""
+
+
+def test_a_stacked_table_repeats_the_columns_names(
+    build: Callable[..., str], tmp_path: Path
+) -> None:
+    """Each cell carries its column's name for the phone; other tables stay as they are."""
+    assert (
+        build(
+            a=TABLE,
+            b="---\norphan: true\n---\n" + TABLE.replace(":class: stacked\n", ""),
+        )
+        == ""
+    )
+    stacked, plain = (
+        (tmp_path / "out" / f"{page}.html").read_text(encoding="utf-8") for page in "ab"
+    )
+    names = re.findall(r'<p class="column-name">(\w+)</p>\s*<p>(\w+)</p>', stacked)
+    assert names == [("Printed", "zeros"), ("Right", "black")]
+    assert "column-name" not in plain
+
+
+def test_page_facts_count_this_page_and_the_whole_book(
+    build: Callable[..., str], tmp_path: Path
+) -> None:
+    """Reading time from the words, in minutes; one figure is a figure, two are figures."""
+    facts = "```{page-facts}\n:difficulty: Easy\n```\n"
+    whole = "```{page-facts}\n:difficulty: Hard\n:whole-book:\n```\n"
+    words = "word " * 500 + "\n"
+    figure = "```{figure} x.png\n:alt: a picture\n\nCaption\n```\n"
+    (tmp_path / "x.png").write_bytes(picture(9, 9))
+    assert (
+        build(
+            a=f"# A\n\n{facts}\n{words}\n{figure}",
+            b=f"---\norphan: true\n---\n# B\n\n{whole}\n{words}\n{figure}",
+        )
+        == ""
+    )
+    first, second = (
+        re.search(
+            r'class="page-facts">([^<]*)<',
+            (tmp_path / "out" / f"{page}.html").read_text(encoding="utf-8"),
+        )
+        for page in "ab"
+    )
+    assert first is not None
+    assert second is not None
+    # Title and caption bring the 500 words to just above two and a half minutes.
+    assert first[1] == "Difficulty: Easy · Reading time: about 3 minutes · 1 figure"
+    version = metadata.version("chapter4")
+    assert (
+        second[1]
+        == f"Difficulty: Hard · Reading time: about 5 minutes · 2 figures · Version {version}"
+    )
+
+
+def test_wide_figures_are_marked(build: Callable[..., str], tmp_path: Path) -> None:
+    """Only a picture with several panels in a row scrolls on a phone."""
+    (tmp_path / "wide.png").write_bytes(picture(30, 10))
+    (tmp_path / "square.png").write_bytes(picture(20, 10))
+    assert build(a="# A\n\n![three](wide.png)\n\n![two](square.png)\n") == ""
+    page = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
+    assert re.search(r'<img alt="three" class="wide"', page)
+    assert not re.search(r'<img alt="two" class="wide"', page)
+
+
+def picture(width: int, height: int) -> bytes:
+    """A black PNG."""
+    file = io.BytesIO()
+    Image.new("RGB", (width, height)).save(file, "PNG")
+    return file.getvalue()
