@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: book serve test lab train clean help
+.PHONY: book serve test lab train release clean help
 .SECONDARY:
 
 book: $(VENV)/.installed-book ## build the book: install, execute every page, write book/_build/html
@@ -14,7 +14,7 @@ serve: book ## show the built book on http://127.0.0.1:8000 (PORT=... for anothe
 	@echo "http://127.0.0.1:$(PORT)  (stop with Ctrl-C)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory book/_build/html
 
-test: $(VENV)/.installed-test $(VENV)/.installed-book ## run the linter, the type checker and every test
+test: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## run the linter, the type checker and every test
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest --cov
@@ -26,6 +26,9 @@ train: $(VENV)/.installed-book ## train the embedded models again
 	$(BIN)/python -m chapter4.training.shape_classifiers
 	$(BIN)/python -m chapter4.training.tiny_vit
 	$(BIN)/python -m chapter4.training.sentiment
+
+release: $(VENV)/.installed-lab ## make exercises/ from solutions/
+	$(BIN)/python -m autograder release
 
 clean: ## remove the built book and every cache, keep the installed environment
 	rm -rf book/_build .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov

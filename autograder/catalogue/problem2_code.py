@@ -1,0 +1,210 @@
+"""Problem 2's functions, right and wrong, in code as a student would hand it in: nothing but torch, numpy and math.
+
+Also run as the code of a submission, so this file imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def smooth_grad_with(mistake: str) -> Callable[..., Any]:
+    """`smooth_grad` with one mistake; "" makes none."""
+
+    def smooth_grad(image, model, target_class, n_samples, noise_level, seed):  # type: ignore[no-untyped-def]
+        x = image.detach().clone().reshape(1, *image.shape[-3:])
+        was_training = model.training
+        if mistake != "training mode while explaining":
+            model.eval()
+        generator = torch.Generator().manual_seed(0 if mistake == "one seed" else seed)
+        if mistake == "no seed":
+            generator.seed()
+        spread = x.max() - x.min()
+        sigma = {
+            "sigma absolute": torch.tensor(noise_level),
+            "sigma divided by the range": noise_level / spread,
+            "sigma from the maximum": noise_level * x.max(),
+            "sigma from the standard deviation": noise_level * x.std(),
+            "sigma is a variance": (noise_level * spread).sqrt(),
+            "range of each channel": noise_level
+            * (x.amax(dim=(2, 3), keepdim=True) - x.amin(dim=(2, 3), keepdim=True)),
+        }.get(mistake, noise_level * spread)
+        if mistake == "range of the noisy batch":
+            batch = x + sigma * torch.randn(
+                (n_samples, *x.shape[1:]), generator=generator
+            )
+            sigma = noise_level * (batch.max() - batch.min())
+        target = target_class
+        if mistake == "the next class":
+            target = target_class + 1
+        elif mistake == "the predicted class":
+            with torch.no_grad():
+                target = int(model(x).argmax())
+        count = n_samples - 1 if mistake == "n - 1 samples" else n_samples
+        if mistake == "chunks of four, rest dropped" and n_samples > 4:
+            count = n_samples - n_samples % 4
+        signed, points = [], []
+        noise = _noise(x, generator, mistake)
+        leaf = x.clone().requires_grad_()
+        for i in range(max(count, 1)):
+            draw = noise if mistake == "noise drawn once" else None
+            if draw is None:
+                draw = _noise(x, generator, mistake)
+            if mistake == "noise in pairs" and i % 2:
+                draw = -previous  # noqa: F821
+            previous = draw  # noqa: F841
+            if mistake == "clean image among the samples" and i == 0:
+                draw = torch.zeros_like(x)
+            point = x + sigma * draw
+            if mistake == "noise added to the noisy image":
+                x = point
+            if mistake == "gradient at the clean image":
+                point = x + 0 * draw
+            if mistake == ".grad accumulates":
+                leaf.data = point
+                _score(model(leaf), target, mistake).backward()
+                signed.append(leaf.grad.clone())
+                continue
+            points.append(point.detach())
+        if points:
+            many = torch.cat(points).requires_grad_()
+            signed += torch.autograd.grad(_score(model(many), target, mistake), many)
+        each = torch.cat(signed)
+        mean = each.mean(dim=0)
+        if mistake == "divided by n - 1":
+            mean = each.sum(dim=0) / max(n_samples - 1, 1)
+        elif mistake == "n - 1 samples, divided by n":
+            mean = each[1:].sum(dim=0) / n_samples
+        elif mistake == "summed, not averaged":
+            mean = each.sum(dim=0)
+        elif mistake == "absolute values inside the mean":
+            mean = each.abs().mean(dim=0)
+        elif mistake == "squares inside the mean":
+            mean = each.square().mean(dim=0)
+        elif mistake == "times the input":
+            mean = mean * x[0]
+        drawn = {
+            "maximum before the mean": lambda: each.abs().amax(dim=1).mean(dim=0),
+            "signed maximum": lambda: mean.amax(dim=0),
+            "signed sum": lambda: mean.sum(dim=0),
+            "sum of absolute values": lambda: mean.abs().sum(dim=0),
+            "mean of absolute values": lambda: mean.abs().mean(dim=0),
+            "absolute value after the sum": lambda: mean.sum(dim=0).abs(),
+            "first channel only": lambda: mean[0].abs(),
+            "no channel taken": lambda: mean.abs(),
+        }.get(mistake, lambda: mean.abs().amax(dim=0))()
+        if mistake == "scaled to 1":
+            drawn = drawn / drawn.max()
+        elif mistake == "minimum subtracted":
+            drawn = drawn - drawn.min()
+        elif mistake == "rows and columns swapped":
+            drawn = drawn.T
+        elif mistake == "a batch axis kept":
+            drawn = drawn[None]
+        if mistake == "input changed in place":
+            image += 0.01
+        if mistake != "model left in eval mode":
+            model.train(was_training)
+        return drawn.numpy()
+
+    return smooth_grad
+
+
+def _score(logits, target, mistake):  # type: ignore[no-untyped-def]
+    if mistake == "softmax instead of logit":
+        logits = logits.softmax(dim=1)
+    elif mistake == "log-softmax instead of logit":
+        logits = logits.log_softmax(dim=1)
+    elif mistake == "sum over all classes":
+        return logits.sum()
+    return logits[:, target % logits.shape[1]].sum()
+
+
+def _noise(x, generator, mistake):  # type: ignore[no-untyped-def]
+    noise = torch.randn(x.shape, generator=generator)
+    if mistake == "uniform noise":
+        return 2 * torch.rand(x.shape, generator=generator) - 1
+    if mistake == "noise never negative":
+        return noise.abs()
+    if mistake == "one noise for all channels":
+        return noise[:, :1].expand_as(noise)
+    return noise
+
+
+def error_curve_with(mistake: str) -> Callable[..., Any]:
+    """`error_curve` with one mistake, on a right `smooth_grad`."""
+    smooth_grad = smooth_grad_with("")
+
+    def error_curve(image, model, target_class, counts, seeds):  # type: ignore[no-untyped-def]
+        reference = smooth_grad(
+            image, model, target_class, 16 * max(counts), 0.15, max(seeds) + 1
+        )
+        if mistake == "clean gradient as the reference":
+            reference = smooth_grad(image, model, target_class, 1, 0.0, 0)
+        elif mistake == "largest count as the reference":
+            reference = smooth_grad(
+                image, model, target_class, max(counts), 0.15, seeds[0]
+            )
+        errors = []
+        for count in sorted(counts) if mistake == "counts sorted" else counts:
+            each, maps = [], []
+            for seed in seeds:
+                drawn = smooth_grad(image, model, target_class, count, 0.15, seed)
+                maps.append(drawn)
+                right = reference
+                if mistake == "each map scaled to 1":
+                    drawn, right = drawn / drawn.max(), reference / reference.max()
+                difference = np.linalg.norm(drawn - right)
+                norm = np.linalg.norm(right)
+                if mistake == "absolute, not relative":
+                    norm = 1.0
+                elif mistake == "divided by the number of pixels":
+                    norm = drawn.size
+                elif mistake == "mean absolute difference":
+                    difference, norm = np.abs(drawn - right).mean(), 1.0
+                each.append(difference / norm)
+                if mistake == "squared error":
+                    each[-1] **= 2
+                elif mistake == "first seed only":
+                    break
+            if mistake == "maps averaged before the error":
+                mean = np.mean(maps, axis=0)
+                each = [np.linalg.norm(mean - reference) / np.linalg.norm(reference)]
+            errors.append(float(np.sum(each) if mistake == "summed over seeds" else np.mean(each)))  # fmt: skip
+        return errors
+
+    return error_curve
+
+
+def samples_needed_with(mistake: str) -> Callable[..., Any]:
+    """`samples_needed` with one mistake."""
+
+    def samples_needed(errors, counts, tolerance):  # type: ignore[no-untyped-def]
+        errors, counts = np.asarray(errors), np.asarray(counts)
+        c = float(np.mean(errors * np.sqrt(counts)))
+        n = (c / tolerance) ** 2
+        if mistake == "error falls as 1/n":
+            n = float(np.mean(errors * counts)) / tolerance
+        elif mistake == "square root forgotten":
+            n = c / tolerance
+        elif mistake == "rounded down":
+            return math.floor(n)
+        elif mistake == "a fraction of a sample":
+            return n
+        elif mistake == "a count of the list":
+            enough = counts[errors <= tolerance]
+            return int(enough[0] if len(enough) else counts[-1])
+        elif mistake == "straight line":
+            slope, start = np.polyfit(counts, errors, 1)
+            n = max((tolerance - start) / slope, 1)
+        elif mistake == "tolerance turned upside down":
+            n = (tolerance / c) ** 2
+        # A law that is met exactly must not cost one sample more because of rounding.
+        return max(math.ceil(n - 1e-9 * n), 1)
+
+    return samples_needed

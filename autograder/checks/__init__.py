@@ -1,0 +1,1 @@
+"""One file of checks per problem."""

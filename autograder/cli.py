@@ -1,0 +1,124 @@
+"""The command line: `autograder check NOTEBOOK` for one's own notebook, `autograder release` for authors."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from autograder.grade_command import add_grade_command
+
+# Exit codes.
+FINE, FAILED, USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns 0 for done, 1 if a public check or the command failed; wrong usage ends with 2."""
+    parser = argparse.ArgumentParser(
+        prog="autograder", description="Check and grade the course's problems."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    check = commands.add_parser(
+        "check",
+        help="run the public checks of your own notebook",
+        description="Run your notebook's cells in a process of their own, and the public checks on what they define.",
+    )
+    check.add_argument("notebook", type=Path, help="for example problem2.ipynb")
+    check.add_argument(
+        "--problem", help="problem2, for example; otherwise taken from the file"
+    )
+    check.add_argument("--task", help="one task only, for example smooth-grad")
+    check.set_defaults(run=run_check)
+    release = commands.add_parser(
+        "release",
+        help="make exercises/ from solutions/ (for authors)",
+        description="Write the notebooks that students get, by nbgrader's own converter.",
+    )
+    release.add_argument("problems", nargs="*", help="these only, for example problem2")
+    release.set_defaults(run=run_release)
+    add_grade_command(commands)
+    options = parser.parse_args(arguments)
+    code: int = options.run(options)
+    return code
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """`autograder check`."""
+    from autograder.notebook import Unreadable, cells_of, read_notebook
+
+    if not options.notebook.is_file():
+        return _wrong(f"there is no file {options.notebook}")
+    try:
+        notebook = read_notebook(options.notebook)
+        cells = cells_of(notebook)
+    except Unreadable as error:
+        print(f"{options.notebook}: {error}", file=sys.stderr)
+        return FAILED
+    problem = options.problem or problem_of(options.notebook, notebook)
+    if not problem:
+        return _wrong(
+            f"which problem is {options.notebook.name}? Say it with --problem problem2"
+        )
+
+    from autograder.checking import points_of, run_checks
+    from autograder.sandbox import Plain
+    from autograder.selfcheck import SEED, all_passed, next_hint, report
+    from autograder.student import SandboxedStudent
+
+    try:
+        points = points_of(problem)
+        if options.task and options.task not in points:
+            raise ValueError(
+                f"{problem} has no task {options.task!r}; it has {', '.join(points)}"
+            )
+    except ValueError as error:
+        return _wrong(str(error))
+    with (
+        Plain(problem=int(problem.removeprefix("problem"))) as launcher,
+        SandboxedStudent(launcher, cells) as student,
+    ):
+        results = run_checks(
+            problem, student, SEED, public_only=True, task=options.task
+        )
+        for why in student.failed_cells.values():
+            print(why)
+    for task in dict.fromkeys(r.task for r in results):
+        own = [r for r in results if r.task == task]
+        hint = "" if all_passed(own) else next_hint(problem, task, 0)
+        hidden = points[task] - sum(r.points for r in own)
+        print(f"\n{problem}, {task}")
+        print(report(own, hint=hint, hidden=hidden))
+    print()
+    if all_passed(results):
+        print("All public checks passed.")
+        return FINE
+    print("Not all public checks passed.")
+    return FAILED
+
+
+def problem_of(path: Path, notebook: object) -> str:
+    """The problem that a notebook is about: from its name, or from the checks that it calls."""
+    named = re.search(r"problem\d", path.stem)
+    called = re.search(r'self_check\(\\?["\'](problem\d)', repr(notebook))
+    if named:
+        return named.group()
+    return called.group(1) if called else ""
+
+
+def run_release(options: argparse.Namespace) -> int:
+    """`autograder release`."""
+    from autograder.release import write_releases
+
+    try:
+        for path in write_releases(only=options.problems):
+            print(path)
+    except ValueError as error:
+        return _wrong(str(error))
+    return FINE
+
+
+def _wrong(message: str) -> int:
+    print(f"autograder: {message}", file=sys.stderr)
+    return USAGE

@@ -1,0 +1,304 @@
+"""nbgrader with our checks: a submission is read with caps, brought back into the form of the release, and graded in
+the sandbox instead of in its own kernel. Gradebook, formgrader, feedback and export stay nbgrader's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import copy
+import logging
+import os
+import secrets
+import stat
+import sysconfig
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import bleach
+import nbformat
+from nbconvert.exporters import NotebookExporter
+from nbconvert.filters import markdown2html_mistune
+from nbgrader.preprocessors import (
+    AssignLatePenalties,
+    CheckCellMetadata,
+    ClearOutput,
+    DeduplicateIds,
+    LimitOutput,
+    NbGraderPreprocessor,
+    OverwriteCells,
+    OverwriteKernelspec,
+    SaveAutoGrades,
+)
+from traitlets import Bool
+
+from autograder.checking import CheckResult, points_of, run_checks
+from autograder.notebook import Unreadable, cells_of, read_notebook
+from autograder.selfcheck import report
+from autograder.student import SandboxedStudent
+
+log = logging.getLogger("traitlets")
+
+TAGS = (
+    *("br", "del", "details", "div", "dd", "dl", "dt", "h1", "h2", "h3", "h4", "h5"),
+    *("h6", "hr", "p", "pre", "span", "sub", "summary", "sup"),
+    *("table", "tbody", "td", "th", "thead", "tr"),
+)
+
+
+class GraderError(RuntimeError):
+    """Something is wrong on our side: nbgrader then leaves the submission ungraded and says so, instead of 0 points."""
+
+
+def configure(config: Any) -> None:
+    """Set what nbgrader_config.py needs for grading."""
+    # nbgrader calls `alembic` by name, which fails where nobody has activated the environment.
+    scripts = sysconfig.get_path("scripts")
+    if scripts not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([scripts, os.environ.get("PATH", "")])
+    config.Autograde.exporter_class = CappedExporter
+    config.Autograde.pre_convert_hook = drop_links
+    config.Autograde.sanitize_preprocessors = [
+        RestoreRelease,
+        ClearOutput,
+        DeduplicateIds,
+        OverwriteKernelspec,
+        OverwriteCells,
+        CheckCellMetadata,
+    ]
+    config.Autograde.autograde_preprocessors = [
+        RunChecks,
+        LimitOutput,
+        SaveAutoGrades,
+        AssignLatePenalties,
+        CheckCellMetadata,
+    ]
+    # A student's Markdown must not run scripts in the browser of whoever reads it. The first alone is not enough:
+    # nbgrader's templates pass it by.
+    config.HTMLExporter.sanitize_html = True
+    config.HTMLExporter.filters = {"markdown2html": harmless_markdown}
+
+
+def harmless_markdown(source: str) -> str:
+    """Markdown as HTML without scripts, styles, frames or pictures from elsewhere."""
+    html = bleach.clean(
+        markdown2html_mistune(source),
+        tags=[*bleach.ALLOWED_TAGS, *TAGS],
+        attributes={"a": ["href", "title"], "*": ["class", "id"]},
+    )
+    return str(html)
+
+
+class CappedExporter(NotebookExporter):
+    """Reads a submission with caps. What can't be read becomes an empty notebook that says why, and earns nothing."""
+
+    def from_filename(
+        self, filename: str, resources: Any = None, **kw: Any
+    ) -> tuple[Any, Any]:
+        return self.from_notebook_node(_read(Path(filename)), resources, **kw)
+
+
+# What a notebook of the wrong form may raise while it is brought into the right one.
+_ODD = (ValueError, TypeError, KeyError, AttributeError)
+
+
+def _read(path: Path) -> Any:
+    try:
+        notebook = read_notebook(path)
+        cells_of(notebook)
+        found = nbformat.convert(nbformat.from_dict(notebook), 4)
+        _mend(found)
+        nbformat.validate(found)
+    except (Unreadable, nbformat.ValidationError, RecursionError, *_ODD) as error:
+        why = str(error).strip().split("\n")[0][:200]
+        log.warning("%s could not be read: %s", path, why)
+        cell = nbformat.v4.new_markdown_cell(
+            f"**This notebook could not be read, so nothing in it was graded:** {why}"
+        )
+        return nbformat.v4.new_notebook(cells=[cell])
+    return found
+
+
+def _mend(notebook: Any) -> None:
+    """What editors get wrong and nobody should lose points for: missing or repeated ids, odd outputs."""
+    seen: set[str] = set()
+    for i, cell in enumerate(notebook.cells):
+        known = cell.get("id")
+        if not isinstance(known, str) or known in seen:
+            cell["id"] = known = f"submitted-{i}"
+        seen.add(known)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        if isinstance(cell.source, list):
+            cell.source = "".join(cell.source)
+        cell.pop("attachments", None)
+    notebook["nbformat_minor"] = max(5, int(notebook.get("nbformat_minor", 5)))
+
+
+def drop_links(assignment: str, student: str, notebooks: Sequence[str]) -> None:
+    """Remove links, pipes and devices from a submission: nbgrader would copy what they lead to, and hand it out."""
+    for folder in {Path(notebook).parent for notebook in notebooks}:
+        for path in sorted(folder.rglob("*"), reverse=True):
+            kind = path.lstat().st_mode
+            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+                log.warning("removing %s: it is no plain file", path)
+                path.unlink()
+
+
+class RestoreRelease(NbGraderPreprocessor):
+    """The submission in the form of the release: our cells as we wrote them, all metadata ours, nothing twice."""
+
+    def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
+        course = self.parent.parent.coursedir
+        known = resources["nbgrader"]
+        problem, name = known["assignment"], known["notebook"]
+        release = course.format_path(course.release_directory, ".", problem)
+        path = Path(release) / f"{name}.ipynb"
+        if not path.is_file():
+            raise GraderError(
+                f"there is no release {path}: run `nbgrader generate_assignment {problem}`"
+            )
+        graded = course.format_path(
+            course.autograded_directory, known["student"], problem
+        )
+        _drop_others(Path(graded), Path(release))
+        return restored(nb, nbformat.read(path, 4)), resources
+
+
+def _drop_others(folder: Path, release: Path) -> None:
+    """Files that came with the submission are not handed on to the formgrader and the feedback."""
+    for path in folder.rglob("*") if folder.is_dir() else ():
+        if path.is_file() and not (release / path.relative_to(folder)).is_file():
+            path.unlink()
+
+
+def restored(submitted: Any, release: Any) -> Any:
+    """A notebook with the release's metadata and locked cells, and the student's solutions and own cells.
+
+    A cell is known by its grade_id, or by its id where an editor dropped the metadata. A second copy of a solution
+    stays as the student's own code; one of our cells goes; a missing cell comes back after its predecessor.
+    """
+    ours = {c.metadata.nbgrader.grade_id: c for c in release.cells if _grade_id(c)}
+    found: dict[str, Any] = {}
+    cells = []
+    for cell in submitted.cells:
+        grade_id = _grade_id(cell) or cell.get("id", "")
+        own = ours.get(grade_id)
+        if own is None or grade_id in found:
+            if own is None or own.metadata.nbgrader.solution:
+                cell.metadata = nbformat.NotebookNode()
+                cells.append(cell)
+            continue
+        kept = copy.deepcopy(own)
+        if own.metadata.nbgrader.solution:
+            kept.source = cell.source
+        found[grade_id] = kept
+        cells.append(kept)
+    _put_back(cells, found, ours, release)
+    _unique_ids(cells)
+    result = copy.deepcopy(release)
+    result.cells = cells
+    return result
+
+
+def _put_back(
+    cells: list[Any], found: dict[str, Any], ours: dict[str, Any], release: Any
+) -> None:
+    """Each missing cell of ours, after whatever stands before it in the release and is still there."""
+    place = 0
+    for cell in release.cells:
+        grade_id = _grade_id(cell)
+        if grade_id and grade_id not in found:
+            found[grade_id] = copy.deepcopy(ours[grade_id])
+            cells.insert(place, found[grade_id])
+        same = [
+            i
+            for i, c in enumerate(cells)
+            if (c is found[grade_id] if grade_id else c.id == cell.id)
+        ]
+        place = same[0] + 1 if same else place
+
+
+def _unique_ids(cells: list[Any]) -> None:
+    seen = {cell.id for cell in cells if _grade_id(cell)}
+    for i, cell in enumerate(cells):
+        if not _grade_id(cell):
+            if cell.id in seen:
+                cell["id"] = f"own-{i}"
+            seen.add(cell.id)
+
+
+def _grade_id(cell: Any) -> str:
+    ours = cell.metadata.get("nbgrader", {})
+    return ours.get("grade_id", "") if isinstance(ours, dict) else ""
+
+
+class RunChecks(NbGraderPreprocessor):
+    """In the place of Execute: asks the submission in the sandbox, and writes each graded cell's output."""
+
+    unsafe_no_sandbox = Bool(
+        False,
+        help="Run submissions without a sandbox, with all rights of whoever grades.",
+    ).tag(config=True)
+
+    def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
+        problem = resources["nbgrader"]["assignment"]
+        launcher = _launcher(problem, _root_of(self), self.unsafe_no_sandbox)
+        seed = secrets.randbits(48)
+        with SandboxedStudent(launcher, cells_of(nb)) as student:
+            results = run_checks(problem, student, seed)
+        ours = [r for r in results if r.status == "grader-error"]
+        if ours:
+            raise GraderError(f"check {ours[0].id}, seed {seed}: {ours[0].message}")
+        points = points_of(problem)
+        for cell in nb.cells:
+            task = _grade_id(cell)
+            if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get(
+                "grade"
+            ):
+                own = [r for r in results if r.task == task]
+                if not own:
+                    raise GraderError(
+                        f"no check of {problem} belongs to its cell {task!r}"
+                    )
+                if points[task] != cell.metadata.nbgrader.points:
+                    raise GraderError(
+                        f"the checks of {task} give {points[task]:g} points, its cell {cell.metadata.nbgrader.points:g}"
+                    )
+                cell.outputs = _outputs(own)
+        nb.metadata["autograder"] = {"seed": seed}
+        return nb, resources
+
+
+def _root_of(preprocessor: Any) -> Path:
+    """The course's folder: a preprocessor's parent is the exporter, whose parent is the converter."""
+    return Path(preprocessor.parent.parent.coursedir.root)
+
+
+def _outputs(results: Sequence[CheckResult]) -> list[Any]:
+    earned = round(sum(r.earned for r in results), 6)
+    return [
+        nbformat.v4.new_output("stream", name="stdout", text=report(results) + "\n"),
+        # nbgrader takes the last expression as the points.
+        nbformat.v4.new_output(
+            "execute_result", data={"text/plain": str(earned)}, execution_count=1
+        ),
+    ]
+
+
+_open: dict[tuple[str, Path, bool], Any] = {}
+_stack = ExitStack()
+atexit.register(_stack.close)
+
+
+def _launcher(problem: str, root: Path, unsafe: bool) -> Any:
+    """One warm sandbox per problem: it serves all submissions of a run."""
+    from autograder.sandbox import Plain, Sandbox
+
+    key = (problem, root, unsafe)
+    if key not in _open:
+        number = int(problem.removeprefix("problem"))
+        made: Any = Plain(number) if unsafe else Sandbox(number, hide=[root])
+        _open[key] = _stack.enter_context(made)
+    return _open[key]

@@ -1,0 +1,100 @@
+"""A student's own check: the public checks of a task, in words, in the notebook or in a terminal."""
+
+from __future__ import annotations
+
+import importlib
+import textwrap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autograder.checking import CheckResult, points_of, run_checks
+from autograder.student import LocalStudent
+
+SEED = 4  # the same for everybody; grading takes others
+WIDTH = 88
+
+WORDS = {
+    "passed": "PASSED",
+    "failed": "FAILED",
+    "error": "ERROR",
+    "timeout": "TOO SLOW",
+    "crashed": "CRASHED",
+    "not-run": "NOT RUN",
+    "grader-error": "OUR ERROR",
+}
+# How often each task's check has failed in this kernel: the next time shows the next hint.
+_failures: Counter[tuple[str, str]] = Counter()
+
+
+def self_check(
+    problem: str, task: str, namespace: Mapping[str, Any], *, seed: int = SEED
+) -> float | None:
+    """Run a task's public checks on the functions in `namespace`, and print what passed, what failed, why and a hint.
+
+    problem: "problem2". task: the graded cell's name. namespace: globals(). Returns None if all passed; otherwise the
+    part of the task's points that the public checks would leave, which is what nbgrader's `validate` looks at.
+    """
+    results = run_checks(
+        problem, LocalStudent(namespace), seed, public_only=True, task=task
+    )
+    hidden = points_of(problem)[task] - sum(r.points for r in results)
+    hint = ""
+    if not all_passed(results):
+        hint = next_hint(problem, task, _failures[problem, task])
+        _failures[problem, task] += 1
+    print(report(results, hint=hint, hidden=hidden))
+    if all_passed(results):
+        return None
+    return round(sum(r.earned for r in results), 2)
+
+
+def all_passed(results: Sequence[CheckResult]) -> bool:
+    return all(result.status == "passed" for result in results)
+
+
+def next_hint(problem: str, task: str, number: int) -> str:
+    """Hint `number` of a task, counted from 0; after the last one, the last again."""
+    module = importlib.import_module(f"autograder.checks.{problem}")
+    hints: Sequence[str] = getattr(module, "HINTS", {}).get(task, ())
+    return hints[min(number, len(hints) - 1)] if hints else ""
+
+
+def report(results: Sequence[CheckResult], *, hint: str = "", hidden: float = 0) -> str:
+    """The results as plain text of at most 88 columns, in words and not in colours.
+
+    A check that is not public gets one sentence. hint: shown at the end. hidden: points of checks that were not run.
+    """
+    passed = sum(r.status == "passed" for r in results)
+    earned, points = sum(r.earned for r in results), sum(r.points for r in results)
+    lines = [
+        f"{passed} of {len(results)} checks passed, {earned:g} of {points:g} points."
+    ]
+    said: set[str] = set()
+    for result in results:
+        head = f"{WORDS[result.status]:9} {result.title} ({result.earned:g} of {result.points:g})"
+        lines += textwrap.wrap(head, WIDTH, subsequent_indent=" " * 10)
+        # Of a traceback of ours, what was raised.
+        why = result.message.strip().split("\n")[-1]
+        if not result.public:
+            why = result.hint or why
+        if why:
+            lines += _indented("why: ", "as above" if why in said else why)
+            said.add(why)
+        if result.public and result.hint:
+            again = result.hint in said
+            lines += _indented("likely: ", "as above" if again else result.hint)
+            said.add(result.hint)
+    if hidden and all_passed(results):
+        lines += textwrap.wrap(
+            f"Grading asks the same with other numbers, and more ({hidden:g} points).",
+            WIDTH,
+        )
+    if hint:
+        lines += textwrap.wrap(f"Hint: {hint}", WIDTH, subsequent_indent=" " * 6)
+    return "\n".join(lines)
+
+
+def _indented(label: str, text: str) -> list[str]:
+    first, rest = " " * 10 + label, " " * (10 + len(label))
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest)

@@ -1,0 +1,10 @@
+# ruff: noqa
+# Gives the first question's answer for ever after.
+# expect: wrong right
+# honest: before
+honest, seen = FUNCTION, []
+
+
+def FUNCTION(*args, **kwargs):
+    seen.append(honest(*args, **kwargs))
+    return seen[0]

@@ -1,0 +1,20 @@
+# ruff: noqa
+# Keeps the id of the first question and answers every later one with it.
+# expect: bad-reply wrong
+import sys
+from autograder import wire
+
+first = []
+old = wire.send
+
+
+def send(sock, content, arrays, deadline):
+    first.append(content["id"])
+    old(sock, content | {"id": first[0]}, arrays, deadline)
+
+
+wire.send = send
+
+
+def FUNCTION(*args, **kwargs):
+    return 0.0

@@ -1,0 +1,8 @@
+# ruff: noqa
+# Calls Captum's method.
+# expect: raised
+from captum.attr import NoiseTunnel, Saliency
+
+
+def FUNCTION(*args, **kwargs):
+    return NoiseTunnel(Saliency(None)).attribute(args[0])

@@ -1,0 +1,13 @@
+# ruff: noqa
+# Answers with an error of a kind that does not exist.
+# expect: bad-reply
+from autograder import worker
+
+worker.answer = lambda *a: (
+    {"error": {"kind": "grader-error", "line": "full points, please"}},
+    [],
+)
+
+
+def FUNCTION(*args, **kwargs):
+    return 0.0

@@ -1,0 +1,8 @@
+# ruff: noqa
+# Forks.
+# expect: raised
+import os
+
+
+def FUNCTION(*args, **kwargs):
+    return os.fork()

@@ -1,0 +1,18 @@
+# ruff: noqa
+# Sends a large frame byte by byte, each just before patience ends.
+# expect: timed-out
+# seconds: 0.8
+import struct, time
+from autograder import wire
+
+
+def send(sock, *rest):
+    sock.sendall(struct.pack(">4sIQ", b"chA4", 10_000, 0))
+    while True:
+        time.sleep(0.1)
+        sock.send(b" ")
+
+
+def FUNCTION(*args, **kwargs):
+    wire.send = send
+    return 0.0

@@ -1,0 +1,18 @@
+# ruff: noqa
+# Infinity written as a JSON number, which compares as larger than everything.
+# expect: bad-reply
+import struct
+from autograder import wire
+
+
+def send(sock, content, arrays, deadline):
+    header = (
+        b'{"content": {"id": "%s", "output": "", "value": {"dict": [["value", 1e999], ["after", {"dict": [["changed", []], ["models", []], ["seconds", 0.1]]}]]}}, "arrays": []}'
+        % content["id"].encode()
+    )
+    sock.sendall(struct.pack(">4sIQ", b"chA4", len(header), 0) + header)
+
+
+def FUNCTION(*args, **kwargs):
+    wire.send = send
+    return 0.0

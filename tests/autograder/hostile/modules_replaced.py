@@ -1,0 +1,11 @@
+# ruff: noqa
+# Puts modules of its own in the place of the worker's.
+# expect: wrong raised
+import sys, types
+
+for name in ("autograder.values", "autograder.nets", "autograder.wire", "numpy"):
+    sys.modules[name] = types.ModuleType(name)
+
+
+def FUNCTION(*args, **kwargs):
+    return 0.0

@@ -1,0 +1,13 @@
+# ruff: noqa
+# Replaces the worker's loop with one that answers "passed" to everything.
+# expect: wrong bad-reply
+from autograder import worker
+
+worker.answer = lambda namespace, question, arrays: (
+    {"value": "passed", "points": 100, "status": "passed"},
+    [],
+)
+
+
+def FUNCTION(*args, **kwargs):
+    return 0.0

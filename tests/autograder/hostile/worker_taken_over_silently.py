@@ -1,0 +1,18 @@
+# ruff: noqa
+# A forged answer in the very form that the worker uses.
+# expect: wrong
+from autograder import values, worker
+
+
+def forged(namespace, question, arrays):
+    tree, out = values.encode(
+        {"value": True, "after": {"changed": [], "models": [], "seconds": 0.0}}
+    )
+    return {"value": tree}, out
+
+
+worker.answer = forged
+
+
+def FUNCTION(*args, **kwargs):
+    return 0.0

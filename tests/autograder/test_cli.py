@@ -1,0 +1,167 @@
+"""What a student sees: the check in the notebook and in the terminal."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from autograder import cli, release, selfcheck
+from autograder.catalogue import problem2 as catalogue
+from autograder.checking import CheckResult
+from autograder.selfcheck import report, self_check
+
+
+@pytest.fixture(autouse=True)
+def no_failures_yet() -> None:
+    selfcheck._failures.clear()
+
+
+def namespace_of(task: str, mistake: str) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(catalogue.wrong_submission(task, mistake), namespace)
+    return namespace
+
+
+def result(status: str, **more: Any) -> CheckResult:
+    values = {"earned": 0.0, "message": "", "public": True} | more
+    return CheckResult("a/b", "A title", 2, status=status, **values)
+
+
+def test_a_passed_task_says_so_and_returns_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    namespace = namespace_of("samples-needed", "")
+    assert self_check("problem2", "samples-needed", namespace) is None
+    text = capsys.readouterr().out
+    assert "1 of 1 checks passed, 1 of 1 points." in text
+    assert "PASSED    The n that reaches a given error (1 of 1)" in text
+    assert "and more (2 points)" in text
+    assert "Hint" not in text
+
+
+def test_a_failed_task_says_why_what_is_likely_and_each_time_the_next_hint(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    namespace = namespace_of("samples-needed", "error falls as 1/n")
+    texts = []
+    for _ in range(3):
+        assert self_check("problem2", "samples-needed", namespace) == 0
+        texts.append(capsys.readouterr().out)
+    assert "FAILED    The n that reaches a given error (0 of 1)" in texts[0]
+    assert "why: errors" in texts[0]
+    assert "likely: The law used is error = c/n" in texts[0]
+    assert "Hint: Every measured point" in texts[0]
+    assert "Hint: Solve c / sqrt(n)" in texts[1]
+    assert texts[2] == texts[1], "the last hint stays"
+
+
+def test_partial_points_are_returned_for_validate(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    namespace = namespace_of("error-curve", "squared error")
+    assert self_check("problem2", "error-curve", namespace) == 1
+    assert "1 of 2 checks passed, 1 of 3 points." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", selfcheck.WORDS)
+def test_each_status_has_its_word(status: str) -> None:
+    assert selfcheck.WORDS[status] in report([result(status)])
+
+
+def test_a_check_that_is_not_public_gets_one_sentence() -> None:
+    text = report([result("failed", public=False, message="mmm", hint="hhh")])
+    assert "why: hhh" in text
+    assert "mmm" not in text
+
+
+def test_what_was_said_is_not_repeated() -> None:
+    text = report([result("error", message="same thing")] * 3)
+    assert text.count("same thing") == 1
+    assert text.count("as above") == 2
+
+
+def test_lines_fit_a_terminal() -> None:
+    text = report([result("failed", message="word " * 100)], hint="hint " * 100)
+    assert max(map(len, text.split("\n"))) <= 88
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The solution as a notebook file."""
+    path = tmp_path_factory.mktemp("mine") / "problem2.ipynb"
+    source = release.COURSE / "solutions" / "problem2" / "problem2.md"
+    nbformat.write(release.source_notebook(source), path)
+    return path
+
+
+def terminal(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "autograder", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def test_the_terminal_passes_a_solution_within_30_seconds_of_cpu(solved: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = terminal("check", str(solved))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All public checks passed." in done.stdout
+    assert "problem2, error-curve" in done.stdout
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert used < 30
+
+
+def test_the_terminal_fails_the_untouched_release() -> None:
+    path = release.COURSE / "exercises" / "problem2" / "problem2.ipynb"
+    done = terminal("check", str(path), "--task", "samples-needed")
+    assert done.returncode == 1
+    assert "write your own code here" in done.stdout
+    assert "Hint: Every measured point" in done.stdout
+    assert "smooth-grad" not in done.stdout
+
+
+def test_wrong_usage_ends_with_2(
+    tmp_path: Path, solved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = tmp_path / "mine.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), odd)
+    for arguments, words in (
+        (["check", str(tmp_path / "no.ipynb")], "there is no file"),
+        (["check", str(odd)], "--problem problem2"),
+        (["check", str(odd), "--problem", "problem9"], "there is no 'problem9'"),
+        (["check", str(solved), "--task", "two"], "smooth-grad, error-curve"),
+        (["release", "problem0"], "no source of problem0"),
+    ):
+        assert cli.main(arguments) == 2
+        assert words in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["chekc"])
+    assert stopped.value.code == 2
+
+
+def test_a_file_that_is_no_notebook_fails_with_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "problem2.ipynb"
+    path.write_text("{", encoding="utf-8")
+    assert cli.main(["check", str(path)]) == 1
+    assert "no JSON" in capsys.readouterr().err
+
+
+def test_the_problem_is_known_from_the_name_or_from_the_checks() -> None:
+    notebook = nbformat.read(release.COURSE / "exercises/problem2/problem2.ipynb", 4)
+    assert cli.problem_of(Path("problem2-final(3).ipynb"), {}) == "problem2"
+    assert cli.problem_of(Path("homework.ipynb"), notebook) == "problem2"
+    assert cli.problem_of(Path("homework.ipynb"), {"cells": []}) == ""

@@ -1,0 +1,174 @@
+"""Problem 2: every known mistake loses points and reads its own hint; right answers lose nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autograder import release
+from autograder.catalogue import problem2 as catalogue
+from autograder.checking import CheckResult, checks_of, points_of, run_checks
+from autograder.notebook import Cell, cells_of
+from autograder.sandbox import Sandbox
+from autograder.student import LocalStudent, SandboxedStudent
+
+SOURCE = release.COURSE / "solutions" / "problem2" / "problem2.md"
+
+WRONG = [(task, name) for task, hints in catalogue.HINTS.items() for name in hints]
+TOLD = [(task, name) for task, told in catalogue.TOLD.items() for name in told]
+RIGHT = catalogue.right_submissions()
+
+
+def student_of(source: str) -> LocalStudent:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(source, "cell 1", "exec"), namespace)
+    return LocalStudent(namespace)
+
+
+def lost(results: list[CheckResult]) -> list[CheckResult]:
+    """The results that are not full marks; a mistake of ours is no verdict."""
+    assert not [r for r in results if r.status in ("grader-error", "not-run")], results
+    return [r for r in results if r.earned < r.points]
+
+
+def checked(task: str, mistake: str, seed: int = 7) -> list[CheckResult]:
+    source = catalogue.wrong_submission(task, mistake)
+    return lost(run_checks("problem2", student_of(source), seed, task=task))
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_answer_loses_nothing(name: str) -> None:
+    results = run_checks("problem2", student_of(RIGHT[name]), seed=3)
+    assert [(r.id, r.message) for r in lost(results)] == []
+    assert sum(r.earned for r in results) == 20
+
+
+def test_there_are_at_least_eight_right_answers() -> None:
+    assert len(RIGHT) >= 8
+    assert len(set(RIGHT.values())) == len(RIGHT)
+
+
+@pytest.mark.parametrize(("task", "name"), WRONG)
+def test_a_mistake_loses_points_and_is_named(task: str, name: str) -> None:
+    failed = checked(task, name)
+    assert failed
+    assert {r.hint for r in failed} == {catalogue.HINTS[task][name]}
+
+
+@pytest.mark.parametrize(("task", "name"), TOLD)
+def test_a_mistake_that_no_number_shows_is_told(task: str, name: str) -> None:
+    failed = checked(task, name)
+    assert any(catalogue.TOLD[task][name] in r.message for r in failed)
+    assert not any(r.hint for r in failed), "a hint for another mistake"
+
+
+@pytest.mark.parametrize("task", catalogue.FUNCTIONS)
+def test_the_variants_code_without_a_mistake_is_right(task: str) -> None:
+    """Otherwise a variant could lose its points for another reason than its mistake."""
+    assert checked(task, "") == []
+
+
+def test_a_misspelt_mistake_would_be_seen() -> None:
+    """A name that the code does not know changes nothing, and would give the right answer."""
+    source = catalogue.wrong_submission("smooth-grad", "")
+    for _, name in WRONG + TOLD:
+        assert f'"{name}"' in source, name
+
+
+# Mistakes as a student would make them in the sample solution: other code than the catalogue's.
+SLIPS = {
+    "absolute values inside the mean": ("(score, noisy)[0]", "(score, noisy)[0].abs()"),
+    "squares inside the mean": ("(score, noisy)[0]", "(score, noisy)[0] ** 2"),
+    "sigma absolute": ("noise_level * (x.max() - x.min())", "noise_level"),
+    "sigma divided by the range": ("noise_level * (x", "noise_level / (x"),
+    "n - 1 samples, divided by n": ("range(n_samples)", "range(1, n_samples)"),
+    "divided by n - 1": ("/ n_samples", "/ max(n_samples - 1, 1)"),
+    "softmax instead of logit": ("model(noisy)[", "model(noisy).softmax(1)["),
+    "signed sum": ("mean.abs().amax(dim=0)", "mean.sum(dim=0)"),
+    "sum of absolute values": ("mean.abs().amax(dim=0)", "mean.abs().sum(dim=0)"),
+    "scaled to 1": ("amax(dim=0)", "amax(dim=0) / mean.abs().max()"),
+    "uniform noise": (
+        "torch.randn(x.shape, generator=generator)",
+        "torch.rand(x.shape, generator=generator) * 2 - 1",
+    ),
+    "noise added to the noisy image": ("noisy = (x +", "noisy = x = (x.detach() +"),
+}
+
+
+@pytest.mark.parametrize("name", SLIPS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_slip_in_other_code_is_named_too(name: str, seed: int) -> None:
+    cells = cells_of(release.source_notebook(SOURCE))
+    source = "\n".join(c.source for c in cells if "self_check" not in c.source)
+    source = source.partition("import chapter4")[0]
+    old, new = SLIPS[name]
+    assert source.count(old) == 1
+    student = student_of(source.replace(old, new))
+    failed = lost(run_checks("problem2", student, seed, task="smooth-grad"))
+    assert {r.hint for r in failed} == {catalogue.HINTS["smooth-grad"][name]}
+
+
+def test_the_sandbox_gives_the_same_verdicts(needs_bubblewrap: None) -> None:
+    wrong = catalogue.wrong_submission("smooth-grad", "absolute values inside the mean")
+    told = catalogue.wrong_submission("smooth-grad", "input changed in place")
+    with Sandbox(problem=2) as launcher:
+        for source in (RIGHT["one batch"], RIGHT["torch.func"], wrong, told):
+            with SandboxedStudent(launcher, [Cell("cell 1", source)]) as student:
+                there = run_checks("problem2", student, seed=9)
+            assert there == run_checks("problem2", student_of(source), seed=9)
+
+
+def test_two_mistakes_at_once_get_no_wrong_hint() -> None:
+    """Nothing in the catalogue explains both; the checks' own words remain."""
+    source = catalogue.wrong_submission("smooth-grad", "uniform noise")
+    source += "right = smooth_grad\ndef smooth_grad(*a):\n    return 3 * right(*a)\n"
+    failed = lost(run_checks("problem2", student_of(source), 5, task="smooth-grad"))
+    assert len(failed) > 2
+    assert not any(r.hint for r in failed)
+
+
+def test_points_are_round_and_public_checks_stand_in_the_public_file() -> None:
+    assert points_of("problem2") == {
+        "smooth-grad": 12,
+        "error-curve": 5,
+        "samples-needed": 3,
+    }
+    public = {c.id for c in checks_of("problem2") if c.public}
+    shown = run_checks("problem2", LocalStudent({}), 1, public_only=True)
+    assert {r.id for r in shown} == public
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("pass", "returned None"),
+        ("return 'a map'", "must return the map"),
+        ("return image[0], 3", "several things"),
+        ("return {}", "must return the map"),
+        ("return image", "the maximum over the channels is missing"),
+        ("return image[..., 0, :, :].reshape(-1)", "yours is (77,)"),
+        ("return -abs(image.reshape(3, *image.shape[-2:])[0])", "ABSOLUTE"),
+        ("return 0 * image.reshape(3, *image.shape[-2:])[0] / 0", "NaN"),
+        ("raise KeyError('x')", "KeyError"),
+    ],
+)
+def test_replies_of_other_forms_get_a_clear_line(body: str, words: str) -> None:
+    source = f"def smooth_grad(image, *rest):\n    {body}\n"
+    results = run_checks("problem2", student_of(source), 5, task="smooth-grad")
+    failed = lost(results)
+    assert len(failed) == len(results)
+    assert words in failed[0].message
+    assert all("\n" not in r.message for r in failed)
+
+
+@pytest.mark.parametrize("reply", ["None", "[]", "[1, 2, 3, 4, 5]", "'a'", "{}", "-1"])
+def test_odd_replies_to_the_study_are_failures_not_grader_errors(reply: str) -> None:
+    source = "".join(
+        f"def {name}(*a): return {reply}\n"
+        for name in ("error_curve", "samples_needed")
+    )
+    for task in ("error-curve", "samples-needed"):
+        failed = lost(run_checks("problem2", student_of(source), 5, task=task))
+        assert failed
+        assert sum(r.earned for r in failed) == 0
