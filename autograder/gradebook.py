@@ -26,7 +26,7 @@ from nbgrader.utils import is_grade, parse_utc
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.checking import points_of
-from autograder.nbgrader_plugin import RunChecks, _outputs
+from autograder.nbgrader_plugin import RunChecks, verdict_outputs
 from autograder.notebook import Unreadable, read_notebook
 from autograder.records import Record, Refused, digest_of
 from autograder.submissions import Submission
@@ -237,7 +237,7 @@ class _KnownResults(RunChecks):
             for cell in nb.cells:
                 if is_grade(cell) and cell.cell_type == "code":
                     task = cell.metadata.nbgrader.grade_id
-                    cell.outputs = _outputs(
+                    cell.outputs = verdict_outputs(
                         [c for c in record.checks if c.task == task]
                     )
             nb.metadata["autograder"] = {"seed": self.parent.parent.seed}

@@ -42,7 +42,7 @@ class NotingStudent(SandboxedStudent):
         super().__init__(launcher, cells, **limits)
         self.kinds: set[str] = set()
 
-    def _put(
+    def exchange(
         self,
         question: dict[str, Any],
         arrays: list[np.ndarray],
@@ -50,7 +50,7 @@ class NotingStudent(SandboxedStudent):
         seconds: float,
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         try:
-            return super()._put(question, arrays, name, seconds)
+            return super().exchange(question, arrays, name, seconds)
         except StudentError as error:
             self.kinds.add(error.kind)
             raise

@@ -266,7 +266,7 @@ class RunChecks(NbGraderPreprocessor):
                     raise GraderError(
                         f"the checks of {task} give {points[task]:g} points, its cell {cell.metadata.nbgrader.points:g}"
                     )
-                cell.outputs = _outputs(own)
+                cell.outputs = verdict_outputs(own)
         nb.metadata["autograder"] = {"seed": seed}
         return nb, resources
 
@@ -276,7 +276,8 @@ def _root_of(preprocessor: Any) -> Path:
     return Path(preprocessor.parent.parent.coursedir.root)
 
 
-def _outputs(results: Sequence[CheckResult]) -> list[Any]:
+def verdict_outputs(results: Sequence[CheckResult]) -> list[Any]:
+    """A graded cell's output: the report, and last the points, where nbgrader looks for them."""
     earned = round(sum(r.earned for r in results), 6)
     return [
         nbformat.v4.new_output("stream", name="stdout", text=report(results) + "\n"),

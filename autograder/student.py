@@ -213,7 +213,7 @@ class SandboxedStudent(_Asking):
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         self._start()
         try:
-            return self._put(question, arrays, name, deadline or self._call_seconds)
+            return self.exchange(question, arrays, name, deadline or self._call_seconds)
         except StudentError as error:
             if error.kind == "missing":
                 raise StudentError("missing", error.line + self._why(name)) from None
@@ -241,13 +241,13 @@ class SandboxedStudent(_Asking):
     def _run(self, cell: Cell) -> None:
         question = {"op": "run", "source": cell.source, "name": cell.name}
         try:
-            self._put(question, [], cell.name, self._cell_seconds)
+            self.exchange(question, [], cell.name, self._cell_seconds)
         except StudentError as error:
             self.failed_cells[cell.name] = error.line
             if self._process is None:
                 self._left_out.add(cell.name)
 
-    def _put(
+    def exchange(
         self,
         question: dict[str, Any],
         arrays: list[np.ndarray],
