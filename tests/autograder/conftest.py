@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,3 +14,11 @@ def needs_bubblewrap() -> None:
     """Skips where there is no sandbox to test."""
     if sys.platform != "linux" or shutil.which("bwrap") is None:
         pytest.skip("needs bubblewrap (apt-get install bubblewrap)")
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left() -> Iterator[None]:
+    """Solutions draw, as students do; what they leave open is closed for the next test."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
