@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: book serve test lab train release clean help
+.PHONY: book serve test lab train release student-bundle clean help
 .SECONDARY:
 
 book: $(VENV)/.installed-book ## build the book: install, execute every page, write book/_build/html
@@ -30,11 +30,14 @@ train: $(VENV)/.installed-book ## train the embedded models again
 release: $(VENV)/.installed-lab ## make exercises/ from solutions/
 	$(BIN)/python -m autograder release
 
+student-bundle: book $(VENV)/.installed-lab ## pack what students get into dist/chapter4-student.zip
+	@$(BIN)/python -m autograder bundle
+
 clean: ## remove the built book and every cache, keep the installed environment
 	rm -rf book/_build .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # One stamp per extra of pyproject.toml: an unchanged file installs nothing.
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python

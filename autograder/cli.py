@@ -1,4 +1,4 @@
-"""The command line: `autograder check NOTEBOOK` for one's own notebook, `autograder release` for authors."""
+"""The command line: `autograder check NOTEBOOK` for one's own notebook, and what instructors and authors need."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from autograder.grade_command import add_grade_command
+from typing import Any
 
 # Exit codes.
 FINE, FAILED, USAGE = 0, 1, 2
+# The commands that the student's bundle lacks.
+OF_THE_COURSE = ("bundle", "grade", "release")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns 0 for done, 1 if a public check or the command failed; wrong usage ends with 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    whole = Path(__file__).with_name("release.py").is_file()
+    if not whole and given and given[0] in OF_THE_COURSE:
+        return _wrong(
+            f"'{given[0]}' is not part of the student's bundle: it needs the whole course"
+        )
     parser = argparse.ArgumentParser(
         prog="autograder", description="Check and grade the course's problems."
     )
@@ -31,6 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     check.add_argument("--task", help="one task only, for example smooth-grad")
     check.set_defaults(run=run_check)
+    if whole:
+        _add_course_commands(commands)
+    options = parser.parse_args(given)
+    code: int = options.run(options)
+    return code
+
+
+def _add_course_commands(commands: Any) -> None:
+    """What an instructor or author has."""
+    from autograder.bundle import add_bundle_command
+    from autograder.grade_command import add_grade_command
+
     release = commands.add_parser(
         "release",
         help="make exercises/ from solutions/ (for authors)",
@@ -39,9 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     release.add_argument("problems", nargs="*", help="these only, for example problem2")
     release.set_defaults(run=run_release)
     add_grade_command(commands)
-    options = parser.parse_args(arguments)
-    code: int = options.run(options)
-    return code
+    add_bundle_command(commands)
 
 
 def run_check(options: argparse.Namespace) -> int:

