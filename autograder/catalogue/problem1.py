@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
+from autograder import catalogue
 from autograder.catalogue import problem1_code as code
 from autograder.catalogue import problem1_right as right
-from autograder.diagnose import Mistake
 
-FUNCTIONS: dict[str, tuple[str, Callable[[str], Callable[..., Any]]]] = {
+FUNCTIONS: catalogue.Functions = {
     "resolution": ("native_resolution", code.native_resolution_with),
     "roughness": ("total_variation", code.total_variation_with),
     "same-grid": ("through_grid", code.through_grid_with),
@@ -185,23 +182,15 @@ TOLD: dict[str, dict[str, str]] = {
     },
 }
 
-RIGHT = {task: make("") for task, (_, make) in FUNCTIONS.items()}
-MISTAKES = {
-    task: [
-        Mistake(name, hint, partial(make, name)) for name, hint in HINTS[task].items()
-    ]
-    for task, (_, make) in FUNCTIONS.items()
-}
+RIGHT = catalogue.right_functions(FUNCTIONS)
+MISTAKES = catalogue.mistakes(FUNCTIONS, HINTS)
 
 
 def wrong_submission(task: str, mistake: str) -> str:
     """The source of a submission that is right but for one mistake in one task."""
-    lines = [inspect.getsource(code)]
-    for name, (function, make) in FUNCTIONS.items():
-        made = mistake if name == task else ""
-        lines.append(f"{function} = {make.__name__}({made!r})")
-    lines.append(inspect.getsource(right.in_own_words))
-    return "\n".join(lines) + "\n"
+    return catalogue.source_with(code, FUNCTIONS, task, mistake) + inspect.getsource(
+        right.in_own_words
+    )
 
 
 def right_submissions() -> dict[str, str]:

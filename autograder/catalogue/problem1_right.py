@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 import chapter4
+from autograder.catalogue import source_of
 
 
 # native_resolution
@@ -473,10 +473,4 @@ import chapter4
 
 def source(*parts: Callable[..., Any]) -> str:
     """The cells of a submission; the last five parts answer to the five names."""
-    bound = [
-        f"{name} = {part.__name__}"
-        for name, part in zip(NAMES, parts[-len(NAMES) :], strict=True)
-    ]
-    every: list[Any] = [*_HELPERS, *parts, in_own_words]
-    code = map(inspect.getsource, every)
-    return "\n\n".join([_HEADER, *code, "\n".join(bound)])
+    return source_of(_HEADER, NAMES, parts, around=[*_HELPERS, in_own_words])

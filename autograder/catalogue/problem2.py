@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
+from autograder import catalogue
 from autograder.catalogue import problem2_code as code
 from autograder.catalogue import problem2_right as right
-from autograder.diagnose import Mistake
 
-FUNCTIONS: dict[str, tuple[str, Callable[[str], Callable[..., Any]]]] = {
+FUNCTIONS: catalogue.Functions = {
     "smooth-grad": ("smooth_grad", code.smooth_grad_with),
     "error-curve": ("error_curve", code.error_curve_with),
     "samples-needed": ("samples_needed", code.samples_needed_with),
@@ -146,22 +141,13 @@ TOLD: dict[str, dict[str, str]] = {
     "samples-needed": {},
 }
 
-RIGHT = {task: make("") for task, (_, make) in FUNCTIONS.items()}
-MISTAKES = {
-    task: [
-        Mistake(name, hint, partial(make, name)) for name, hint in HINTS[task].items()
-    ]
-    for task, (_, make) in FUNCTIONS.items()
-}
+RIGHT = catalogue.right_functions(FUNCTIONS)
+MISTAKES = catalogue.mistakes(FUNCTIONS, HINTS)
 
 
 def wrong_submission(task: str, mistake: str) -> str:
     """The source of a submission that is right but for one mistake in one task."""
-    lines = [inspect.getsource(code)]
-    for name, (function, make) in FUNCTIONS.items():
-        made = mistake if name == task else ""
-        lines.append(f"{function} = {make.__name__}({made!r})")
-    return "\n".join(lines) + "\n"
+    return catalogue.source_with(code, FUNCTIONS, task, mistake)
 
 
 def right_submissions() -> dict[str, str]:

@@ -7,13 +7,14 @@ A submission takes one function for each of the three names; `source` writes it 
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+
+from autograder.catalogue import source_of
 
 smooth_grad: Callable[..., Any] = None  # type: ignore[assignment]  # the submission's own
 
@@ -268,8 +269,4 @@ _HEADER = "import copy\nimport math\n\nimport numpy as np\nimport torch\n"
 def source(*parts: Callable[..., Any]) -> str:
     """The cell of a submission; the last three parts answer to the three names."""
     names = ("smooth_grad", "error_curve", "samples_needed")
-    bound = [
-        f"{name} = {part.__name__}"
-        for name, part in zip(names, parts[-3:], strict=True)
-    ]
-    return "\n\n".join([_HEADER, *map(inspect.getsource, parts), "\n".join(bound)])
+    return source_of(_HEADER, names, parts)

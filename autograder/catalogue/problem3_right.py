@@ -7,7 +7,6 @@ A submission takes one function for each of the six names; `source` writes it as
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,8 @@ import torchvision.transforms.functional as TF
 from PIL import Image, ImageFilter
 from scipy import ndimage
 from torch.nn import functional as F
+
+from autograder.catalogue import source_of
 
 # --- baselines
 
@@ -417,8 +418,4 @@ from torch.nn import functional as F
 
 def source(*parts: Callable[..., Any]) -> str:
     """The cell of a submission; the last six parts answer to the six names."""
-    bound = [
-        f"{name} = {part.__name__}"
-        for name, part in zip(NAMES, parts[-6:], strict=True)
-    ]
-    return "\n\n".join([_HEADER, *map(inspect.getsource, parts), "\n".join(bound)])
+    return source_of(_HEADER, NAMES, parts)

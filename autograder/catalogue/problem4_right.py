@@ -6,13 +6,14 @@ A submission takes one function for each of the six names; `source` writes it as
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from itertools import groupby, permutations, product
 from typing import Any
 
 import numpy as np
 import torch
+
+from autograder.catalogue import source_of
 
 # The submission's own.
 average_attention: Callable[..., Any] = None  # type: ignore[assignment]
@@ -390,8 +391,4 @@ import torch
 
 def source(*parts: Callable[..., Any]) -> str:
     """The cell of a submission; the last six parts answer to the six names."""
-    bound = [
-        f"{name} = {part.__name__}"
-        for name, part in zip(NAMES, parts[-len(NAMES) :], strict=True)
-    ]
-    return "\n\n".join([_HEADER, *map(inspect.getsource, parts), "\n".join(bound)])
+    return source_of(_HEADER, NAMES, parts)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
+from autograder import catalogue
 from autograder.catalogue import problem5_code as code
 from autograder.catalogue import problem5_right as right
-from autograder.diagnose import Mistake
 
-FUNCTIONS: dict[str, tuple[str, Callable[[str], Callable[..., Any]]]] = {
+FUNCTIONS: catalogue.Functions = {
     "standing": ("standing", code.standing_with),
     "grad-cam": ("grad_cam", code.grad_cam_with),
     "integrated-gradients": ("integrated_gradients", code.integrated_gradients_with),
@@ -259,22 +254,13 @@ TOLD: dict[str, dict[str, str]] = {
     },
 }
 
-RIGHT = {task: make("") for task, (_, make) in FUNCTIONS.items()}
-MISTAKES = {
-    task: [
-        Mistake(name, hint, partial(make, name)) for name, hint in HINTS[task].items()
-    ]
-    for task, (_, make) in FUNCTIONS.items()
-}
+RIGHT = catalogue.right_functions(FUNCTIONS)
+MISTAKES = catalogue.mistakes(FUNCTIONS, HINTS)
 
 
 def wrong_submission(task: str, mistake: str) -> str:
     """The source of a submission that is right but for one mistake in one task."""
-    lines = [inspect.getsource(code)]
-    for name, (function, make) in FUNCTIONS.items():
-        made = mistake if name == task else ""
-        lines.append(f"{function} = {make.__name__}({made!r})")
-    return "\n".join(lines) + "\n"
+    return catalogue.source_with(code, FUNCTIONS, task, mistake)
 
 
 def right_submissions() -> dict[str, str]:

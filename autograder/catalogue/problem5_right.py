@@ -7,7 +7,6 @@ A submission takes one function for each of the six names; `source` writes it as
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+
+from autograder.catalogue import source_of
 
 grad_cam: Callable[..., Any] = None  # type: ignore[assignment]  # the submission's own
 integrated_gradients: Callable[..., Any] = None  # type: ignore[assignment]
@@ -549,8 +550,4 @@ NAMES = (
 
 def source(*parts: Callable[..., Any]) -> str:
     """The cell of a submission; the last six parts answer to the six names."""
-    bound = [
-        f"{name} = {part.__name__}"
-        for name, part in zip(NAMES, parts[-6:], strict=True)
-    ]
-    return "\n\n".join([_HEADER, *map(inspect.getsource, parts), "\n".join(bound)])
+    return source_of(_HEADER, NAMES, parts)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import submissions
+from submissions import lost, student_of
 
 from autograder.catalogue import problem1 as catalogue
 from autograder.checking import CheckResult, checks_of, points_of, run_checks
@@ -29,21 +31,9 @@ POINTS = {
 }
 
 
-def student_of(source: str) -> LocalStudent:
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    exec(compile(source, "cell 1", "exec"), namespace)
-    return LocalStudent(namespace)
-
-
-def lost(results: list[CheckResult]) -> list[CheckResult]:
-    """The results that are not full marks; a mistake of ours is no verdict."""
-    assert not [r for r in results if r.status in ("grader-error", "not-run")], results
-    return [r for r in results if r.status != "passed"]
-
-
 def checked(task: str, mistake: str, seed: int = 7) -> list[CheckResult]:
     source = catalogue.wrong_submission(task, mistake)
-    return lost(run_checks("problem1", student_of(source), seed, task=task))
+    return submissions.checked("problem1", source, task, seed)
 
 
 @pytest.mark.parametrize("seed", [3, 20])

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import submissions
+from submissions import lost, student_of
 
 from autograder.catalogue import problem3 as catalogue
 from autograder.catalogue import problem3_code as code
@@ -28,23 +30,11 @@ POINTS = {
 }
 
 
-def student_of(source: str) -> LocalStudent:
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    exec(compile(source, "cell 1", "exec"), namespace)
-    return LocalStudent(namespace)
-
-
-def lost(results: list[CheckResult]) -> list[CheckResult]:
-    """The results that did not pass; a mistake of ours is no verdict."""
-    assert not [r for r in results if r.status in ("grader-error", "not-run")], results
-    return [r for r in results if r.status != "passed"]
-
-
 def checked(
     task: str, mistake: str, seed: int = 7, rule: str = ""
 ) -> list[CheckResult]:
     source = catalogue.wrong_submission(task, mistake, rule)
-    return lost(run_checks("problem3", student_of(source), seed, task=task))
+    return submissions.checked("problem3", source, task, seed)
 
 
 @pytest.mark.parametrize("seed", [3, 20])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
+import submissions
+from submissions import lost, student_of
 
 from autograder import release
 from autograder.catalogue import problem4 as catalogue
@@ -30,21 +30,9 @@ POINTS = {
 }
 
 
-def student_of(source: str) -> LocalStudent:
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    exec(compile(source, "cell 1", "exec"), namespace)
-    return LocalStudent(namespace)
-
-
-def lost(results: list[CheckResult]) -> list[CheckResult]:
-    """The results that are not full marks; a mistake of ours is no verdict."""
-    assert not [r for r in results if r.status in ("grader-error", "not-run")], results
-    return [r for r in results if r.earned < r.points]
-
-
 def checked(task: str, mistake: str, seed: int = 7) -> list[CheckResult]:
     source = catalogue.wrong_submission(task, mistake)
-    return lost(run_checks("problem4", student_of(source), seed, task=task))
+    return submissions.checked("problem4", source, task, seed)
 
 
 @pytest.mark.parametrize("seed", [3, 20])

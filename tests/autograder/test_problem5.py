@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import submissions
 import torch
+from submissions import lost, student_of
 
 from autograder.catalogue import problem5 as catalogue
 from autograder.checking import CheckResult, checks_of, points_of, run_checks
@@ -62,21 +64,9 @@ def drawn_once() -> Iterator[None]:
         yield
 
 
-def student_of(source: str) -> LocalStudent:
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    exec(compile(source, "cell 1", "exec"), namespace)
-    return LocalStudent(namespace)
-
-
-def lost(results: list[CheckResult]) -> list[CheckResult]:
-    """The results that are not full marks; a mistake of ours is no verdict."""
-    assert not [r for r in results if r.status in ("grader-error", "not-run")], results
-    return [r for r in results if r.status != "passed"]
-
-
 def checked(task: str, mistake: str, seed: int = 7) -> list[CheckResult]:
     source = catalogue.wrong_submission(task, mistake)
-    return lost(run_checks("problem5", student_of(source), seed, task=task))
+    return submissions.checked("problem5", source, task, seed)
 
 
 @pytest.mark.parametrize("seed", [3, 20])

@@ -66,13 +66,9 @@ def option(block: str, name: str) -> list[str]:
 
 
 def prose(page: str) -> str:
-    """The page without its code cells, one line each."""
-    return "\n".join(
-        line
-        for line in FENCE.sub(
-            lambda b: "" if b["head"].startswith("{code-cell}") else b.group(0),
-            source(page),
-        ).splitlines()
+    """The page without its code cells."""
+    return FENCE.sub(
+        lambda b: "" if b["head"].startswith("{code-cell}") else b[0], source(page)
     )
 
 
@@ -110,8 +106,6 @@ def found(page: str, kind: str, wanted: str) -> bool:
                 encoding="utf-8"
             )
             return known and any(wanted in group.split(",") for group in cited)
-        case "bibliography":
-            return wanted in (BOOK / "references.bib").read_text(encoding="utf-8")
         case "text":
             return wanted in prose(page)
         case "directive":
