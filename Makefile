@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: book serve test lab train release student-bundle clean help
+.PHONY: book serve test lab train evidence benchmark release student-bundle clean help
 .SECONDARY:
 
 book: $(VENV)/.installed-book ## build the book: install, execute every page, write book/_build/html
@@ -26,6 +26,12 @@ train: $(VENV)/.installed-book ## train the embedded models again
 	$(BIN)/python -m chapter4.training.shape_classifiers
 	$(BIN)/python -m chapter4.training.tiny_vit
 	$(BIN)/python -m chapter4.training.sentiment
+
+evidence: $(VENV)/.installed-book ## measure every method again, where the saved study is not up to date
+	$(BIN)/python -m chapter4.study
+
+benchmark: $(VENV)/.installed-benchmark ## time every method against the printed code and three libraries (over an hour)
+	$(BIN)/python tests/benchmarks/run.py
 
 release: $(VENV)/.installed-lab ## make exercises/ from solutions/
 	$(BIN)/python -m autograder release

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.release import COURSE
+from autograder.submissions import problems_with_checks
 
 NAME = "chapter4-student"
 # All of autograder that a student's own check needs. Named one by one: a new file stays here until somebody adds it.
@@ -96,6 +98,7 @@ def members(course: Path = COURSE) -> dict[str, bytes]:
     files |= {f"book/{name}": content for name, content in book.items()}
     readme = README.read_text(encoding="utf-8").replace("{book}", about)
     files["README.md"] = readme.encode()
+    files["autograder/checks/points.json"] = _points().encode()
     project = (course / "pyproject.toml").read_text(encoding="utf-8")
     files["pyproject.toml"] = _installable(project).encode()
     return files
@@ -113,6 +116,14 @@ def _copied(course: Path) -> Iterator[Path]:
     for path in _files(grader / "checks"):
         if not path.stem.endswith("_hidden"):
             yield path
+
+
+def _points() -> str:
+    """The points of each task, hidden checks included: they are no secret, the notebooks print them."""
+    from autograder.checking import points_of
+
+    points = {problem: points_of(problem) for problem in problems_with_checks()}
+    return json.dumps(points, indent=1) + "\n"
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -8,6 +8,7 @@ given differs.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import threading
 import traceback
@@ -33,6 +34,15 @@ STATUS_OF_KIND = {
     "bad-reply": "error",
     "timed-out": "timeout",
     "crashed": "crashed",
+}
+# What a student reads of a check that is not public: nothing of what it asks or expects, nor of what their code said
+# when it was asked, which may repeat the question.
+HIDDEN_REASONS = {
+    "failed": "the answer is not right.",
+    "error": "your code raised an error or gave no usable value.",
+    "timeout": "your code took too long.",
+    "crashed": "your code ended its process.",
+    "not-run": "an earlier call took too long or ended the process.",
 }
 _CHECKS = Path(__file__).parent / "checks"
 _ONE_AT_A_TIME = threading.Lock()  # pytest keeps global state
@@ -73,6 +83,19 @@ class CheckResult:
     @property
     def task(self) -> str:
         return self.id.partition("/")[0]
+
+
+def reason_of(result: CheckResult) -> str:
+    """Why points were lost, in one line that a student may read; "" if none were.
+
+    Of a hidden check it is the known mistake that explains the numbers, or else the kind of trouble.
+    """
+    if result.public:
+        # Of a traceback of ours, what was raised.
+        return result.message.strip().split("\n")[-1]
+    if result.status == "failed" and not result.hint and result.earned:
+        return "a part of the answer is not right."
+    return result.hint or HIDDEN_REASONS.get(result.status, "")
 
 
 class Shortfall(Exception):  # noqa: N818
@@ -135,10 +158,13 @@ def _files(problem: str) -> list[Path]:
 
 
 def points_of(problem: str) -> dict[str, float]:
-    """Task -> points that its checks can give together."""
+    """Task -> points that all its checks can give together, those included that students do not have."""
     points: dict[str, float] = {}
     for known in checks_of(problem):
         points[known.task] = points.get(known.task, 0) + known.points
+    told = _CHECKS / "points.json"
+    if told.is_file():  # in the student's bundle, where the hidden checks are not
+        points = json.loads(told.read_text(encoding="utf-8"))[problem]
     return points
 
 
@@ -173,7 +199,12 @@ def run_checks(
         arguments += ["-p", f"no:{plugin}"]
     for plugin in ("faulthandler", "unraisableexception", "threadexception"):
         arguments += ["-p", f"no:{plugin}"]
-    with _ONE_AT_A_TIME, _pytest_environment(), warnings.catch_warnings():
+    with (
+        _ONE_AT_A_TIME,
+        _pytest_environment(),
+        warnings.catch_warnings(),
+        np.errstate(all="ignore"),
+    ):
         # NumPy warns of a student's giants; where warnings are errors that would be ours.
         warnings.simplefilter("ignore")
         code = pytest.main(arguments, plugins=[run])

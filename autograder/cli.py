@@ -107,7 +107,12 @@ def run_check(options: argparse.Namespace) -> int:
         hidden = points[task] - sum(r.points for r in own)
         print(f"\n{problem}, {task}")
         print(report(own, hint=hint, hidden=hidden))
-    print()
+    earned, public = sum(r.earned for r in results), sum(r.points for r in results)
+    whole = points[options.task] if options.task else sum(points.values())
+    print(
+        f"\nPublic checks: {earned:g} of {public:g} points. "
+        f"With those that only grading asks it is {whole:g} points."
+    )
     if all_passed(results):
         print("All public checks passed.")
         return FINE

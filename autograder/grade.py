@@ -21,10 +21,11 @@ from autograder.checking import CheckResult
 from autograder.notebook import Unreadable, read_notebook
 from autograder.records import Record, State, basis_of, digest_of
 from autograder.sandbox import SandboxUnavailable
+from autograder.student import BUDGET_SECONDS
 from autograder.submissions import Submission
 
-# Of one submission, sandbox's start included. The student's own limits are far below: this one is for our mistakes.
-PATIENCE = 900.0
+# Of one submission beyond twice the student's own time, sandbox's start included. It is for our mistakes.
+PATIENCE = 600.0
 STOP_SECONDS = 20.0
 LANE = (sys.executable, "-m", "autograder.lane")
 Say = Callable[[Record, int, int], None]
@@ -32,13 +33,20 @@ Say = Callable[[Record, int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run is done. seed: the same questions for everybody. hide: folders that no sandbox may show."""
+    """How a run is done. seed: the same questions for everybody. hide: folders that no sandbox may show. budget:
+    seconds that a submission's own code may take in all.
+    """
 
     within: Path
     seed: int
     workers: int
     sandbox: bool = True
     hide: Sequence[Path] = ()
+    budget: float = BUDGET_SECONDS
+
+    def basis(self, digest: str, problem: str) -> str:
+        """All that decides what a notebook comes to in this run."""
+        return basis_of(digest, problem, self.seed, self.sandbox, self.budget)
 
 
 def grade_all(
@@ -94,8 +102,8 @@ def _known(submission: Submission, plan: Plan, state: State) -> Record | None:
         digest = digest_of(read_notebook(submission.path, plan.within))
     except Unreadable:
         return None
-    basis = basis_of(digest, submission.problem, plan.seed, plan.sandbox)
-    return record if record.basis == basis else None
+    same = record.basis == plan.basis(digest, submission.problem)
+    return record if same else None
 
 
 def _work(
@@ -112,9 +120,7 @@ def _work(
             except queue.Empty:
                 return
             told = lane.ask(submission)
-            basis = basis_of(
-                told.get("digest", ""), submission.problem, plan.seed, plan.sandbox
-            )
+            basis = plan.basis(told.get("digest", ""), submission.problem)
             checks = tuple(CheckResult(**check) for check in told.pop("checks", ()))
             record = Record(
                 submission.student,
@@ -159,7 +165,7 @@ class _Lane:
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
-        timer = threading.Timer(PATIENCE, process.kill)
+        timer = threading.Timer(PATIENCE + 2 * self._plan.budget, process.kill)
         timer.start()
         try:
             process.stdin.write(order)
@@ -183,6 +189,7 @@ class _Lane:
             settings = {
                 "sandbox": self._plan.sandbox,
                 "hide": [str(path.resolve()) for path in self._plan.hide],
+                "budget": self._plan.budget,
             }
             self._process = subprocess.Popen(
                 [*LANE, json.dumps(settings)],

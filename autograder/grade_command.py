@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from autograder.submissions import Submission
 
 FINE, FAILED, USAGE = 0, 1, 2
+LONGEST = 3600  # seconds for one submission
 WARNING = """\
 ************************************************************************
 --unsafe-no-sandbox: the submissions run with ALL YOUR RIGHTS. They can
@@ -57,6 +58,12 @@ def add_grade_command(commands: Any) -> None:
         type=int,
         metavar="N",
         help="how many at a time; otherwise as many as there are cores",
+    )
+    add(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="how long a submission's code may take in all, one call a fifth of it; otherwise 100",
     )
     add(
         "--course",
@@ -115,7 +122,9 @@ def _graded(options: argparse.Namespace) -> int:
         for problem in dict.fromkeys(s.problem for s in found.submissions):
             course.check(problem)
     state = State(options.output)
-    with grade.begun(state, options.seed, sandbox=sandbox) as run:
+    with grade.begun(
+        state, options.seed, sandbox=sandbox, budget=options.budget
+    ) as run:
         print(f"{len(found.submissions)} rows, seed {run['seed']}"
               f"{', going on with the run that was stopped' if run['resumed'] else ''}")  # fmt: skip
         plan = grade.Plan(
@@ -124,6 +133,7 @@ def _graded(options: argparse.Namespace) -> int:
             options.workers or grade.cores(),
             sandbox,
             [options.submitted, options.output, options.course],
+            options.budget,
         )
         records = grade.grade_all(found.submissions, plan, state, _progress())
         rows = _rows(options, found.submissions, records, course, run)
@@ -142,6 +152,7 @@ def _graded(options: argparse.Namespace) -> int:
 
 def _checked(options: argparse.Namespace) -> list[str]:
     """The problems that are asked for by name. Raises WrongUsage."""
+    from autograder.student import BUDGET_SECONDS
     from autograder.submissions import problems_with_checks
 
     if not options.submitted.is_dir():
@@ -153,6 +164,10 @@ def _checked(options: argparse.Namespace) -> list[str]:
         raise WrongUsage(f"--workers is at least 1, not {options.workers}")
     if options.seed is not None and options.seed < 0:
         raise WrongUsage(f"--seed is not negative; {options.seed} is")
+    if options.budget is None:
+        options.budget = BUDGET_SECONDS
+    if not 1 <= options.budget <= LONGEST:
+        raise WrongUsage(f"--budget is 1 to {LONGEST} seconds, not {options.budget:g}")
     known = problems_with_checks()
     for problem in options.problem:
         if problem not in known:

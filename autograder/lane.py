@@ -7,6 +7,7 @@ line of JSON each. When the run that started it is gone, it ends.
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import signal
@@ -24,8 +25,8 @@ import numpy as np
 from autograder.checking import CheckResult, run_checks
 from autograder.notebook import Cell, Unreadable, cells_of, read_notebook
 from autograder.records import digest_of
-from autograder.sandbox import Launcher, Plain, Sandbox, SandboxUnavailable
-from autograder.student import SandboxedStudent, StudentError, one_line
+from autograder.sandbox import Launcher, Limits, Plain, Sandbox, SandboxUnavailable
+from autograder.student import SandboxedStudent, StudentError, limits_of, one_line
 
 # What of a submission's status a check or a cell decides, the gravest first.
 _GRAVEST = {"crashed": "crashed", "timeout": "timed-out", "timed-out": "timed-out"}
@@ -111,8 +112,12 @@ class Lane:
             start = time.perf_counter()
             self.close()
             number = int(problem.removeprefix("problem"))
+            budget = math.ceil(self._limits.get("budget_seconds", 0))
+            limits = Limits(cpu_seconds=max(Limits.cpu_seconds, budget))
             self._launcher = (
-                Sandbox(number, hide=self._hide) if self._sandbox else Plain(number)
+                Sandbox(number, limits=limits, hide=self._hide)
+                if self._sandbox
+                else Plain(number, limits=limits)
             )
             self._problem = problem
             self._starting += time.perf_counter() - start
@@ -152,7 +157,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=[orders], daemon=True).start()
-    lane = Lane(settings["sandbox"], [Path(path) for path in settings["hide"]])
+    lane = _lane(settings)
     try:
         while order := orders.get():
             try:
@@ -164,6 +169,11 @@ def main() -> None:
         pass
     finally:
         lane.close()
+
+
+def _lane(settings: dict[str, Any]) -> Lane:
+    hide = [Path(path) for path in settings["hide"]]
+    return Lane(settings["sandbox"], hide, **limits_of(settings["budget"]))
 
 
 def _order(line: bytes) -> dict[str, Any]:

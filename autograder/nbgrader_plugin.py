@@ -31,12 +31,17 @@ from nbgrader.preprocessors import (
     OverwriteKernelspec,
     SaveAutoGrades,
 )
-from traitlets import Bool
+from traitlets import Bool, Float
 
 from autograder.checking import CheckResult, points_of, run_checks
 from autograder.notebook import Unreadable, cells_of, read_notebook
 from autograder.selfcheck import report
-from autograder.student import SandboxedStudent
+from autograder.student import (
+    BUDGET_SECONDS,
+    SandboxedStudent,
+    limits_of,
+    one_line,
+)
 
 log = logging.getLogger("traitlets")
 
@@ -99,41 +104,16 @@ class CappedExporter(NotebookExporter):
         return self.from_notebook_node(_read(Path(filename)), resources, **kw)
 
 
-# What a notebook of the wrong form may raise while it is brought into the right one.
-_ODD = (ValueError, TypeError, KeyError, AttributeError)
-
-
 def _read(path: Path) -> Any:
     try:
-        notebook = read_notebook(path)
-        cells_of(notebook)
-        found = nbformat.convert(nbformat.from_dict(notebook), 4)
-        _mend(found)
-        nbformat.validate(found)
-    except (Unreadable, nbformat.ValidationError, RecursionError, *_ODD) as error:
-        why = str(error).strip().split("\n")[0][:200]
+        return nbformat.from_dict(read_notebook(path))
+    except Unreadable as error:
+        why = one_line(str(error))
         log.warning("%s could not be read: %s", path, why)
         cell = nbformat.v4.new_markdown_cell(
             f"**This notebook could not be read, so nothing in it was graded:** {why}"
         )
         return nbformat.v4.new_notebook(cells=[cell])
-    return found
-
-
-def _mend(notebook: Any) -> None:
-    """What editors get wrong and nobody should lose points for: missing or repeated ids, odd outputs."""
-    seen: set[str] = set()
-    for i, cell in enumerate(notebook.cells):
-        known = cell.get("id")
-        if not isinstance(known, str) or known in seen:
-            cell["id"] = known = f"submitted-{i}"
-        seen.add(known)
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-        if isinstance(cell.source, list):
-            cell.source = "".join(cell.source)
-        cell.pop("attachments", None)
-    notebook["nbformat_minor"] = max(5, int(notebook.get("nbformat_minor", 5)))
 
 
 def drop_links(assignment: str, student: str, notebooks: Sequence[str]) -> None:
@@ -242,11 +222,16 @@ class RunChecks(NbGraderPreprocessor):
         help="Run submissions without a sandbox, with all rights of whoever grades.",
     ).tag(config=True)
 
+    budget = Float(
+        BUDGET_SECONDS, help="Seconds that a submission's own code may take in all."
+    ).tag(config=True)
+
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         problem = resources["nbgrader"]["assignment"]
         launcher = _launcher(problem, _root_of(self), self.unsafe_no_sandbox)
         seed = secrets.randbits(48)
-        with SandboxedStudent(launcher, cells_of(nb)) as student:
+        limits = limits_of(self.budget)
+        with SandboxedStudent(launcher, cells_of(nb), **limits) as student:
             results = run_checks(problem, student, seed)
         ours = [r for r in results if r.status == "grader-error"]
         if ours:

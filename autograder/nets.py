@@ -111,6 +111,71 @@ class ConvNet(nn.Module):
         return self.head(self.features(x).mean(dim=(2, 3)))
 
 
+class DeepConvNet(nn.Module):
+    """As ConvNet with two layers (`features`), so that neither map can be read off the
+    weights. stride: the first layer's, so that the grid must be asked for.
+    """
+
+    def __init__(
+        self, size: tuple[int, ...], classes: int, channels: int = 5, stride: int = 2
+    ) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(size[0], channels, 3, stride=stride, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).mean(dim=(2, 3)))
+
+
+class DeepNet(nn.Module):
+    """F_k(x) = s_k g(x), s = +1 or -1, g = conv -> softplus -> conv -> softplus -> sum.
+    Under noise in x neither the mean of the gradient nor its scatter has a formula:
+    whoever knows them has drawn samples. The softplus is a ReLU with a round corner, so
+    that rounding never switches a unit.
+
+    channels: those that count; the others have gradient 0. rising: g has no negative
+    weights, so that no gradient ever changes its sign. centre: taken off the image, so
+    that about half of the units are switched off.
+    """
+
+    TYPICAL = 0.25  # a hidden value, for pixels that scatter by 0.6 around the centre
+
+    def __init__(
+        self,
+        size: tuple[int, ...],
+        classes: int,
+        channels: Sequence[int] = (0, 1, 2),
+        rising: bool = False,
+        centre: float = 0.0,
+        width: int = 6,
+    ) -> None:
+        super().__init__()
+        self.channels, self.rising, self.centre = list(channels), rising, centre
+        self.first = nn.Conv2d(len(self.channels), width, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.head = nn.Conv2d(width, 1, 1, bias=False)
+        self.sign = nn.Parameter(torch.empty(classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, self.channels] - self.centre
+        hidden = self.active(self.first, x)
+        hidden = self.active(self.second, hidden - self.TYPICAL)
+        values = self.through(self.head, hidden).sum(dim=(1, 2, 3))
+        return values[:, None] * self.sign.sign()
+
+    def active(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
+        return nn.functional.softplus(self.through(layer, x), beta=8)
+
+    def through(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
+        weight = layer.weight.abs() if self.rising else layer.weight
+        return nn.functional.conv2d(x, weight, padding=layer.padding)
+
+
 class Stateful(nn.Module):
     """Batch norm and dropout: in training mode every call changes buffers, random state
     and result.
@@ -170,6 +235,8 @@ KINDS: dict[str, Callable[..., nn.Module]] = {
     "relu-of-dot": ReluOfDot,
     "relu-net": ReluNet,
     "conv-net": ConvNet,
+    "deep-conv-net": DeepConvNet,
+    "deep-net": DeepNet,
     "stateful": Stateful,
     "attention": TinyAttention,
 }

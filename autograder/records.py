@@ -58,9 +58,9 @@ def digest_of(notebook: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(notebook, sort_keys=True).encode()).hexdigest()
 
 
-def basis_of(digest: str, problem: str, seed: int, sandbox: bool) -> str:
-    """All that decides a result: the notebook, the seed, the checks, the libraries and the sandbox."""
-    whole = [digest, problem, seed, sandbox, code(), versions()]
+def basis_of(digest: str, problem: str, seed: int, sandbox: bool, budget: float) -> str:
+    """All that decides a result: the notebook, the seed, the time, the checks, the libraries and the sandbox."""
+    whole = [digest, problem, seed, sandbox, budget, code(), versions()]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from autograder.checking import CheckResult
+from autograder.checking import CheckResult, reason_of
 from autograder.results import Row, number
 from autograder.submissions import page_of
 
@@ -59,7 +59,7 @@ STATUS = {
 
 @dataclass(frozen=True)
 class Line:
-    """A check as its student sees it: of a hidden one title, state and points only."""
+    """A check as its student sees it: of a hidden one title, state, points and a reason that tells nothing of it."""
 
     title: str
     word: str
@@ -110,7 +110,9 @@ def _line(check: CheckResult) -> Line:
     word = WORDS[check.status]
     if check.status == "failed" and check.earned:
         word = "Partly passed"
-    message = check.message if check.public else ""
+    message = reason_of(check)
+    if message and message == check.hint:
+        message = "the known mistake that is named above."
     return Line(check.title, word, points, message)
 
 

@@ -119,7 +119,7 @@ def grades_json(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
     """grades.json: the run's seed and versions, and every check of every submission."""
     told = {
         "format": 1,
-        **{k: run[k] for k in ("seed", "started", "sandbox")},
+        **{k: run[k] for k in ("seed", "started", "sandbox", "budget")},
         "versions": versions(),
         "submissions": [
             {

@@ -265,6 +265,7 @@ class Plain:
             "MPLBACKEND": "Agg",
             "PYTHONPATH": os.pathsep.join(paths),
             "PYTHONSAFEPATH": "1",
+            "PYTHONWARNINGS": "ignore",
         }
         # A socket pair can't be handed over on every system.
         with socket.create_server(("127.0.0.1", 0)) as server:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autograder.checking import CheckResult, points_of, run_checks
+from autograder.checking import CheckResult, points_of, reason_of, run_checks
 from autograder.student import LocalStudent
 
 SEED = 4  # the same for everybody; grading takes others
@@ -63,7 +63,8 @@ def next_hint(problem: str, task: str, number: int) -> str:
 def report(results: Sequence[CheckResult], *, hint: str = "", hidden: float = 0) -> str:
     """The results as plain text of at most 88 columns, in words and not in colours.
 
-    A check that is not public gets one sentence. hint: shown at the end. hidden: points of checks that were not run.
+    A check that is not public gets one sentence. hint: shown at the end. hidden: points of the task's checks that are
+    not among the results.
     """
     passed = sum(r.status == "passed" for r in results)
     earned, points = sum(r.earned for r in results), sum(r.points for r in results)
@@ -74,10 +75,7 @@ def report(results: Sequence[CheckResult], *, hint: str = "", hidden: float = 0)
     for result in results:
         head = f"{WORDS[result.status]:9} {result.title} ({result.earned:g} of {result.points:g})"
         lines += textwrap.wrap(head, WIDTH, subsequent_indent=" " * 10)
-        # Of a traceback of ours, what was raised.
-        why = result.message.strip().split("\n")[-1]
-        if not result.public:
-            why = result.hint or why
+        why = reason_of(result)
         if why:
             lines += _indented("why: ", "as above" if why in said else why)
             said.add(why)
@@ -85,8 +83,9 @@ def report(results: Sequence[CheckResult], *, hint: str = "", hidden: float = 0)
             again = result.hint in said
             lines += _indented("likely: ", "as above" if again else result.hint)
             said.add(result.hint)
-    if hidden and all_passed(results):
+    if hidden:
         lines += textwrap.wrap(
+            f"Public checks: {points:g} of the task's {points + hidden:g} points. "
             f"Grading asks the same with other numbers, and more ({hidden:g} points).",
             WIDTH,
         )

@@ -30,6 +30,7 @@ BUILD = BOOK / "_build"
 HTML = BUILD / "html"
 VENDOR = BUILD / "vendor"
 STATE = BUILD / "state.json"
+PLAYGROUND = BOOK / "playground_model.py"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,18 @@ SCRIPTS = (
         # The classic script, not the ES modules: browsers refuse to load modules from
         # file://.
         keep=("LICENSE", "dist/mermaid.min.js"),
+    ),
+    Script(
+        name="onnxruntime-web",
+        version="1.30.0",
+        sha512="q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
+        # The plain WebAssembly runtime, on one thread; it loads the other two by itself.
+        keep=(
+            "README.md",
+            "dist/ort.wasm.min.js",
+            "dist/ort-wasm-simd-threaded.mjs",
+            "dist/ort-wasm-simd-threaded.wasm",
+        ),
     ),
 )
 
@@ -189,6 +202,25 @@ def unpack(script: Script, content: bytes, tarball: Path) -> None:
         )
 
 
+def make_playground(env: dict[str, str]) -> None:
+    """Write what the playground page loads, unless it stands there as the package and
+    the script would make it now.
+    """
+    folder = VENDOR / "playground"
+    stamp = folder / ".complete"
+    wanted = digest_of([PLAYGROUND, *package_files()], *requirements())
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    say("exporting the playground's model")
+    shutil.rmtree(folder, ignore_errors=True)
+    done = subprocess.run(
+        [sys.executable, str(PLAYGROUND), str(folder)], env=env, check=False
+    )
+    if done.returncode != 0:
+        raise BuildError("the playground's model was not exported: see above")
+    stamp.write_text(wanted, encoding="utf-8")
+
+
 def digest_of(files: Iterable[Path], *facts: str) -> str:
     """Return one SHA-256 over the names and contents of ``files`` and over ``facts``."""
     total = hashlib.sha256()
@@ -226,7 +258,11 @@ def execution_digest() -> str:
     The execution cache looks at the pages only: a changed function would leave an old
     figure standing.
     """
-    return digest_of(package_files(), sys.version, *requirements())
+    answers = [
+        *(ROOT / "solutions").glob("*/*.md"),
+        *(ROOT / "autograder").glob("problem_source.py"),
+    ]
+    return digest_of([*package_files(), *answers], sys.version, *requirements())
 
 
 def frame_digest() -> str:
@@ -290,6 +326,7 @@ def build(fresh: bool = False) -> Path:
     env = child_environment()
     for script in SCRIPTS:
         fetch(script, env)
+    make_playground(env)
     forget_what_changed(fresh)
     quieten_kernels(Path(env["IPYTHONDIR"]))
     code = "from jupyter_book.cli.main import main; main()"

@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from chapter4.folding import Around, folded
+from chapter4.images import check_dtype
+
 Score = Literal["logit", "probability"]
 
 # Larger chunks gain nothing on a CPU and cost memory; one at a time is slower.
@@ -60,13 +63,14 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     .grad fields are never written. Gradients are on inside, also when the caller has
     turned them off.
     """
-    if any(parameter.is_inference() for parameter in model.parameters()):
+    everything = list(model.parameters())
+    if any(parameter.is_inference() for parameter in everything):
         raise ValueError(
             "the model was made in torch.inference_mode(), which forbids gradients: make it outside"
         )
     modes = [(module, module.training) for module in model.modules()]
-    parameters = [p for p in model.parameters() if p.requires_grad and p.is_leaf]
-    devices = sorted({p.get_device() for p in model.parameters() if p.is_cuda})
+    parameters = [p for p in everything if p.requires_grad and p.is_leaf]
+    devices = sorted({p.get_device() for p in everything if p.is_cuda})
     try:
         with (
             torch.random.fork_rng(devices),
@@ -91,6 +95,7 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
     """The model's logits (N, K) for x (N, 3, H, W), `.logits` of an output object too.
     ValueError for other shapes.
     """
+    check_dtype(x, model)
     output = model(x)
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
@@ -155,25 +160,30 @@ def input_gradient(
     """dF/dx of each image for its own target: gradients (N, 3, H, W), scores (N,) and
     targets. Call inside `undisturbed`.
     """
-    leaf = x.detach().clone().requires_grad_()
-    # The model gets a copy: its first operation may work in place, which a leaf does
-    # not allow.
-    logits = logits_of(model, leaf.clone())
-    targets = choose_targets(logits.detach(), target_class)
-    values = select(logits, targets, score)
-    # Rows do not see each other in eval mode, so the gradient of the sum holds each
-    # row's own.
-    gradient = (
-        torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0]
-        if values.requires_grad
-        else None
-    )
-    if gradient is None:
-        raise ValueError(
-            "the score does not depend on the image: no gradient reaches the input"
+
+    def work(x: Tensor, around: Around) -> tuple[Tensor, Tensor, list[int]]:
+        leaf = x.detach().clone().requires_grad_()
+        with around():
+            # The model gets a copy: its first operation may work in place, which a leaf
+            # does not allow.
+            logits = logits_of(model, leaf.clone())
+        targets = choose_targets(logits.detach(), target_class)
+        values = select(logits, targets, score)
+        # Rows do not see each other in eval mode, so the gradient of the sum holds each
+        # row's own.
+        gradient = (
+            torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0]
+            if values.requires_grad
+            else None
         )
-    check_finite(gradient)
-    return gradient, values.detach(), targets
+        if gradient is None:
+            raise ValueError(
+                "the score does not depend on the image: no gradient reaches the input"
+            )
+        check_finite(gradient)
+        return gradient.contiguous(), values.detach(), targets
+
+    return folded(model, x, work)
 
 
 def gradient_sum(
@@ -250,7 +260,7 @@ def check_score(score: str) -> Score:
 
 def unbatch(values: Tensor, image: Any) -> np.ndarray:
     """(N, ...) to numpy; without the first axis where `image` was a single one."""
-    array = values.detach().cpu().numpy()
+    array = values.detach().cpu().contiguous().numpy()
     return array[0] if is_single(image) else array
 
 

@@ -53,12 +53,16 @@ def save_arrays(path: Path, **arrays: Any) -> str:
     return path.name
 
 
-def write_manifest(folder: Path, **facts: Any) -> None:
+def write_manifest(
+    folder: Path, versions: Mapping[str, str] | None = None, **facts: Any
+) -> None:
+    """The manifest of a folder. versions: of packages beside chapter4, numpy and torch,
+    such as the one that made the model.
+    """
+    own = {package: version(package) for package in ("chapter4", "numpy", "torch")}
     facts |= {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            package: version(package) for package in ("chapter4", "numpy", "torch")
-        },
+        "versions": own | dict(versions or {}),
     }
     partial = folder / "manifest.json.partial"
     text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)

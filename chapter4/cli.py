@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
     from chapter4.interpreters import Interpretation
 
+# Arguments that are words, not paths: a path may have any bytes.
+WORDS = ("text", "target", "true_label", "expected_label")
 METHOD_NAMES = ("gradcam", "gradcam++", "ig", "smoothgrad", "vanilla", "gradient_input")
 
 
@@ -38,6 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command line.
     """
     options = _parser().parse_args(arguments)
+    words = [getattr(options, name, None) for name in WORDS]
+    if unreadable := [word for word in words if word and not _is_text(word)]:
+        print(
+            f"chapter4: error: {ascii(unreadable[0])[:60]} is not UTF-8 text: "
+            "type it in a UTF-8 terminal, or convert it with iconv",
+            file=sys.stderr,
+        )
+        return 2
     # A tick mark must not end the program where the terminal has no such character.
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
@@ -57,6 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("chapter4: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _is_text(value: str) -> bool:
+    # What a terminal handed over in another encoding: Python keeps its bytes as half
+    # characters, which nothing can write.
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     interpret.add_argument(
         "--output", type=Path, default=Path("chapter4-output"), metavar="DIR"
     )
+    _add_evidence(interpret)
     interpret.set_defaults(run=_interpret)
 
     debug = commands.add_parser(
@@ -119,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="write the report, the figure and the analysis here",
     )
+    _add_evidence(debug)
     debug.set_defaults(run=_debug)
 
     attention = commands.add_parser(
@@ -166,8 +187,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="write the figure, the scores (.npz) and a manifest here",
     )
+    _add_evidence(text)
     text.set_defaults(run=_text)
     return parser
+
+
+def _add_evidence(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-evidence",
+        action="store_true",
+        help="leave out the check with a random last layer, which costs as much as the maps",
+    )
 
 
 def _add_photo(parser: argparse.ArgumentParser) -> None:
@@ -188,6 +218,7 @@ def _add_photo(parser: argparse.ArgumentParser) -> None:
 def _interpret(options: argparse.Namespace) -> None:
     model, photo = _model_and_photo(options)
     from chapter4.interpreters import ImageClassifierInterpreter
+    from chapter4.map_evidence import versions_of
     from chapter4.models import class_index, class_names_of
     from chapter4.plots import TITLES, compare_maps
 
@@ -197,6 +228,7 @@ def _interpret(options: argparse.Namespace) -> None:
         photo,
         list(dict.fromkeys(options.methods)),
         target,
+        evidence=not options.no_evidence,
         progress=lambda name: _say(f"{name} ..."),
     )
     name = class_names_of(model)
@@ -206,7 +238,9 @@ def _interpret(options: argparse.Namespace) -> None:
         stem = key.replace("+", "p")
         label = name(int(result.target))  # type: ignore[arg-type]
         figure = compare_maps(
-            _pixels(results), {f"{TITLES[result.method]}\n{label}": result}
+            _pixels(results),
+            {f"{TITLES[result.method]}\n{label}": result},
+            evidence=[results.evidence[key]],
         )
         alt = f"{TITLES[result.method]} of {photo.name} for the class {label}, beside the crop"
         files[key] = {
@@ -217,11 +251,7 @@ def _interpret(options: argparse.Namespace) -> None:
             "label": label,
             "score": result.score,
             "settings": dict(result.settings),
-            **{
-                fact: getattr(result, fact)
-                for fact in ("delta", "blank")
-                if hasattr(result, fact)
-            },
+            **results.evidence[key].facts(),
         }
     overview = ImageClassifierInterpreter(model).visualize(results)
     predictions = _predictions(results)
@@ -233,15 +263,20 @@ def _interpret(options: argparse.Namespace) -> None:
         predictions=predictions,
         overview=save_figure(overview, folder / "overview.png"),
         methods=files,
+        versions=versions_of(model),
     )
     for row in predictions:
         print(f"{row['probability']:7.2%}  {row['label']}")
+    for key, evidence in results.evidence.items():
+        if known := ["blank"] * evidence.blank + evidence.lines():
+            print(f"{TITLES[results.details[key].method]}: {'; '.join(known)}")
     print(f"written to {folder}")
 
 
 def _debug(options: argparse.Namespace) -> None:
     model, photo = _model_and_photo(options)
     from chapter4.interpreters import debug_model_prediction
+    from chapter4.map_evidence import versions_of
     from chapter4.misclassification import MisclassificationAnalyzer
     from chapter4.models import class_index
 
@@ -252,7 +287,8 @@ def _debug(options: argparse.Namespace) -> None:
         else class_index(model, options.expected_label)
     )
     folder = None if options.output is None else make_folder(options.output)
-    report = debug_model_prediction(model, photo, truth, expected)
+    evidence = not options.no_evidence
+    report = debug_model_prediction(model, photo, truth, expected, evidence=evidence)
     if folder is None:
         return
     begin(folder)
@@ -264,7 +300,7 @@ def _debug(options: argparse.Namespace) -> None:
     if not report.correct:
         print()
         analysis = MisclassificationAnalyzer(model).analyze_misclassification(
-            photo, report.true_label
+            photo, report.true_label, evidence=evidence
         )
         files["analysis"] = save_figure(
             analysis.figure, folder / "misclassification.png"
@@ -282,6 +318,8 @@ def _debug(options: argparse.Namespace) -> None:
         true_rank=report.true_rank,
         true_probability=report.true_probability,
         files=files,
+        evidence={key: known.facts() for key, known in report.results.evidence.items()},
+        versions=versions_of(model),
     )
     print(f"written to {folder}")
 
@@ -348,8 +386,12 @@ def _attention(options: argparse.Namespace) -> None:
 
 def _text(options: argparse.Namespace) -> None:
     _say("loading the model ...")
+    from chapter4.map_evidence import versions_of
     from chapter4.plots import text_figure
-    from chapter4.text_interpreter import TextClassifierInterpreter, word_scores
+    from chapter4.text_interpreter import (
+        TextClassifierInterpreter,
+        word_scores,
+    )
 
     interpreter = TextClassifierInterpreter(options.model)
     target = (
@@ -358,8 +400,9 @@ def _text(options: argparse.Namespace) -> None:
         else options.target
     )
     folder = None if options.output is None else make_folder(options.output)
-    result = interpreter.interpret(options.text, target)
-    error = "undefined" if isnan(result["delta"]) else f"{result['delta']:.1%}"
+    result = interpreter.interpret(
+        options.text, target, evidence=not options.no_evidence
+    )
     words, scores = word_scores(result)
     prediction = result["prediction"]
     print(f"{prediction['label']} ({prediction['probability']:.1%})")
@@ -367,14 +410,18 @@ def _text(options: argparse.Namespace) -> None:
     for word, score in zip(words, scores, strict=True):
         print(f"  {word:<{width}}  {score:+.3f}")
     print(
-        f"share of each word in the {result['target_label']} logit; relative completeness error {error}"
+        f"share of each word in the {result['target_label']} logit; relative {'; '.join(result['evidence'].lines())}"
     )
     if folder is None:
         return
     begin(folder)
     title = f"Prediction: {prediction['label']} ({prediction['probability']:.1%})"
     figure = text_figure(
-        words, scores, title, f"share in the {result['target_label']} logit"
+        words,
+        scores,
+        title,
+        f"share in the {result['target_label']} logit",
+        result["evidence"],
     )
     write_manifest(
         folder,
@@ -384,7 +431,9 @@ def _text(options: argparse.Namespace) -> None:
         prediction=prediction,
         target=result["target"],
         label=result["target_label"],
+        evidence=result["evidence"].facts(),
         delta=result["delta"],
+        versions=versions_of(interpreter.model),
         figure=save_figure(figure, folder / "text.png"),
         arrays=save_arrays(
             folder / "text.npz",

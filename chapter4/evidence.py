@@ -1,101 +1,78 @@
-"""What a map costs and how far it can be trusted, in numbers: passes through the model,
-roughness, distance between maps, noise of a random estimate.
+"""How far a map can be trusted, in numbers; one file for each question, all of them from
+here.
+
+What it costs: `count_passes`. How rough, noisy or repeatable it is: `total_variation`,
+`noise_to_signal`, `repeatability`, and the distances `relative_difference` and
+`rank_correlation`. Whether it adds up: `completeness`. Whether the score follows it:
+`deletion_insertion`, `infidelity`. Whether it depends on the model at all:
+`randomization_check`. Whether it is right where the cause is known: `pointing_game`,
+with the cases of `logo_mistakes` and `off_centre_shapes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from chapter4.completeness import Completeness, completeness
+from chapter4.deletion_insertion import (
+    Curve,
+    DeletionInsertion,
+    Faithfulness,
+    centre_blob,
+    deletion_insertion,
+)
+from chapter4.infidelity import Infidelity, infidelity
+from chapter4.known_answers import logo_mistakes, off_centre_shapes
+from chapter4.map_measures import (
+    Repeatability,
+    noise_to_signal,
+    rank_correlation,
+    relative_difference,
+    repeatability,
+    total_variation,
+)
+from chapter4.passes import Passes, count_passes
+from chapter4.pointing import (
+    KnownAnswer,
+    Pointing,
+    PointingAccuracy,
+    pointing_accuracy,
+    pointing_game,
+    wilson_interval,
+)
+from chapter4.randomization import (
+    Randomization,
+    default_stages,
+    randomization_check,
+    randomize_,
+)
 
-import numpy as np
-from torch import Tensor, nn
-
-
-@dataclass
-class Passes:
-    """Images sent through a model: forward, and back by a gradient of its output."""
-
-    forward: int = 0
-    backward: int = 0
-
-
-@contextmanager
-def count_passes(model: nn.Module) -> Iterator[Passes]:
-    """Count the images that go through the model inside the block.
-
-    An image counts as backward once for every gradient taken from its logits, however
-    far down that gradient goes: Grad-CAM's stops at its layer. The hooks are gone
-    afterwards, after an exception too.
-    """
-    passes = Passes()
-
-    def gradient_came(gradient: Tensor) -> None:
-        passes.backward += int(gradient.flatten(1).any(dim=1).sum())
-
-    def ran(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        passes.forward += len(output)
-        if output.requires_grad:
-            output.register_hook(gradient_came)
-
-    handle = model.register_forward_hook(ran)
-    try:
-        yield passes
-    finally:
-        handle.remove()
-
-
-def total_variation(values: np.ndarray) -> float:
-    """Roughness of a non-negative map (H, W): the mean absolute difference between
-    neighbouring pixels over the map's mean.
-
-    0 for a constant map; independent of the map's scale; 2 for black and white pixels
-    in turn. nan for a map that is zero everywhere. Bilinear enlargement makes a map
-    smooth whatever it shows: a low value is no merit by itself.
-    Source: Rudin, Osher and Fatemi 1992, doi:10.1016/0167-2789(92)90242-F.
-    """
-    values = _map(values)
-    if values.min() < 0:
-        raise ValueError("total_variation takes a map without negative values")
-    steps = [np.abs(np.diff(values, axis=axis)).ravel() for axis in (0, 1)]
-    mean = values.mean()
-    return float(np.concatenate(steps).mean() / mean) if mean > 0 else float("nan")
-
-
-def relative_difference(values: np.ndarray, reference: np.ndarray) -> float:
-    """Distance between two arrays of one shape over the size of the second:
-    |values - reference| / |reference|, in the L2 norm. nan where the reference is 0.
-    """
-    values, reference = np.asarray(values, float), np.asarray(reference, float)
-    if values.shape != reference.shape:
-        raise ValueError(
-            f"the arrays have different shapes: {values.shape} and {reference.shape}"
-        )
-    size = np.linalg.norm(reference)
-    return float(np.linalg.norm(values - reference) / size) if size else float("nan")
-
-
-def noise_to_signal(estimates: Sequence[np.ndarray]) -> float:
-    """How noisy one random estimate is: the L2 norm of its error over that of what it
-    estimates, from two or more independent estimates.
-
-    estimates: signed arrays of one shape, such as `.attributions` of `smooth_grad` with
-    different seeds; not maps, whose absolute values are biased. The noise is their
-    variance about their mean; the signal is what their mean keeps once its own noise is
-    taken off, and the answer is inf where nothing is left.
-    """
-    stack = np.asarray([np.asarray(e, float) for e in estimates])
-    if len(stack) < 2:
-        raise ValueError(
-            "noise_to_signal needs at least two estimates with different seeds"
-        )
-    noise = float(stack.var(axis=0, ddof=1).sum())
-    signal = float((stack.mean(axis=0) ** 2).sum()) - noise / len(stack)
-    return float(np.sqrt(noise / signal)) if signal > 0 else float("inf")
-
-
-def _map(values: np.ndarray) -> np.ndarray:
-    array = np.asarray(values, float)
-    if array.ndim != 2 or min(array.shape) < 2:
-        raise ValueError(f"a map has the shape (H, W), not {array.shape}")
-    return array
+__all__ = [
+    "Completeness",
+    "Curve",
+    "DeletionInsertion",
+    "Faithfulness",
+    "Infidelity",
+    "KnownAnswer",
+    "Passes",
+    "Pointing",
+    "PointingAccuracy",
+    "Randomization",
+    "Repeatability",
+    "centre_blob",
+    "completeness",
+    "count_passes",
+    "default_stages",
+    "deletion_insertion",
+    "infidelity",
+    "logo_mistakes",
+    "noise_to_signal",
+    "off_centre_shapes",
+    "pointing_accuracy",
+    "pointing_game",
+    "randomization_check",
+    "randomize_",
+    "rank_correlation",
+    "relative_difference",
+    "repeatability",
+    "total_variation",
+    "wilson_interval",
+]

@@ -4,6 +4,8 @@ Grad-CAM++.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +26,7 @@ from chapter4.attribution import (
     unbatch,
     undisturbed,
 )
+from chapter4.folding import Around, folded
 from chapter4.images import image_tensor as to_tensor
 from chapter4.images import nearest
 
@@ -95,29 +98,24 @@ class GradCAM:
         Raises ValueError for a layer that gives no (N, K, h, w) or that the score does
         not depend on, and for bad input.
         """
-        x = to_tensor(image_tensor, self.model)
-        with undisturbed(self.model):
-            activations, logits = self._forward(x)
-            targets = choose_targets(logits.detach(), target_class)
-            values = select(logits, targets, check_score(score))
-            gradient = self._gradient(values, activations)
-        activations = activations.detach()
-        weights = self.channel_weights(activations, gradient)
-        raw = torch.relu((weights * activations).sum(dim=1))  # (N, h, w)
-        maps, blank = (
-            scale_map(resize_map(raw, x.shape[-2:])),
-            (raw.amax(dim=(1, 2)) == 0).tolist(),
-        )
-        single = is_single(image_tensor)
-        return CamAttribution(
-            map=unbatch(maps, image_tensor),
-            target=targets[0] if single else targets,
-            score=values[0].item() if single else values.tolist(),
-            method=self.method,
-            settings={"score": score, "target_layer": self.layer_name},
-            raw=unbatch(raw, image_tensor),
-            blank=blank[0] if single else blank,
-        )
+        return self.generate_cams(image_tensor, [target_class], score=score)[0]
+
+    def generate_cams(
+        self,
+        image_tensor: ImageInput,
+        target_classes: Iterable[Any],
+        *,
+        score: Score = "logit",
+    ) -> list[CamAttribution]:
+        """The maps of several classes, from one pass to the layer and one gradient each.
+
+        target_classes: one entry for each map wanted, each as in `generate_cam`: a
+        class, None, or for a batch a list of N classes. Other arguments, results and
+        errors as there.
+        """
+        wanted = _several(target_classes)
+        x, activations, found = self._pass(image_tensor, wanted, check_score(score))
+        return [self._result(image_tensor, x, activations, score, *f) for f in found]
 
     def channel_weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
         """Weight of each channel, (N, K, 1, 1): alpha_k = 1/Z sum_ij dF/dA^k_ij. Both
@@ -125,7 +123,60 @@ class GradCAM:
         """
         return gradient.mean(dim=(2, 3), keepdim=True)
 
-    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _pass(
+        self, image: ImageInput, wanted: Sequence[Any], score: Score
+    ) -> tuple[Tensor, Tensor, list[tuple[list[int], Tensor, Tensor]]]:
+        """Image (N, 3, H, W), activations (N, K, h, w), and for each entry of `wanted`
+        the targets, the scores (N,) and the gradient (N, K, h, w).
+        """
+        x = to_tensor(image, self.model)
+
+        def work(
+            x: Tensor, around: Around
+        ) -> tuple[Tensor, list[tuple[list[int], Tensor, Tensor]]]:
+            activations, logits = self._forward(x, around)
+            found = []
+            for target_class in wanted:
+                targets = choose_targets(logits.detach(), target_class)
+                values = select(logits, targets, score)
+                gradient = self._gradient(values, activations)
+                found.append((targets, values.detach(), gradient))
+            return activations.detach(), found
+
+        with undisturbed(self.model):
+            if isinstance(self.target_layer, nn.Conv2d):
+                # Its own output is wanted, which a folded pass does not have.
+                return x, *work(x, nullcontext)
+            return x, *folded(self.model, x, work)
+
+    def _result(
+        self,
+        image: ImageInput,
+        x: Tensor,
+        activations: Tensor,
+        score: Score,
+        targets: list[int],
+        values: Tensor,
+        gradient: Tensor,
+    ) -> CamAttribution:
+        weights = self.channel_weights(activations, gradient)
+        raw = torch.relu((weights * activations).sum(dim=1))  # (N, h, w)
+        maps, blank = (
+            scale_map(resize_map(raw, x.shape[-2:])),
+            (raw.amax(dim=(1, 2)) == 0).tolist(),
+        )
+        single = is_single(image)
+        return CamAttribution(
+            map=unbatch(maps, image),
+            target=targets[0] if single else targets,
+            score=values[0].item() if single else values.tolist(),
+            method=self.method,
+            settings={"score": score, "target_layer": self.layer_name},
+            raw=unbatch(raw, image),
+            blank=blank[0] if single else blank,
+        )
+
+    def _forward(self, x: Tensor, around: Around) -> tuple[Tensor, Tensor]:
         kept: list[Tensor] = []
 
         def keep(module: nn.Module, inputs: Any, output: Any) -> Tensor:
@@ -147,7 +198,8 @@ class GradCAM:
 
         handle = self.target_layer.register_forward_hook(keep)
         try:
-            logits = logits_of(self.model, x.clone())
+            with around():
+                logits = logits_of(self.model, x.clone())
         finally:
             handle.remove()
         if not kept:
@@ -157,8 +209,11 @@ class GradCAM:
         return kept[0], logits
 
     def _gradient(self, values: Tensor, activations: Tensor) -> Tensor:
+        # The graph above the layer is kept for the next class; it goes with the logits.
         gradient = (
-            torch.autograd.grad(values.sum(), activations, allow_unused=True)[0]
+            torch.autograd.grad(
+                values.sum(), activations, retain_graph=True, allow_unused=True
+            )[0]
             if values.requires_grad
             else None
         )
@@ -194,6 +249,48 @@ class GradCAMPlusPlus(GradCAM):
             usable, 1 / denominator.where(usable, torch.ones_like(denominator)), 0
         )
         return (alpha * torch.relu(gradient)).sum(dim=(2, 3), keepdim=True)
+
+
+METHODS: dict[str, type[GradCAM]] = {
+    each.method: each for each in (GradCAM, GradCAMPlusPlus)
+}
+
+
+def cams(
+    image: ImageInput,
+    model: nn.Module,
+    target_layer: nn.Module | str,
+    target_classes: Iterable[Any] = (None,),
+    *,
+    methods: Sequence[str] = tuple(METHODS),
+    score: Score = "logit",
+) -> dict[str, list[CamAttribution]]:
+    """Grad-CAM and Grad-CAM++ of several classes, together for little more than one
+    forward pass: both methods are made from the same activations and gradients.
+
+    target_classes: as in `GradCAM.generate_cams`; default the predicted class alone.
+    methods: "gradcam", "gradcam++". Returns for each method the maps in the order of
+    target_classes, equal to those of separate calls. Errors as for GradCAM, and
+    ValueError for an unknown method.
+    """
+    if isinstance(methods, str):
+        raise TypeError(f"methods is a list of names, not the text {methods!r}")
+    for method in methods:
+        if method not in METHODS:
+            raise ValueError(
+                f"no method {method!r}{nearest(str(method), METHODS)}; there are "
+                f"{', '.join(METHODS)}"
+            )
+    makers = {method: METHODS[method](model, target_layer) for method in methods}
+    wanted = _several(target_classes)
+    if not makers or not wanted:
+        return {method: [] for method in makers}
+    first = next(iter(makers.values()))
+    x, activations, found = first._pass(image, wanted, check_score(score))
+    return {
+        method: [maker._result(image, x, activations, score, *each) for each in found]
+        for method, maker in makers.items()
+    }
 
 
 def resize_map(raw: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
@@ -260,6 +357,15 @@ def default_target_layer(model: nn.Module, x: Tensor) -> str:
             f"{type(model).__name__} has no layer that gives a grid (N, channels, h, w) for Grad-CAM"
         )
     return finished[-1]
+
+
+def _several(target_classes: Any) -> list[Any]:
+    try:
+        return list(target_classes)
+    except TypeError:
+        raise TypeError(
+            f"target_classes is a list, one entry for each map, not {target_classes!r}"
+        ) from None
 
 
 def _find(model: nn.Module, layer: nn.Module | str) -> tuple[nn.Module, str]:

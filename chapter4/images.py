@@ -132,12 +132,13 @@ def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
     gets ImageNet's way), or a float tensor (3, H, W) or (N, 3, H, W) that is already
     normalised; the values of a tensor are not changed.
     Raises ValueError for a wrong rank, channel count, empty or non-finite tensor,
-    TypeError for other types.
+    TypeError for other types and for bfloat16.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a torch.nn.Module, not {type(model).__name__}")
     like = next(iter([*model.parameters(), *model.buffers()]), None)
     device = like.device if like is not None else None
+    _refuse_bfloat16(image, like)
     if not isinstance(image, Tensor):
         floating = (
             like.dtype
@@ -160,6 +161,24 @@ def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
     if not image.isfinite().all():
         raise ValueError("the image tensor holds NaN or infinite values")
     return image.detach().reshape(-1, *image.shape[-3:]).to(device=device)
+
+
+def check_dtype(x: Tensor, model: nn.Module) -> None:
+    """TypeError where x has another dtype than the model's weights."""
+    weights = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if len(weights) == 1 and x.dtype not in weights:
+        (weight,) = weights
+        raise TypeError(
+            f"the image is {x.dtype} and the model {weight}: hand over image.to({weight})"
+        )
+
+
+def _refuse_bfloat16(image: Any, like: Tensor | None) -> None:
+    for what, each in (("image", image), ("model", like)):
+        if isinstance(each, Tensor) and each.dtype == torch.bfloat16:
+            raise TypeError(
+                f"numpy, which maps are in, has no bfloat16: hand over {what}.float()"
+            )
 
 
 def seen_pixels(image: Tensor, model: nn.Module) -> np.ndarray:

@@ -5,7 +5,7 @@ a baseline to the image.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from chapter4.adaptive_path import PathIntegral, check_tolerance, integrate
 from chapter4.attribution import (
     CHUNK_SIZE,
     GradientAttribution,
@@ -21,6 +22,7 @@ from chapter4.attribution import (
     check_score,
     choose_targets,
     gradient_sum,
+    input_gradient,
     is_single,
     logits_of,
     seeded,
@@ -73,6 +75,8 @@ def integrated_gradients(
     score: Score = "logit",
     rule: str = "gausslegendre",
     backend: Literal["chapter4", "captum"] = "chapter4",
+    tolerance: float | None = None,
+    logits: Tensor | None = None,
 ) -> IntegratedGradientsAttribution:
     """Integrated Gradients: (x - x') times the mean gradient of F on the straight line
     from baseline x' to image x.
@@ -90,49 +94,82 @@ def integrated_gradients(
     "riemann_left", "riemann_trapezoid".
     backend: our own sum, in memory of one chunk, or "captum" for Captum's. seed: for
     the random baseline.
+    tolerance: stop once the estimated relative L2 error of the attributions is at most
+    this, such as 0.05. Then n_steps is the most that is spent, and steps go where the
+    gradient changes (see `chapter4.adaptive_path`). `.settings` says what came of it:
+    "gradients" taken, "estimated_error", "converged" or not. The steps follow the
+    gradients: another chunk_size may, by rounding, lead to others within the tolerance.
+    logits: the model's logits for the image, (N, K), where they are known already: saves
+    a forward pass.
     Raises ValueError, TypeError or FileNotFoundError for bad input.
     Source: Sundararajan et al. 2017, arXiv:1703.01365.
     """
     n_steps = check_count("n_steps", n_steps)
+    seeded(seed)  # says what is wrong with it, also where no baseline needs it
     x = image_tensor(image, model)
     start = _baseline_tensor(baseline, x, model, seed)
     if backend not in ("chapter4", "captum"):
         raise ValueError(f"backend is 'chapter4' or 'captum', not {backend!r}")
     alphas, weights = quadrature(rule, n_steps)
+    if tolerance is not None:
+        tolerance = check_tolerance(tolerance)
+        if rule != "gausslegendre" or backend != "chapter4":
+            raise ValueError(
+                "a tolerance chooses the steps itself: leave out rule and backend, or tolerance"
+            )
     with undisturbed(model):
         with torch.no_grad():
-            logits, start_logits = (
-                logits_of(model, x.clone()),
-                logits_of(model, start.clone()),
-            )
+            if logits is None:
+                logits = logits_of(model, x.clone())
+            start_logits = logits_of(model, start.clone())
         targets = choose_targets(logits, target_class)
         values, start_values = (
             select(each, targets, check_score(score)) for each in (logits, start_logits)
         )
         if backend == "captum":
             signed = _captum(model, x, start, targets, score, rule, n_steps, chunk_size)
+        elif tolerance is not None:
+            ends = list(zip(start_values.tolist(), values.tolist(), strict=True))
+            found = [
+                _adaptive(
+                    *(model, x[i], start[i], targets[i], score, ends[i]),
+                    *(tolerance, n_steps, chunk_size),
+                )
+                for i in range(len(x))
+            ]
+            signed = torch.stack([each.total for each in found])
         else:
             path = _path(x, start, alphas, weights)
             signed = (x - start) * gradient_sum(
                 model, path, x, targets, score=score, chunk_size=chunk_size
             )
-    change = (values - start_values).double()
-    delta = (signed.double().sum(dim=(1, 2, 3)) - change).abs() / change.abs()
+    # On the CPU: Apple's GPUs have no float64.
+    change = (values - start_values).cpu().double()
+    delta = (signed.cpu().double().sum(dim=(1, 2, 3)) - change).abs() / change.abs()
     delta = torch.where(change == 0, torch.nan, delta)
     single = is_single(image)
+    settings: dict[str, Any] = {
+        "score": score,
+        "baseline": baseline if isinstance(baseline, str) else "tensor",
+        "n_steps": n_steps,
+        "rule": rule,
+        "backend": backend,
+        "seed": seed,
+    }
+    if tolerance is not None:
+        spent: dict[str, list[Any]] = {
+            "gradients": [len(each.alphas) for each in found],
+            "estimated_error": [each.error for each in found],
+            "converged": [each.converged for each in found],
+        }
+        settings |= {"rule": "adaptive", "tolerance": tolerance}
+        settings |= {k: v[0] if single else v for k, v in spent.items()}
     return IntegratedGradientsAttribution(
         map=unbatch(signed.abs().sum(dim=1), image),
         target=targets[0] if single else targets,
         score=values[0].item() if single else values.tolist(),
         method="integrated_gradients",
-        settings={
-            "score": score,
-            "baseline": baseline if isinstance(baseline, str) else "tensor",
-            "n_steps": n_steps,
-            "rule": rule,
-            "backend": backend,
-            "seed": seed,
-        },
+        settings=settings,
         attributions=unbatch(signed, image),
         delta=delta[0].item() if single else delta.tolist(),
         baseline_score=start_values[0].item() if single else start_values.tolist(),
@@ -213,6 +250,34 @@ def _path(
     for alpha, weight in zip(alphas, weights, strict=True):
         for i in range(len(x)):
             yield start[i] + alpha * (x[i] - start[i]), i, weight
+
+
+def _adaptive(
+    model: nn.Module,
+    x: Tensor,
+    start: Tensor,
+    target: int,
+    score: Score,
+    ends: tuple[float, float],
+    tolerance: float,
+    n_steps: int,
+    chunk_size: int | None,
+) -> PathIntegral:
+    chunk = check_count("chunk_size", CHUNK_SIZE if chunk_size is None else chunk_size)
+
+    def evaluate(alphas: Sequence[float]) -> tuple[Tensor, Tensor]:
+        maps, values = [], []
+        for i in range(0, len(alphas), chunk):
+            steps = torch.tensor(alphas[i : i + chunk]).to(x).reshape(-1, 1, 1, 1)
+            points = start + steps * (x - start)
+            gradient, value, _ = input_gradient(
+                model, points, [target] * len(points), score
+            )
+            maps.append(gradient * (x - start))
+            values.append(value)
+        return torch.cat(maps), torch.cat(values)
+
+    return integrate(evaluate, ends, tolerance, n_steps)
 
 
 def _captum(

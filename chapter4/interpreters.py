@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,13 @@ from chapter4.gradcam import GradCAM, GradCAMPlusPlus, default_target_layer
 from chapter4.gradients import gradient_input, smooth_grad, vanilla_gradients
 from chapter4.images import image_tensor, nearest, seen_pixels
 from chapter4.integrated_gradients import integrated_gradients
+from chapter4.map_evidence import (
+    MapEvidence,
+    evidence_of,
+    percent,
+    versions_of,
+    with_randomization,
+)
 from chapter4.models import (
     class_index,
     class_names_of,
@@ -41,11 +51,17 @@ METHODS = {
     "gradient_input": "gradient_input",
 }
 TOP = 5
+# Methods that see the image itself on their way: the predictions come from that pass.
+SEES_IMAGE = ("gradcam", "gradcam++", "vanilla", "gradient_input")
+# A default Grad-CAM layer with a smaller share of the model's weighted layers before it
+# than this draws a warning, in a model of at least so many.
+SHALLOW, FEW_LAYERS = 0.25, 8
 
 
 class Interpretation(dict[str, Any]):
     """What `interpret` found, by the chapter's keys; `details` keeps the whole
-    attribution behind each map.
+    attribution behind each map, `evidence` what is known about the map, `ranking` all
+    classes with their probabilities.
 
     image: the crop that the model saw, a PIL image. predictions: {"classes": (5,)
     indices, "probabilities": (5,), "labels": names}. One array (H, W) per method:
@@ -53,6 +69,8 @@ class Interpretation(dict[str, Any]):
     """
 
     details: dict[str, Attribution]
+    evidence: dict[str, MapEvidence]
+    ranking: tuple[np.ndarray, np.ndarray]
 
 
 class ImageClassifierInterpreter:
@@ -84,6 +102,7 @@ class ImageClassifierInterpreter:
         methods: Sequence[str] = ("gradcam", "ig", "smoothgrad"),
         target_class: int | None = None,
         *,
+        evidence: bool = True,
         progress: Callable[[str], None] | None = None,
     ) -> Interpretation:
         """Predict, then explain the predicted class, or `target_class`, with each
@@ -93,7 +112,13 @@ class ImageClassifierInterpreter:
         H, W).
         methods: of "gradcam", "gradcam++", "ig", "smoothgrad", "vanilla",
         "gradient_input".
+        evidence: with each map also what is left of it when the model's last layer is
+        random (see `MapEvidence`); costs one more map a method. Completeness and the
+        blank flag cost nothing and are always there.
         progress: called with a method's name before it runs.
+        The methods share what they can: without evidence the cost is their gradients,
+        and one forward pass for the baseline of IG (one more where no method sees the
+        image itself, or where Grad-CAM has to look for its layer).
         Raises ValueError for an unknown method or several images; else as the methods
         do.
         """
@@ -108,8 +133,24 @@ class ImageClassifierInterpreter:
         x = image_tensor(image, self.model)
         if len(x) != 1:
             raise ValueError(f"interpret takes one image, not {len(x)}")
-        classes, probabilities = predict(self.model, x)
+        layer = self._layer(x) if {"gradcam", "gradcam++"} & set(methods) else ""
+        found: dict[str, Attribution] = {}
+        first = next((method for method in methods if method in SEES_IMAGE), None)
+        if first is None:
+            logits = _logits(self.model, x)
+        else:
+            if progress:
+                progress(first)
+            with _outputs(self.model) as outputs:
+                found[first] = _run(first, self.model, layer, x, target_class)
+            logits = outputs[-1]
+        classes, probabilities = ranked(logits)
         target = int(classes[0]) if target_class is None else target_class
+        for method in dict.fromkeys(methods):
+            if method not in found:
+                if progress:
+                    progress(method)
+                found[method] = _run(method, self.model, layer, x, target, logits)
         result = Interpretation(
             image=_as_photo(seen_pixels(x[0], self.model)),
             predictions={
@@ -118,18 +159,33 @@ class ImageClassifierInterpreter:
                 "labels": [self.class_name(int(i)) for i in classes[:TOP]],
             },
         )
-        result.details = {}
-        for method in methods:
-            if progress:
-                progress(method)
-            result.details[METHODS[method]] = self._run(method, x, target)
-            result[METHODS[method]] = result.details[METHODS[method]].map
+        result.ranking = classes, probabilities
+        result.details, result.evidence = {}, {}
+        for method in dict.fromkeys(methods):
+            key, one = METHODS[method], found[method]
+            result[key], result.details[key] = one.map, one
+            result.evidence[key] = evidence_of(one)
+            if evidence:
+                if progress:
+                    progress(f"{method} with a random last layer")
+                result.evidence[key] = with_randomization(
+                    result.evidence[key],
+                    partial(_run, method, layer=layer, x=x, target=target),
+                    one,
+                    self.model,
+                )
         return result
 
     def visualize(self, results: Interpretation) -> Figure:
         """The crop with the top three classes, and beside it each map with its colour
-        bar.
+        bar and the evidence. results: what `interpret` returned. TypeError for a plain
+        dict.
         """
+        if not isinstance(results, Interpretation):
+            raise TypeError(
+                "visualize takes what interpret returned, an Interpretation; a "
+                f"{type(results).__name__} has the maps only, not what was explained"
+            )
         from chapter4.plots import TITLES, compare_maps
 
         top = zip(
@@ -145,37 +201,97 @@ class ImageClassifierInterpreter:
             f"{TITLES[r.method]}\n{self.class_name(r.target)}": r  # type: ignore[arg-type]
             for r in results.details.values()
         }
-        return compare_maps(np.asarray(results["image"]) / 255, maps, title=title)
+        return compare_maps(
+            np.asarray(results["image"]) / 255,
+            maps,
+            title=title,
+            evidence=list(results.evidence.values()),
+        )
 
-    def _run(self, method: str, x: Tensor, target: int) -> Attribution:
-        if method in ("gradcam", "gradcam++"):
-            layer = (
-                default_target_layer(self.model, x)
-                if self.target_layer is None
-                else self.target_layer
-            )
-            kind = GradCAM if method == "gradcam" else GradCAMPlusPlus
-            return kind(self.model, layer).generate_cam(x, target)
-        run: dict[str, Callable[..., Attribution]] = {
-            "ig": integrated_gradients,
-            "smoothgrad": smooth_grad,
-            "vanilla": vanilla_gradients,
-            "gradient_input": gradient_input,
-        }
-        return run[method](x, self.model, target)
+    def _layer(self, x: Tensor) -> str:
+        if self.target_layer is not None:
+            # By name: the check with random weights runs on a copy of the model.
+            return GradCAM(self.model, self.target_layer).layer_name
+        layer = default_target_layer(self.model, x)
+        _warn_if_shallow(self.model, layer)
+        return layer
 
 
 def predict(model: nn.Module, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Classes of one image x (1, 3, H, W) from the most to the least probable, and
     their softmax probabilities.
     """
+    return ranked(_logits(model, x))
+
+
+def ranked(logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Classes from the most to the least probable, and their softmax probabilities, of
+    one image's logits (1, K).
+    """
+    # By the logits: rounding makes ties of small differences once they are
+    # probabilities.
+    values, classes = logits[0].sort(descending=True, stable=True)
+    return classes.cpu().numpy(), values.softmax(dim=0).cpu().numpy()
+
+
+def _logits(model: nn.Module, x: Tensor) -> Tensor:
     with undisturbed(model), torch.no_grad():
-        # By the logits: rounding makes ties of small differences once they are
-        # probabilities.
-        logits, classes = logits_of(model, x.clone())[0].sort(
-            descending=True, stable=True
+        return logits_of(model, x.clone())
+
+
+def _run(
+    method: str,
+    model: nn.Module,
+    layer: str,
+    x: Tensor,
+    target: int | None,
+    logits: Tensor | None = None,
+) -> Attribution:
+    if method in ("gradcam", "gradcam++"):
+        kind = GradCAM if method == "gradcam" else GradCAMPlusPlus
+        return kind(model, layer).generate_cam(x, target)
+    if method in ("ig", "smoothgrad"):
+        run = integrated_gradients if method == "ig" else smooth_grad
+        return run(x, model, target, logits=logits)
+    return (vanilla_gradients if method == "vanilla" else gradient_input)(
+        x, model, target
+    )
+
+
+@contextmanager
+def _outputs(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The logits that the model gives inside the block."""
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        outputs.append(getattr(output, "logits", output).detach())
+
+    handle = model.register_forward_hook(keep)
+    try:
+        yield outputs
+    finally:
+        handle.remove()
+
+
+def _warn_if_shallow(model: nn.Module, layer: str) -> None:
+    weighted = [
+        name
+        for name, module in model.named_modules()
+        if not list(module.children()) and list(module.parameters())
+    ]
+    inside = [
+        i
+        for i, name in enumerate(weighted)
+        if name == layer or name.startswith(layer + ".")
+    ]
+    before = max(inside) + 1 if inside else len(weighted)
+    if len(weighted) >= FEW_LAYERS and before < SHALLOW * len(weighted):
+        warnings.warn(
+            f"the last layer of {name_of(model)} with a grid is {layer!r}, number {before} of "
+            f"{len(weighted)} with weights (a Vision Transformer's patch embedding?): Grad-CAM "
+            "there says little of the model; name a target_layer, or look at its attention",
+            stacklevel=4,
         )
-    return classes.cpu().numpy(), logits.softmax(dim=0).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -210,12 +326,13 @@ def debug_model_prediction(
     *,
     imagenet_labels: Mapping[int, str] | None = None,
     target_layer: nn.Module | str | None = None,
+    evidence: bool = True,
 ) -> DebugReport:
     """Report one prediction: is it true, is it what the caller expected, and what do
     Grad-CAM and IG show of it?
 
     true_label: the ground truth, index or class name. expected_label: what the caller
-    expected the model to say; default the truth. The text is printed and returned with
+    expected the model to say; default the truth. evidence: as for `interpret`. The text is printed and returned with
     the figure. Raises ValueError for an unknown label or bad input.
     """
     truth = class_index(model, true_label, imagenet_labels)
@@ -228,13 +345,13 @@ def debug_model_prediction(
         model, target_layer=target_layer, imagenet_labels=imagenet_labels
     )
     x = image_tensor(image, model)
-    results = interpreter.interpret(x, methods=["gradcam", "ig"])
-    classes, probabilities = predict(model, x)
+    results = interpreter.interpret(x, methods=["gradcam", "ig"], evidence=evidence)
+    classes, probabilities = results.ranking
     rank, probability = true_class_rank(classes, probabilities, truth)
     predicted, name = int(classes[0]), interpreter.class_name
     lines = [
         "Model debug report",
-        f"Model: {name_of(model)}, input {x.shape[-2]} x {x.shape[-1]}",
+        f"Model: {name_of(model)}, input {x.shape[-2]} x {x.shape[-1]}; {made_with(model)}",
         f"True label: {name(truth)} (rank {rank} of {len(classes)}, "
         f"probability {probability:.2%})",
         f"Predicted label: {name(predicted)} (probability {probabilities[0]:.2%})",
@@ -335,18 +452,26 @@ def _evidence(results: Interpretation, explained: str) -> list[str]:
         f"Evidence, for the {explained} logit:",
         f"- {seen}",
         f"- Integrated Gradients from {ig.settings['baseline']}, {ig.settings['n_steps']} steps: relative completeness "
-        f"error {percent(ig.delta)}.",  # type: ignore[attr-defined]
+        f"error {percent(ig.delta)}{'; INCOMPLETE' if results.evidence['integrated_gradients'].incomplete else ''}.",  # type: ignore[attr-defined]
+        *_random_lines(results),
         "- A map shows what the score depends on, neither that the dependence is right nor the cause of an error.",
     ]
 
 
-def percent(share: float) -> str:
-    """A share in words: a completeness error has no value where the score does not
-    change.
-    """
-    return (
-        "undefined (the score does not change)" if np.isnan(share) else f"{share:.1%}"
-    )
+def _random_lines(results: Interpretation) -> list[str]:
+    from chapter4.plots import TITLES
+
+    return [
+        f"- {TITLES[results.details[key].method]}: {line}."
+        for key, evidence in results.evidence.items()
+        for line in evidence.lines()
+        if "rank correlation" in line
+    ]
+
+
+def made_with(model: nn.Module) -> str:
+    """The versions behind a report, in words."""
+    return ", ".join(f"{name} {number}" for name, number in versions_of(model).items())
 
 
 def _half_share(values: np.ndarray) -> float:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +21,17 @@ from chapter4.integrated_gradients import (
 )
 from chapter4.interpreters import (
     TOP,
-    percent,
+    made_with,
     predict,
     top_lines,
     true_class_rank,
     wrapped,
+)
+from chapter4.map_evidence import (
+    MapEvidence,
+    evidence_of,
+    percent,
+    with_randomization,
 )
 from chapter4.models import class_index, class_names_of, name_of
 
@@ -60,6 +65,7 @@ class MisclassificationReport:
     maps, nan where one is constant.
     covered_right: whether the model says the true class with each place covered, one at
     a time: booleans (COVER_PLACES, COVER_PLACES) from top left to bottom right.
+    evidence: {"gradcam": {"predicted": ..., "true": ...}, "integrated_gradients": ...}.
     """
 
     text: str = field(repr=False)
@@ -74,6 +80,9 @@ class MisclassificationReport:
     interventions: tuple[Intervention, ...]
     covered_right: np.ndarray = field(repr=False)
     figure: Figure = field(repr=False)
+    evidence: Mapping[str, Mapping[str, MapEvidence]] = field(
+        default_factory=dict, repr=False
+    )
 
     def __str__(self) -> str:
         return self.text
@@ -106,6 +115,7 @@ class MisclassificationAnalyzer:
         imagenet_labels: Mapping[int, str] | None = None,
         *,
         n_steps: int = 50,
+        evidence: bool = True,
     ) -> MisclassificationReport:
         """Print and return the report: both classes, top 5, rank, maps on one scale,
         and the evidence about the cause.
@@ -115,7 +125,9 @@ class MisclassificationAnalyzer:
         alike the two Grad-CAMs are; what the model says once a square at the predicted
         class's peak is covered with the image's mean colour, against the same square at
         other places; and, for a photo, what it says of the whole photo instead of its
-        crop. No cause is guessed from probabilities.
+        crop. No cause is guessed from probabilities. evidence: also what is left of the
+        predicted class's maps when the model's last layer is random; costs one more map
+        of each kind.
         Raises ValueError for an unknown label, several images or bad input.
         """
         x = image_tensor(image, self.model)
@@ -141,6 +153,25 @@ class MisclassificationAnalyzer:
         }
         cams = {which: cam_of[label] for which, label in both.items()}
         attributions = {which: attribution_of[label] for which, label in both.items()}
+        beside = {
+            "gradcam": {which: evidence_of(cam) for which, cam in cams.items()},
+            "integrated_gradients": {
+                which: evidence_of(ig) for which, ig in attributions.items()
+            },
+        }
+        if evidence:
+            beside["gradcam"]["predicted"] = with_randomization(
+                beside["gradcam"]["predicted"],
+                lambda m: GradCAM(m, camera.layer_name).generate_cam(x, predicted),
+                cams["predicted"],
+                self.model,
+            )
+            beside["integrated_gradients"]["predicted"] = with_randomization(
+                beside["integrated_gradients"]["predicted"],
+                lambda m: integrated_gradients(x, m, predicted, n_steps=n_steps),
+                attributions["predicted"],
+                self.model,
+            )
         correlation = _correlation(cams["predicted"].raw, cams["true"].raw)
         interventions = [
             *self._cover_peak(x, cams["predicted"], truth),
@@ -150,7 +181,7 @@ class MisclassificationAnalyzer:
 
         lines = [
             "Misclassification analysis",
-            f"Model: {name_of(self.model)}, input {x.shape[-2]} x {x.shape[-1]}, torch {version('torch')}",
+            f"Model: {name_of(self.model)}, input {x.shape[-2]} x {x.shape[-1]}, {made_with(self.model)}",
             f"True: {name(truth)}",
             f"Predicted: {name(predicted)} (probability {probabilities[0]:.2%})",
             *(
@@ -168,6 +199,7 @@ class MisclassificationAnalyzer:
             "Evidence",
             *_cam_lines(cams, correlation, camera.layer_name),
             *_completeness_lines(attributions, name),
+            *_random_lines(beside),
             *_intervention_lines(interventions, covered_right, truth, predicted, name),
             "- A map is association. What an intervention changes is a cause, as far as its fill looks natural.",
         ]
@@ -180,6 +212,7 @@ class MisclassificationAnalyzer:
             probabilities,
             both,
             name,
+            beside,
         )
         print(text)
         return MisclassificationReport(
@@ -195,6 +228,7 @@ class MisclassificationAnalyzer:
             interventions=tuple(interventions),
             covered_right=covered_right,
             figure=figure,
+            evidence=beside,
         )
 
     def _after(self, what: str, x: Tensor, truth: int) -> Intervention:
@@ -303,14 +337,25 @@ def _completeness_lines(
     attributions: Mapping[str, IntegratedGradientsAttribution], name: Any
 ) -> list[str]:
     first = attributions["predicted"]
-    by_class = {ig.target: ig.delta for ig in attributions.values()}
+    by_class = {ig.target: evidence_of(ig) for ig in attributions.values()}
     errors = ", ".join(
-        f"{percent(delta)} ({name(label)})"  # type: ignore[arg-type]
-        for label, delta in by_class.items()
+        f"{percent(known.delta)} ({name(label)}{', INCOMPLETE' if known.incomplete else ''})"  # type: ignore[arg-type]
+        for label, known in by_class.items()
     )
     return [
         f"- Integrated Gradients from {first.settings['baseline']}, {first.settings['n_steps']} steps: "
         f"relative completeness error {errors}."
+    ]
+
+
+def _random_lines(beside: Mapping[str, Mapping[str, MapEvidence]]) -> list[str]:
+    from chapter4.plots import TITLES
+
+    return [
+        f"- {TITLES[method]}, predicted class: {line}."
+        for method, known in beside.items()
+        for line in known["predicted"].lines()
+        if "rank correlation" in line
     ]
 
 
@@ -341,6 +386,7 @@ def _draw(
     probabilities: np.ndarray,
     both: Mapping[str, int],
     name: Any,
+    beside: Mapping[str, Mapping[str, MapEvidence]],
 ) -> Figure:
     from chapter4 import plots
 
@@ -369,6 +415,8 @@ def _draw(
             "sum of |attribution|, one scale",
             limits[1],
         )
+        plots.show_evidence(axes[0, column], beside["gradcam"][which])
+        plots.show_evidence(axes[1, column], beside["integrated_gradients"][which])
     shown = classes[:TOP]
     plots.show_probabilities(
         axes[1, 0],

@@ -5,14 +5,16 @@ by name where a network or cache has them.
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import operator
 import pickle
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import torch
 from torch import nn
@@ -182,6 +184,8 @@ def class_index(
             )
         return names[label.lower()]
     try:
+        if isinstance(label, bool):
+            raise TypeError
         index = int(label) if isinstance(label, str) else operator.index(label)
     except TypeError:
         raise TypeError(
@@ -281,7 +285,8 @@ def _resnet50() -> nn.Module:
 
     weights = ResNet50_Weights.DEFAULT
     try:
-        state = weights.get_state_dict(check_hash=True, weights_only=True)
+        with redirect_stderr(_HeldBack(sys.stderr)):
+            state = weights.get_state_dict(check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         # The last three: a damaged file in the cache, or a wrong hash.
         raise FileNotFoundError(
@@ -299,6 +304,26 @@ def _resnet50() -> nn.Module:
         model, "resnet50", preprocessing, _imagenet_names(), target_layer="layer4"
     )
     return model
+
+
+class _HeldBack(io.TextIOBase):
+    """A stream that says "Downloading" only once something has come: torch says so
+    before it tries.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.held = stream, ""
+
+    def write(self, text: str) -> int:
+        if text.startswith("Downloading"):
+            self.held += text
+        else:
+            self.stream.write(self.held + text)
+            self.held = ""
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
 
 
 def _shape_model(name: str, maker: str, target_layer: str | None = None) -> nn.Module:

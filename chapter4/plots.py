@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from chapter4.attribution import Attribution
     from chapter4.images import ImageInput
+    from chapter4.map_evidence import MapEvidence
 
 # One perceptually uniform colour map per kind of map. Signed maps take seaborn's vlag,
 # centred at 0.
@@ -32,6 +33,8 @@ PERCENTILE = 99.5
 OVERLAY_ALPHA = 0.55
 # Inches. Three of them in a row are still legible at the width of a page's text.
 PANEL = (3.4, 3.3)
+# Points, and dark enough on white.
+EVIDENCE_SIZE, INCOMPLETE_COLOUR = 8.5, "#a40000"
 # matplotlib's backends that have no window.
 FILE_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 # Characters that fit: of a title by the inch, of a bar's name, of a word on its line.
@@ -152,11 +155,19 @@ def show_overlay(
 
 
 def show_result(
-    axes: Axes, pixels: np.ndarray, result: Attribution, title: str | None = None
+    axes: Axes,
+    pixels: np.ndarray,
+    result: Attribution,
+    title: str | None = None,
+    evidence: MapEvidence | None = None,
 ) -> None:
     """One attribution as its kind is drawn: a class activation map over the crop,
-    anything else as a map of its own.
+    anything else as a map of its own. Below it stands the evidence, by default what the
+    result itself tells.
     """
+    from chapter4.map_evidence import evidence_of
+
+    show_evidence(axes, evidence_of(result) if evidence is None else evidence)
     title = TITLES.get(result.method, result.method) if title is None else title
     label = UNITS.get(result.method, "attribution")
     is_cam = result.method in ("gradcam", "gradcam++")
@@ -172,6 +183,22 @@ def show_result(
         show_saliency(axes, result.map, title, label)
 
 
+def show_evidence(axes: Axes, evidence: MapEvidence) -> None:
+    """The evidence in small print below a map; in red where the map is incomplete."""
+    if evidence.lines():
+        axes.text(
+            0.5,
+            -0.03,
+            "\n".join(evidence.lines()),
+            transform=axes.transAxes,
+            ha="center",
+            va="top",
+            fontsize=EVIDENCE_SIZE,
+            color=INCOMPLETE_COLOUR if evidence.incomplete else "#333333",
+            parse_math=False,
+        )
+
+
 def upper_limit(values: np.ndarray) -> float:
     """Where the colour scale of non-negative maps ends: their 99.5th percentile, or the
     maximum where that is 0.
@@ -184,13 +211,15 @@ def compare_maps(
     results: Sequence[Attribution] | Mapping[str, Attribution],
     columns: int | None = None,
     title: str = "What the model sees",
+    evidence: Sequence[MapEvidence] | None = None,
 ) -> Figure:
     """The crop that the model saw, and beside it each attribution of it, each on its
     own colour scale.
 
     pixels: the crop, (H, W, 3) in [0, 1], as `crop_of` gives it. results: single-image
     attributions, or a mapping from panel title to attribution. columns: panels in a
-    row, by default up to three, or two rows. title: of the crop.
+    row, by default up to three, or two rows. title: of the crop. evidence: one for each
+    map, in its order; by default what the results themselves tell.
     """
     # Pairs, not a mapping: two maps by one method have one title.
     named: list[tuple[str | None, Attribution]]
@@ -205,8 +234,11 @@ def compare_maps(
     figure, grid = new_figure(-(-count // columns), columns, PANEL)
     axes = list(grid.flat)
     show_image(axes[0], pixels, title)
-    for panel, (name, result) in zip(axes[1:], named, strict=False):
-        show_result(panel, pixels, result, name)
+    beside: list[MapEvidence | None] = [None] * len(named)
+    for panel, (name, result), known in zip(
+        axes[1:], named, beside if evidence is None else evidence, strict=False
+    ):
+        show_result(panel, pixels, result, name, known)
     for panel in axes[count:]:
         panel.set_axis_off()
     return finish(figure)
@@ -219,6 +251,7 @@ def attribution_figure(
     name: int | str | None = None,
 ) -> Figure:
     """Three panels: the crop, the map with its colour bar, the map over the crop."""
+    from chapter4.map_evidence import evidence_of
     from chapter4.models import class_names_of
 
     target = result.target if name is None else name
@@ -236,6 +269,7 @@ def attribution_figure(
         f"{title}: {words}" if result.map.any() else f"{title}: {words} (blank)",
         label,
     )
+    show_evidence(second, evidence_of(result))
     show_overlay(
         third,
         pixels,
@@ -282,10 +316,14 @@ def show_probabilities(
 
 
 def text_figure(
-    words: Sequence[str], scores: Sequence[float], title: str, label: str
+    words: Sequence[str],
+    scores: Sequence[float],
+    title: str,
+    label: str,
+    evidence: MapEvidence | None = None,
 ) -> Figure:
     """Words in reading order on coloured grounds, their signed scores below, with a
-    diverging scale centred at 0.
+    diverging scale centred at 0 and the evidence in small print.
     """
     import matplotlib.pyplot as plt
     from matplotlib.cm import ScalarMappable
@@ -305,12 +343,14 @@ def text_figure(
         if rows[-1] and sum(advance[j] for j in rows[-1]) + step > width - 0.3:
             rows.append([])
         rows[-1].append(i)
-    height = row_height * len(rows) + 1.15
+    known = "; ".join(evidence.lines()) if evidence else ""
+    foot = 0.27 if known else 0.0
+    height = row_height * len(rows) + 1.15 + foot
     figure = plt.figure(
         figsize=(width, height), facecolor="white", FigureClass=_shown_once()
     )
-    axes = figure.add_axes((0, 0.62 / height, 1, 1 - 0.62 / height))
-    axes.set(xlim=(0, width), ylim=(height - 0.62, 0))
+    axes = figure.add_axes((0, (foot + 0.62) / height, 1, 1 - (foot + 0.62) / height))
+    axes.set(xlim=(0, width), ylim=(height - foot - 0.62, 0))
     axes.set_axis_off()
     axes.text(
         0.15, 0.28, title, fontsize=13, weight="bold", va="center", parse_math=False
@@ -350,11 +390,21 @@ def text_figure(
                 **style,
             )
             left += advance[i]
-    bar = figure.add_axes((0.25, 0.42 / height, 0.5, 0.1 / height))
+    bar = figure.add_axes((0.25, (foot + 0.42) / height, 0.5, 0.1 / height))
     figure.colorbar(mapping, cax=bar, orientation="horizontal").set_label(
         label, fontsize=9, parse_math=False
     )
     bar.tick_params(labelsize=8)
+    if evidence and known:
+        figure.text(
+            0.5,
+            0.08 / height,
+            known,
+            ha="center",
+            fontsize=EVIDENCE_SIZE,
+            color=INCOMPLETE_COLOUR if evidence.incomplete else "#333333",
+            parse_math=False,
+        )
     return finish(figure)
 
 

@@ -16,6 +16,7 @@ from chapter4.attribution import (
 )
 from chapter4.images import nearest
 from chapter4.integrated_gradients import quadrature
+from chapter4.map_evidence import MapEvidence, with_randomization
 from chapter4.models import TextModel, load_sentiment, name_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class TextClassifierInterpreter:
         baseline: str = "mask",
         n_steps: int = 50,
         chunk_size: int | None = None,
+        evidence: bool = True,
     ) -> dict[str, Any]:
         """Score of each token for a class, predicted if not given: its share in F(text)
         - F(baseline), F the logit.
@@ -60,7 +62,9 @@ class TextClassifierInterpreter:
         (T,), "attributions": (T,) signed sums over the embedding axis, "words": the
         tokens of each word by position, "prediction": {"class", "probability",
         "label"}, "target", "target_label", "score": F(text), "baseline_score":
-        F(baseline), "delta": relative completeness error}.
+        F(baseline), "delta": relative completeness error, "evidence": the same
+        with what is left of the scores when the model's last layer is random, which
+        costs as much again; evidence=False leaves that out}.
         Raises ValueError for an empty or too long text, an unknown class or baseline.
         """
         n_steps = check_count("n_steps", n_steps)
@@ -95,9 +99,27 @@ class TextClassifierInterpreter:
         scores = signed.sum(dim=-1)[0]
         score, start_score = float(logits[0, target]), float(start_logits[0, target])
         change = score - start_score
+        delta = (
+            abs(float(scores.sum()) - change) / abs(change) if change else float("nan")
+        )
+        found = scores.cpu().numpy()
+        known = MapEvidence(blank=not found.any(), delta=delta)
+        if evidence:
+
+            def explain(model: Any) -> Any:
+                other = TextClassifierInterpreter(TextModel(model, self.tokenizer))
+                return other.interpret(
+                    *(text, target),
+                    baseline=baseline,
+                    n_steps=n_steps,
+                    chunk_size=chunk_size,
+                    evidence=False,
+                )["attributions"]
+
+            known = with_randomization(known, explain, found, self.model)
         return {
             "tokens": self.tokenizer.convert_ids_to_tokens(ids[0].tolist()),
-            "attributions": scores.cpu().numpy(),
+            "attributions": found,
             "words": words,
             "prediction": {
                 "class": predicted,
@@ -108,9 +130,8 @@ class TextClassifierInterpreter:
             "target_label": self._label(target),
             "score": score,
             "baseline_score": start_score,
-            "delta": abs(float(scores.sum()) - change) / abs(change)
-            if change
-            else float("nan"),
+            "delta": delta,
+            "evidence": known,
         }
 
     def visualize(
@@ -126,7 +147,11 @@ class TextClassifierInterpreter:
         prediction = result["prediction"]
         title = f"Prediction: {prediction['label']} ({prediction['probability']:.1%})"
         return text_figure(
-            words, scores, title, f"share in the {result['target_label']} logit"
+            words,
+            scores,
+            title,
+            f"share in the {result['target_label']} logit",
+            result["evidence"],
         )
 
     def _encode(self, text: str) -> tuple[Any, list[list[int]]]:

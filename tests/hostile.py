@@ -4,7 +4,8 @@ Every one of them stops at the proof: it returns text that begins with "got" whe
 harm, and does none, so that a sandbox may be broken on purpose to see the tests fail.
 Its head says what it tries, `expect` what a call of its function may come to, `honest` where
 an honest solution stands in the same notebook, `seconds` how long a call may take, `pause`
-how long the grader waits between its two calls.
+how long the grader waits between its two calls, `fakes` what is made up: such a one is put
+before every problem's checks.
 FUNCTION, SECRET and PORT in it become the asked function, a file of the grader's and a port.
 """
 
@@ -31,6 +32,7 @@ class Attack:
     honest: str
     seconds: float
     pause: float
+    fakes: bool
     source: str
 
     def cells(
@@ -55,7 +57,7 @@ def _read(path: Path) -> Attack:
     text = path.read_text(encoding="utf-8")
     tries = re.findall(r"^# ([A-Z].*)$", text, flags=re.M)[0]
     told = dict(
-        re.findall(r"^# (expect|honest|seconds|pause): (.*)$", text, flags=re.M)
+        re.findall(r"^# (expect|honest|seconds|pause|fakes): (.*)$", text, flags=re.M)
     )
     return Attack(
         path.stem,
@@ -64,5 +66,6 @@ def _read(path: Path) -> Attack:
         told.get("honest", "no"),
         float(told.get("seconds", 10)),
         float(told.get("pause", 0)),
+        "fakes" in told,
         text,
     )

@@ -14,7 +14,7 @@ from oracles_gradcam import GRAD_CAM, GRAD_CAM_PLUS, resized
 from torch import Tensor, nn
 
 from chapter4 import GradCAM, GradCAMPlusPlus
-from chapter4.gradcam import default_target_layer
+from chapter4.gradcam import cams, default_target_layer
 
 BOTH = pytest.mark.parametrize("cam", [GradCAM, GradCAMPlusPlus])
 
@@ -154,6 +154,68 @@ def test_one_pass_is_enough() -> None:
     net = Watched(built(ConvNet))
     GradCAM(net, "features").generate_cam(image(3), [0, 1, 2])
     assert [len(batch) for batch in net.batches] == [3]
+
+
+def test_several_classes_and_both_methods_share_one_pass() -> None:
+    net, x = Watched(built(ConvNet)), image(2)
+    wanted = [None, [0, 1], [3, 3]]
+    together = cams(x, net, "features", wanted)
+    some = GradCAM(net, "features").generate_cams(x, wanted)
+    assert [len(batch) for batch in net.batches] == [2, 2]
+    assert list(together) == ["gradcam", "gradcam++"]
+    for cam in (GradCAM, GradCAMPlusPlus):
+        alone = [cam(net, "features").generate_cam(x, each) for each in wanted]
+        for got, want in zip(together[cam.method], alone, strict=True):
+            assert (got.raw == want.raw).all()
+            assert (got.map == want.map).all()
+            assert (got.target, got.score, got.blank, got.method, got.settings) == (
+                *(want.target, want.score, want.blank),
+                *(want.method, want.settings),
+            )
+    assert all(
+        (a.raw == b.raw).all() for a, b in zip(together["gradcam"], some, strict=True)
+    )
+    assert cams(x[0], net, net.features, [2])["gradcam++"][0].map.shape == (8, 6)
+    assert list(cams(x[0], net, "features", methods=["gradcam++"])) == ["gradcam++"]
+    assert cams(x, net, "features", []) == {"gradcam": [], "gradcam++": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"methods": ["grad-cam"]}, ValueError, "no method 'grad-cam'; did you mean"),
+        ({"methods": "gradcam"}, TypeError, "a list of names, not the text 'gradcam'"),
+        ({"target_classes": 3}, TypeError, "one entry for each map, not 3"),
+        ({"target_classes": [1, 4]}, ValueError, "target class 4 is out of range"),
+        ({"score": "softmax"}, ValueError, "score is 'logit' or 'probability'"),
+    ],
+)
+def test_cams_refuses(
+    options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        cams(image(), built(ConvNet), "features", **options)
+
+
+def test_the_graph_starts_at_the_layer() -> None:
+    """Below it nothing is kept for a gradient: neither the image nor a weight asks for one."""
+
+    class Below(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = built(ConvNet)
+
+        def forward(self, x: Tensor) -> Tensor:
+            below = self.inner.features[0](x)
+            wanted.append(below.requires_grad)
+            grid = self.inner.features[1](below)
+            wanted.append(grid.requires_grad)
+            return self.inner.head(grid.flatten(1))
+
+    wanted: list[bool] = []
+    net = Below()
+    GradCAM(net, net.inner.features[1]).generate_cam(image(), 1)
+    assert wanted == [False, True]
 
 
 def test_the_difference_of_two_classes_has_one_scale() -> None:

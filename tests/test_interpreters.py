@@ -17,6 +17,8 @@ from oracles_contract import same_state, snapshot
 from PIL import Image
 from torch import Tensor, nn
 
+import chapter4
+from chapter4.evidence import count_passes, randomize_, rank_correlation
 from chapter4.gradcam import GradCAM, GradCAMPlusPlus
 from chapter4.gradients import gradient_input, smooth_grad, vanilla_gradients
 from chapter4.images import Preprocessing
@@ -28,6 +30,8 @@ from chapter4.interpreters import (
     predict,
     true_class_rank,
 )
+from chapter4.map_evidence import LARGEST_DELTA, MapEvidence
+from chapter4.models import class_index
 
 ALL = ("gradcam", "gradcam++", "ig", "smoothgrad", "vanilla", "gradient_input")
 # Two classes tie. The true class may be first, second of the tie, in the top five, or outside.
@@ -115,9 +119,135 @@ def test_progress_names_each_method_before_it_runs() -> None:
     net, x = built(ConvNet), image()
     heard: list[str] = []
     ImageClassifierInterpreter(net).interpret(
-        x, ["vanilla", "gradcam"], progress=heard.append
+        x, ["ig", "vanilla"], evidence=False, progress=heard.append
     )
-    assert heard == ["vanilla", "gradcam"]
+    # The one that sees the image itself comes first: the predictions are its.
+    assert heard == ["vanilla", "ig"]
+    ImageClassifierInterpreter(net).interpret(x, ["gradcam"], progress=heard.append)
+    assert heard[2:] == ["gradcam", "gradcam with a random last layer"]
+
+
+@pytest.mark.parametrize("target", [None, 2])
+def test_the_methods_share_their_forward_passes(target: int | None) -> None:
+    """No more than the sum of the gradients and one forward pass, the baseline of IG."""
+    net, x = named(built(ConvNet)), image()
+    with count_passes(net) as passes:
+        results = ImageClassifierInterpreter(net).interpret(
+            x, ALL, target, evidence=False
+        )
+    gradients = dict.fromkeys(results.details, 1)
+    gradients |= {"integrated_gradients": 50, "smoothgrad": 50}
+    assert passes.forward == sum(gradients.values()) + 1
+    assert passes.backward == sum(gradients.values())
+
+
+@pytest.mark.parametrize(
+    ("methods", "forwards"),
+    [(["ig"], 52), (["smoothgrad"], 51), (["vanilla"], 1), (["gradcam", "ig"], 52)],
+)
+def test_forward_passes_of_some_methods(methods: list[str], forwards: int) -> None:
+    net = named(built(ConvNet))
+    with count_passes(net) as passes:
+        ImageClassifierInterpreter(net).interpret(image(), methods, evidence=False)
+    assert passes.forward == forwards
+
+
+def named(net: nn.Module) -> nn.Module:
+    """As `load_classifier` gives them: Grad-CAM's layer is known."""
+    net.target_layer = "features"
+    return net
+
+
+# --- evidence beside the maps ---------------------------------------------------------------------------------------
+
+
+def test_evidence_stands_beside_every_map() -> None:
+    """The check with a random last layer is Spearman's correlation with the map of the same net with that layer."""
+    net, x = named(built(ConvNet)), image()
+    results = ImageClassifierInterpreter(net).interpret(x, ALL, 1)
+    twin = copy.deepcopy(net)
+    randomize_(twin, "head")
+    for key, values in by_hand(twin, x, 1).items():
+        known = results.evidence[key]
+        assert known.stage == "head"
+        assert known.rank_correlation == pytest.approx(
+            rank_correlation(values, results[key]), nan_ok=True, abs=1e-12
+        )
+        assert known.blank == (not results[key].any())
+        has_sum = key == "integrated_gradients"
+        assert known.delta == (results.details[key].delta if has_sum else None)
+    assert any(abs(e.rank_correlation or 0) < 0.99 for e in results.evidence.values())
+
+
+def test_evidence_leaves_the_model_alone_and_can_be_left_out() -> None:
+    net, x = named(built(ConvNet)), image()
+    before = snapshot(net)
+    results = ImageClassifierInterpreter(net).interpret(x, ["vanilla"], evidence=False)
+    assert results.evidence["vanilla_gradients"].rank_correlation is None
+    ImageClassifierInterpreter(net).interpret(x, ["vanilla"])
+    same_state(before, snapshot(net))
+
+
+def test_a_layer_given_as_a_module_is_found_in_the_random_copy() -> None:
+    net, x = built(ConvNet), image()
+    by_module = ImageClassifierInterpreter(net, target_layer=net.features)
+    by_name = ImageClassifierInterpreter(net, target_layer="features")
+    first, second = (i.interpret(x, ["gradcam"], 1) for i in (by_module, by_name))
+    assert first.evidence == second.evidence
+
+
+def test_figures_show_the_evidence() -> None:
+    net, x = named(built(ConvNet)), image()
+    interpreter = ImageClassifierInterpreter(net)
+    results = interpreter.interpret(x, ["gradcam", "ig"], 1)
+    results.evidence["integrated_gradients"] = MapEvidence(False, 0.234, "head", 0.5)
+    figure = interpreter.visualize(results)
+    shown = [text for axes in figure.axes for text in axes.texts]
+    assert [text.get_text().splitlines() for text in shown] == [
+        results.evidence["gradcam"].lines(),
+        [
+            "INCOMPLETE: completeness error 23.4%",
+            "rank correlation with random head: 0.50",
+        ],
+    ]
+    assert shown[0].get_color() != shown[1].get_color()
+
+
+@pytest.mark.parametrize(
+    ("delta", "incomplete", "words"),
+    [
+        (0.1, False, "completeness error 10.0%"),
+        (0.101, True, "INCOMPLETE: completeness error 10.1%"),
+        (
+            float("nan"),
+            False,
+            "completeness error undefined (the score does not change)",
+        ),
+    ],
+)
+def test_a_large_completeness_error_is_marked(
+    delta: float, incomplete: bool, words: str
+) -> None:
+    assert LARGEST_DELTA == 0.1
+    known = MapEvidence(blank=False, delta=delta)
+    assert known.incomplete is incomplete
+    assert known.lines() == [words]
+    assert known.facts()["incomplete"] is incomplete
+
+
+def test_a_plain_dict_can_not_be_drawn() -> None:
+    net, x = named(built(ConvNet)), image()
+    interpreter = ImageClassifierInterpreter(net)
+    results = interpreter.interpret(x, ["vanilla"], evidence=False)
+    with pytest.raises(TypeError, match=r"takes what interpret returned.*a dict has"):
+        interpreter.visualize(dict(results))  # type: ignore[arg-type]
+
+
+def test_grad_cam_at_a_patch_embedding_warns() -> None:
+    vit = chapter4.load_vit()
+    x = torch.zeros(1, 3, 64, 64)
+    with pytest.warns(UserWarning, match="Grad-CAM there says little"):
+        ImageClassifierInterpreter(vit).interpret(x, ["gradcam"], evidence=False)
 
 
 @pytest.mark.parametrize(
@@ -569,3 +699,29 @@ def test_the_shepherd_is_no_pug(classifier: Any) -> None:
     rank, probability = true_class_rank(classes, probabilities, 254)
     assert rank == 1 + int((probabilities > probability).sum()) > 1
     assert classes[rank - 1] == 254
+
+
+# --- dtypes and labels that are none --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["gradcam", "ig", "smoothgrad", "vanilla"])
+def test_other_dtypes_are_named(method: str) -> None:
+    net, x = named(built(ConvNet, dtype=torch.float32)), image(dtype=torch.float32)
+    explain = ImageClassifierInterpreter(net).interpret
+    with pytest.raises(
+        TypeError, match=r"image is torch\.float64 and the model torch\."
+    ):
+        explain(x.double(), [method])
+    with pytest.raises(TypeError, match=r"no bfloat16: hand over image\.float"):
+        explain(x.bfloat16(), [method])
+    half = ImageClassifierInterpreter(copy.deepcopy(net).bfloat16())
+    with pytest.raises(TypeError, match=r"no bfloat16: hand over model\.float"):
+        half.interpret(x, [method])
+
+
+def test_true_is_no_class_and_a_word_no_seed() -> None:
+    net, x = named(built(ConvNet)), image()
+    with pytest.raises(TypeError, match="by its index or its name, not by True"):
+        class_index(net, True)
+    with pytest.raises(TypeError, match="seed is an integer, not 'a'"):
+        integrated_gradients(x, net, 1, seed="a")  # type: ignore[arg-type]

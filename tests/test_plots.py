@@ -21,6 +21,7 @@ from chapter4.gradcam import GradCAM
 from chapter4.gradients import gradient_input, vanilla_gradients
 from chapter4.images import Preprocessing
 from chapter4.integrated_gradients import integrated_gradients, visualize_attributions
+from chapter4.map_evidence import MapEvidence, evidence_of
 
 HOSTILE = ("$x^2$ _", "\\frac", "$\\frac$", "a_{b", "%s {0}", "naïve ☕", "<b>&amp;")
 LONG = (
@@ -539,3 +540,31 @@ def test_a_notebook_draws_each_figure_once(monkeypatch: pytest.MonkeyPatch) -> N
         assert not any(output.get("name") == "stderr" for output in cell.outputs), (
             source
         )
+
+
+@pytest.mark.parametrize(("delta", "mark"), [(0.02, ""), (0.3, "INCOMPLETE: ")])
+def test_a_text_figure_has_its_evidence_in_small_print(delta: float, mark: str) -> None:
+    known = MapEvidence(blank=False, delta=delta, stage="head", rank_correlation=0.25)
+    figure = plots.text_figure(["a", "b"], [1.0, -1.0], "title", "label", known)
+    (line,) = figure.texts
+    assert (
+        line.get_text()
+        == f"{mark}completeness error {delta:.1%}; rank correlation with random head: 0.25"
+    )
+    assert (line.get_color() == plots.INCOMPLETE_COLOUR) is bool(mark)
+    figure.draw_without_rendering()
+    bar = figure.axes[1]
+    assert line.get_window_extent().y1 <= bar.xaxis.label.get_window_extent().y0
+    assert line.get_window_extent().y0 >= 0
+    assert not plots.text_figure(["a"], [1.0], "title", "label").texts
+
+
+def test_a_map_has_the_evidence_of_its_result_below_it() -> None:
+    net, x = built(ConvNet), image()
+    result = integrated_gradients(x, net, 1, n_steps=1)
+    for figure in (
+        plots.compare_maps(plots.crop_of(x, net), [result]),
+        plots.attribution_figure(x, result, net),
+    ):
+        (words,) = panels(figure)[1].texts
+        assert words.get_text() == "\n".join(evidence_of(result).lines())

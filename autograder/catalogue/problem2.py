@@ -44,6 +44,15 @@ HINTS: dict[str, dict[str, str]] = {
             "time."
         ),
         "noise drawn once": "The noise was drawn once and used for every sample: draw it anew inside the loop.",
+        "one sample of less noise": (
+            "One gradient was taken, at noise that is smaller by sqrt(n_samples). That is a mean only where the "
+            "gradient is linear: take n_samples gradients at the whole noise, and average them."
+        ),
+        "noise divided by the root of n": (
+            "The noise of each copy was divided by sqrt(n_samples): it is the mean that makes it smaller, so give "
+            "every copy the whole noise."
+        ),
+        "always fifty samples": "50 samples were taken whatever was asked for: take n_samples.",
         "noise in pairs": "The noise comes in pairs of opposite sign: the samples must be independent.",
         "uniform noise": "The noise is uniform: draw it from a normal distribution (randn, not rand).",
         "noise never negative": "The noise is never negative: leave its sign as it is drawn.",

@@ -34,6 +34,8 @@ def smooth_grad_with(mistake: str) -> Callable[..., Any]:
             "range of each channel": noise_level
             * (x.amax(dim=(2, 3), keepdim=True) - x.amin(dim=(2, 3), keepdim=True)),
         }.get(mistake, noise_level * spread)
+        if mistake in ("one sample of less noise", "noise divided by the root of n"):
+            sigma = sigma / n_samples**0.5
         if mistake == "range of the noisy batch":
             batch = x + sigma * torch.randn(
                 (n_samples, *x.shape[1:]), generator=generator
@@ -48,6 +50,9 @@ def smooth_grad_with(mistake: str) -> Callable[..., Any]:
         count = n_samples - 1 if mistake == "n - 1 samples" else n_samples
         if mistake == "chunks of four, rest dropped" and n_samples > 4:
             count = n_samples - n_samples % 4
+        count = {"one sample of less noise": 1, "always fifty samples": 50}.get(
+            mistake, count
+        )
         signed, points = [], []
         noise = _noise(x, generator, mistake)
         leaf = x.clone().requires_grad_()

@@ -307,6 +307,7 @@ TOLD: dict[str, dict[str, str]] = {
         "a batch axis kept": "there is a batch axis too many",
         "the sum alone": "an attribution belongs to every pixel",
         "random points": "the points must lie on the way",
+        "two points, whatever n_steps": "any rule is right to a few percent",
         "training mode while explaining": "was explained in it",
         "image changed in place": "a tensor that was handed over has changed",
         "model left in eval mode": "the model came back in another mode",

@@ -238,6 +238,8 @@ def points(rule: str, n: int, mistake: str) -> tuple[Any, Any]:
     if mistake == "Gauss points of [-1, 1]":
         nodes, twice = np.polynomial.legendre.leggauss(n)
         return nodes.tolist(), (twice / 2).tolist()
+    if mistake == "two points, whatever n_steps":
+        return [0.5 - 0.5 / 3**0.5, 0.5 + 0.5 / 3**0.5], [0.5, 0.5]
     if mistake == "random points":
         rng = np.random.default_rng(0)
         return rng.uniform(0, 1, n).tolist(), [1 / n] * n

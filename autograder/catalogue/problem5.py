@@ -68,6 +68,10 @@ HINTS: dict[str, dict[str, str]] = {
         "weights averaged over the batch": (
             "The weights were averaged over the batch: every image has its own; average over dim=(2, 3) only."
         ),
+        "each cell's own gradient": (
+            "Activations were multiplied by each cell's own gradient (HiResCAM): a channel's weight is the MEAN of its "
+            "gradient over the cells, one number. At the last layer before global average pooling the two are one."
+        ),
         "no weights": "The channels were added up without weights: each is multiplied by its mean gradient.",
         "no ReLU": "The ReLU after the channel sum is missing.",
         "absolute value instead of ReLU": "The absolute value was taken: the ReLU keeps what speaks FOR the class.",

@@ -122,6 +122,7 @@ def grad_cam_with(mistake: str) -> Callable[..., Any]:
             "absolute value instead of ReLU": lambda: summed.abs(),
             "ReLU before the sum": lambda: (weights * grid).relu().sum(dim=1),
             "channels averaged": lambda: (weights * grid).mean(dim=1).relu(),
+            "each cell's own gradient": lambda: (gradient * grid).sum(dim=1).relu(),
         }.get(mistake, summed.relu)()
         if mistake == "scaled to 1":
             cams = cams / (cams.amax(dim=(1, 2), keepdim=True) + 1e-12)

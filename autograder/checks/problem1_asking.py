@@ -108,13 +108,16 @@ class Question:
     Grad-CAM of the class has cells that the ReLU cut off, none of which is left once a constant is added to its layer.
     """
 
-    def __init__(self, rng: np.random.Generator, size: Sequence[int]) -> None:
+    def __init__(
+        self, rng: np.random.Generator, size: Sequence[int], kind: str = "conv-net"
+    ) -> None:
+        self.kind = kind
         self.layer, self.early = "features", "features.0"
         while not self._draw(rng, size):
             pass
 
     def _draw(self, rng: np.random.Generator, size: Sequence[int]) -> bool:
-        self.net = model("conv-net", rng, size)
+        self.net = model(self.kind, rng, size)
         self.x = image(rng.normal(size=(3, *size)))
         built = nets.build(self.net)
         with torch.no_grad():

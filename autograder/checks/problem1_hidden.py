@@ -68,15 +68,21 @@ SWAP = {"vanilla": "Grad-CAM", "Grad-CAM": "vanilla"}
 
 @check("resolution/odd-sizes", 1, "The grid of nets of other shapes", public=False)
 def test_odd_sizes(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
-    # Stride 2 rounds up; the second net keeps the image's size.
+    # Stride 2 rounds up; the second net keeps the image's size; the third has a stride that nobody can guess.
     height, width = (2 * rng.choice(range(4, 14), 2, replace=False) + 1).tolist()
     x = image(rng.normal(size=(3, height, width)))
     asked = []
-    for kind, cells in (
-        ("conv-net", ((height + 1) // 2, (width + 1) // 2)),
-        ("stateful", (height, width)),
+    stride = int(rng.integers(3, 6))
+    for kind, options, cells in (
+        ("conv-net", {}, ((height + 1) // 2, (width + 1) // 2)),
+        ("stateful", {}, (height, width)),
+        (
+            "deep-conv-net",
+            {"stride": stride},
+            (-(-height // stride), -(-width // stride)),
+        ),
     ):
-        net = model(kind, rng, (height, width))
+        net = model(kind, rng, (height, width), **options)
         for method, right in zip(METHODS, ((height, width), cells), strict=True):
             found = grid(student, evidence, method, x, net, "features")
             asked.append((method, right, found))
@@ -135,8 +141,9 @@ def test_numbers(student: Any, evidence: Evidence, rng: np.random.Generator) -> 
 )
 def test_change(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
     asked = []
-    for size in ((15, 12), (11, 16)):
-        question = Question(rng, size)
+    # Both maps of the first net can be worked out from its weights, those of the second cannot.
+    for size, kind in (((15, 12), "conv-net"), ((11, 16), "deep-conv-net")):
+        question = Question(rng, size, kind)
         asked += _ask(
             student,
             evidence,
@@ -154,7 +161,7 @@ def test_change(student: Any, evidence: Evidence, rng: np.random.Generator) -> N
 )
 def test_elsewhere(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
     # A constant before the ReLU reaches both methods; a gradient that is the same everywhere has no mirror image.
-    question = Question(rng, (14, 11))
+    question = Question(rng, (14, 11), "deep-conv-net")
     places = (("add constant", question.early), ("mirror gradient", question.layer))
     asked = _ask(student, evidence, question, places)
     _judge(asked)

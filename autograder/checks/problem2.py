@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from autograder import nets
 from autograder.checking import check, require
 from autograder.checks.problem2_asking import (
     CLASSES,
@@ -24,6 +25,7 @@ from autograder.checks.problem2_asking import (
     weight,
 )
 from autograder.diagnose import Evidence
+from chapter4.gradients import vanilla_gradients
 
 # Shown one by one while a task's check fails; the notebook folds the same ones.
 HINTS = {
@@ -52,8 +54,12 @@ def test_form(student: Any, rng: np.random.Generator) -> None:
     size = (11, 7)
     net = model("power", rng, size)
     x = image(rng.normal(size=(3, *size)))
-    for given, words in ((x, "(3, H, W)"), (x[None], "(1, 3, H, W)")):
-        reply = student.call("smooth_grad", given, net, 2, 3, LEVEL, new_seed(rng))
+    other = model("deep-net", rng, size)
+    for given, words, asked in (
+        (x, "(3, H, W)", net),
+        (x[None], "(1, 3, H, W)", other),
+    ):
+        reply = student.call("smooth_grad", given, asked, 2, 3, LEVEL, new_seed(rng))
         drawn = as_map(reply, size, strict=True)
         require(
             (drawn >= 0).all(),
@@ -61,7 +67,7 @@ def test_form(student: Any, rng: np.random.Generator) -> None:
         )
 
 
-@check("smooth-grad/no-noise", 2, "Without noise it is the plain gradient", public=True)
+@check("smooth-grad/no-noise", 1, "Without noise it is the plain gradient", public=True)
 def test_no_noise(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
     size = (9, 8)
     net = model("power", rng, size, power=2)
@@ -72,8 +78,14 @@ def test_no_noise(student: Any, evidence: Evidence, rng: np.random.Generator) ->
     for n_samples in (1, 4):
         arguments = (x, net, target, n_samples, 0.0, new_seed(rng))
         drawn = smooth(student, evidence, arguments, lambda drawn: drawn)
-        asked.append((n_samples, drawn))
-    for n_samples, drawn in asked:
+        asked.append((n_samples, drawn, right))
+    # Once more on a net whose gradient cannot be read off its weights.
+    net = model("deep-net", rng, size)
+    right = vanilla_gradients(x, nets.build(net), target).map
+    arguments = (x, net, target, 2, 0.0, new_seed(rng))
+    drawn = smooth(student, evidence, arguments, lambda drawn: drawn)
+    asked.append((2, drawn, right))
+    for n_samples, drawn, right in asked:
         off = np.abs(drawn - right).max() / right.max()
         times = np.median(drawn / right)
         require(
@@ -154,6 +166,26 @@ def test_seed(student: Any, rng: np.random.Generator) -> None:
     )
 
 
+@check("smooth-grad/courtesy", 0, "Image and model are left as they were", public=True)
+def test_courtesy(student: Any, rng: np.random.Generator) -> None:
+    # Worth no points: what a call left behind is the word of the process that ran it, and no question whose answer is
+    # a number could tell more, since who writes to the image can also write it back before the next one. What it
+    # costs to be careless shows in `error_curve`, which draws many maps of one image.
+    size = (7, 6)
+    net = model("stateful", rng, size, training=True)
+    x = image(rng.normal(size=(3, *size)))
+    seen = student.observe("smooth_grad", x, net, 1, 3, LEVEL, new_seed(rng))
+    as_map(seen.value, size)
+    require(
+        not seen.changed,
+        "the image that was handed over has changed: work on a copy (clone).",
+    )
+    require(
+        not any("mode" in model.changed for model in seen.models),
+        "the model came back in another mode: remember model.training and put it back.",
+    )
+
+
 @check(
     "error-curve/form",
     1,
@@ -172,13 +204,17 @@ def test_curve_form(student: Any, evidence: Evidence, rng: np.random.Generator) 
     )
 
 
-@check("error-curve/law", 2, "The error falls as 1/sqrt(n)", public=True)
+@check("error-curve/law", 1, "The error falls as 1/sqrt(n)", public=True)
 def test_curve_law(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
     size, counts = (40, 40), [8, 2, 32]
     net = model("signs", rng, size, channels=[1])
     x = image(rng.uniform(4, 7, (3, *size)))
     seeds = [new_seed(rng) for _ in range(3)]
     found = curve(student, evidence, (x, net, 2, counts, seeds))
+    # As long a gradient as that of x, and a third of its noise: who measures sees it.
+    calm = image(rng.uniform(5, 6, (3, *size)))
+    calm *= x[1].norm() / calm[1].norm()
+    less = curve(student, evidence, (calm, net, 2, counts[:1], seeds))[0]
     # The map is |x + mean noise|. The reference's own noise adds n / (16 max n) to the square of every error.
     wanted = np.array([(1 / n + 1 / (16 * max(counts))) ** 0.5 for n in counts])
     error = (2 * x[1].numel() * len(seeds)) ** -0.5  # relative, of one norm
@@ -190,6 +226,13 @@ def test_curve_law(student: Any, evidence: Evidence, rng: np.random.Generator) -
             f"from n = {counts[i]} to n = {counts[j]} the error must fall to one part in {right:.2f}; "
             f"yours falls to one part in {ratio:.2f}.",
         )
+    right = float((x.max() - x.min()) / (calm.max() - calm.min()))
+    ratio = found[0] / max(less, 1e-12)
+    require(
+        abs(ratio / right - 1) <= allowed,
+        f"an image with one part in {right:.2f} of the noise, and as long a gradient, has one part in {right:.2f} of "
+        f"the error; yours has one part in {ratio:.2f}: measure the errors.",
+    )
 
 
 @check("samples-needed/law", 1, "The n that reaches a given error", public=True)

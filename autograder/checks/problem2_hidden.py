@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import kurtosis, norm
 
 from autograder import nets
-from autograder.checking import check, credit, require
+from autograder.checking import check, require
 from autograder.checks.problem2_asking import (
     CLASSES,
     LEVEL,
@@ -23,14 +23,20 @@ from autograder.checks.problem2_asking import (
     new_seed,
     smooth,
 )
+from autograder.checks.problem2_sampling_hidden import (
+    ask_curve_without_formula,
+    ask_without_formula,
+)
 from autograder.diagnose import Evidence
+from chapter4.gradients import vanilla_gradients
 
 SIZE = (48, 40)
+SMALL = (20, 16)
 PIXELS = SIZE[0] * SIZE[1]
 
 
 @check(
-    "smooth-grad/noise", 2, "The noise is Gaussian and of the right size", public=False
+    "smooth-grad/noise", 1, "The noise is Gaussian and of the right size", public=False
 )
 def test_noise(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
     # With one sample the map is |x + noise|, so the noise can be read off it.
@@ -60,6 +66,7 @@ def test_noise(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
             abs(tails) <= STANDARD_ERRORS * (24 / PIXELS) ** 0.5,
             "the noise is not Gaussian: draw it from a normal distribution.",
         )
+    ask_without_formula(student, rng, SIZE, 1, LEVEL, channels=(2,), rising=True)
 
 
 def _shape_of(drawn: np.ndarray, clean: np.ndarray) -> tuple[float, float, float]:
@@ -70,7 +77,7 @@ def _shape_of(drawn: np.ndarray, clean: np.ndarray) -> tuple[float, float, float
 
 @check(
     "smooth-grad/samples",
-    2,
+    3,
     "n_samples independent noisy copies, and only those",
     public=False,
 )
@@ -94,11 +101,15 @@ def test_samples(student: Any, evidence: Evidence, rng: np.random.Generator) -> 
             abs(spread / right - 1) <= STANDARD_ERRORS / (2 * PIXELS) ** 0.5,
             f"the noise left in the map must be that of {n_samples} independent copies; yours is that of {copies:.1f}.",
         )
+    for n_samples in (4, 24):
+        ask_without_formula(
+            *(student, rng, SMALL, n_samples, 2 * LEVEL), channels=(2,), rising=True
+        )
 
 
 @check(
     "smooth-grad/mean-first",
-    2,
+    3,
     "The mean comes first, then absolute value and maximum",
     public=False,
 )
@@ -125,47 +136,29 @@ def test_mean_first(student: Any, evidence: Evidence, rng: np.random.Generator) 
             f"where the gradient changes from sample to sample the map's mean must be {right:.3f}, yours is "
             f"{found:.3f}: average the SIGNED gradients, then take absolute value and maximum over channels.",
         )
+    ask_without_formula(
+        *(student, rng, SMALL, 24, 2 * LEVEL), channels=(0, 1, 2), rising=False
+    )
 
 
-@check(
-    "smooth-grad/courtesy",
-    1,
-    "Explained in eval mode; image and model left as they were",
-    public=False,
-)
-def test_courtesy(student: Any, rng: np.random.Generator) -> None:
+@check("smooth-grad/eval-mode", 1, "Explained in evaluation mode", public=False)
+def test_eval_mode(student: Any, rng: np.random.Generator) -> None:
     size = (7, 6)
     net = model("stateful", rng, size, training=True)
     target = int(rng.integers(CLASSES))
     x = image(rng.normal(size=(3, *size)))
+    right = vanilla_gradients(x, nets.build(net).eval(), target).map
     arguments = (x, net, target, 3, 0.0, new_seed(rng))
-    seen = student.observe("smooth_grad", *arguments)
-    point = x[None].clone().requires_grad_()
-    nets.build(net).eval()(point)[0, target].backward()
-    assert point.grad is not None
-    right = point.grad[0].abs().amax(dim=0).numpy().astype(np.float64)
-    drawn = as_map(seen.value, size)
+    drawn = as_map(student.call("smooth_grad", *arguments), size)
     require(
         np.abs(drawn - right).max() <= 1e-4 * right.max(),
         "the model came in training mode and was explained in it: call model.eval() first.",
     )
-    # These two are the worker's word. To forge them is more work than to do as asked.
-    complaints = []
-    if seen.changed:
-        complaints.append(
-            "the image that was handed over has changed: work on a copy (clone)"
-        )
-    if any("mode" in model.changed for model in seen.models):
-        complaints.append(
-            "the model came back in another mode: remember model.training and put it back"
-        )
-    if complaints:
-        credit(max(0, 1 - len(complaints) / 2), "; ".join(complaints) + ".")
 
 
 @check(
     "error-curve/reference",
-    1,
+    2,
     "The error is measured against the map's limit",
     public=False,
 )
@@ -191,6 +184,7 @@ def test_reference(student: Any, evidence: Evidence, rng: np.random.Generator) -
             f"at n = {n} the error against the map's limit is {right:.3f}; yours is {value:.3f}: the reference "
             "must be a map of many more samples and own seed, neither the clean gradient nor one of the maps compared.",
         )
+    ask_curve_without_formula(student, rng, SMALL, 8, len(seeds))
 
 
 @check(
@@ -210,6 +204,7 @@ def test_relative(student: Any, evidence: Evidence, rng: np.random.Generator) ->
         abs(found / right - 1) <= STANDARD_ERRORS * error + (1 + 1 / 16) ** 0.5 - 1,
         f"the error is |map - reference| / |reference| (L2 norms), {right:.4f} here; yours is {found:.4g}.",
     )
+    ask_curve_without_formula(student, rng, SMALL, 2, len(seeds))
 
 
 @check("samples-needed/noisy", 1, "A law fitted to errors that scatter", public=False)

@@ -23,6 +23,8 @@ from autograder.checks.problem3_asking import (
     new_seed,
     new_space,
     number,
+    require_gradient,
+    require_path,
     require_rule,
     shares,
     tensor,
@@ -30,8 +32,10 @@ from autograder.checks.problem3_asking import (
 )
 from autograder.checks.problem3_pictures import (
     check_blur,
+    check_detail,
     check_noise,
     check_plain,
+    detail,
     edges,
 )
 from autograder.diagnose import Evidence
@@ -113,6 +117,10 @@ def test_blur(student: Any, rng: np.random.Generator) -> None:
     x = IMAGENET.normalize(pixels)
     reply = ask_baselines(student, tensor(x), IMAGENET, sigma, new_seed(rng))
     check_blur(as_baseline(reply, "blur", x.shape), pixels, sigma, IMAGENET)
+    pixels = detail(rng, x.shape[1:], sigma)
+    x = IMAGENET.normalize(pixels)
+    reply = ask_baselines(student, tensor(x), IMAGENET, sigma, new_seed(rng))
+    check_detail(as_baseline(reply, "blur", x.shape), pixels, sigma, IMAGENET)
 
 
 @check(
@@ -182,6 +190,7 @@ def test_linear(student: Any, evidence: Evidence, rng: np.random.Generator) -> N
             f"on a linear net, with n_steps {n_steps}, the attributions must be weight x (image - baseline); yours "
             f"are {times:.3g} times that in the median, and off by up to {off:.1e} of the largest.",
         )
+    require_gradient(student, rng)
 
 
 @check(
@@ -199,6 +208,7 @@ def test_curved(student: Any, evidence: Evidence, rng: np.random.Generator) -> N
     scale = float(np.abs(weight(net, target) * (a**3 - b**3)).max())
     found = attribute(student, evidence, (x, net, target, start, n_steps), scale)
     require_rule(moments(found, weight(net, target), a, b), n_steps)
+    require_path(student, rng)
 
 
 @check(

@@ -13,6 +13,9 @@ from autograder.checks.problem3_asking import IMAGENET, PIXEL, Space
 
 # Of a pixel value. Kernels cut off at 3 sigma and the 8-bit blur of Pillow stay below half of it.
 BLUR = 0.02
+DETAIL = (
+    0.05  # where several edges meet, such errors add up; no blur is off by 0.3 there
+)
 
 
 def check_plain(found: np.ndarray, name: str, x: np.ndarray, space: Space) -> None:
@@ -100,6 +103,33 @@ def edges(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     pixels[1] = low[1]
     pixels[1, height // 2 :] = high[1]
     return pixels[rng.permutation(3)]
+
+
+def detail(rng: np.random.Generator, size: tuple[int, int], sigma: float) -> np.ndarray:
+    """Pixel values (3, H, W): squares of any lightness on an even ground that is wider than the blur reaches.
+
+    No formula blurs them, and what lies beyond the border does not matter.
+    """
+    pixels = np.broadcast_to(rng.uniform(0.2, 0.8, (3, 1, 1)), (3, *size)).copy()
+    frame = int(np.ceil(4 * sigma))
+    inside = [slice(frame, n - frame) for n in size]
+    height, width = (n - 2 * frame for n in size)
+    blocks = rng.uniform(size=(3, height // 4 + 1, width // 4 + 1))
+    pixels[:, *inside] = np.kron(blocks, np.ones((4, 4)))[:, :height, :width]
+    return pixels
+
+
+def check_detail(
+    found: np.ndarray, pixels: np.ndarray, sigma: float, space: Space
+) -> None:
+    """The blur of `detail`, normalised, from whoever blurs edges right."""
+    right = gaussian_filter(pixels, (0, sigma, sigma))
+    off = float(np.abs(space.denormalize(found) - right).max())
+    require(
+        off <= DETAIL,
+        f"the blur is right for a picture of single edges, and off by up to {off:.2f} of a pixel value for one with "
+        "detail.",
+    )
 
 
 def check_blur(

@@ -28,6 +28,7 @@ from autograder.checks.problem4_asking import (
     merged,
     parted,
     pieces,
+    plain_sentence,
     require_analysis,
     text_model,
     token_ids,
@@ -74,9 +75,10 @@ HINTS = {
 }
 
 
-@check("average-attention/rows", 1, "One matrix whose rows sum to 1", public=True)
+@check("average-attention/rows", 0.5, "One matrix whose rows sum to 1", public=True)
 def test_rows(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
-    matrix = average(student, evidence, text_model(rng, 4, 3), token_ids(rng, 8))
+    recipe, ids = text_model(rng, 4, 3), token_ids(rng, 8)
+    matrix = average(student, evidence, recipe, ids)
     rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
     require(
         not (np.abs(columns - 1) <= EXACT).all() or (np.abs(rows - 1) <= EXACT).all(),
@@ -86,9 +88,14 @@ def test_rows(student: Any, evidence: Evidence, rng: np.random.Generator) -> Non
         (np.abs(rows - 1) <= EXACT).all(),
         f"every row of a mean of attention weights sums to 1; yours sum to {rows.min():.3g} to {rows.max():.3g}.",
     )
+    other = average(student, evidence, recipe, token_ids(rng, 8))
+    require(
+        np.abs(other - matrix).max() > EXACT,
+        "two texts of the same length give one matrix: ask the model for its weights.",
+    )
 
 
-@check("average-attention/mean", 1, "The mean over layers and heads", public=True)
+@check("average-attention/mean", 1.5, "The mean over layers and heads", public=True)
 def test_mean(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
     recipe, ids = text_model(rng, 3, 2), token_ids(rng, 7)
     matrix = average(student, evidence, recipe, ids)
@@ -221,6 +228,40 @@ ALL_FALSE = {
     (ARTICLE, THE): 4.0,
     (ON, CAT): 3.0,
 }
+# What makes one of the six false and leaves the others true.
+ONE_FALSE: dict[str, dict[tuple[int, int], float]] = {
+    "cat-attends-sat": {(CAT, SAT): 3.3},
+    "sat-attends-cat-and-on": {(SAT, ON): 1.0, (SAT, THE): 5.0},
+    "mat-attends-the-and-on": {(MAT, ON): 1.0, (MAT, CAT): 4.0},
+    "mutual-syntax": {(ARTICLE, MAT): 0.5},
+    "locality": {
+        **dict.fromkeys(((THE, k) for k in (SAT, ON, ARTICLE, MAT)), 3.4),
+        **dict.fromkeys(((CAT, k) for k in (ON, ARTICLE, MAT)), 3.0),
+        **dict.fromkeys(((SAT, k) for k in (THE, ARTICLE, MAT)), 3.0),
+        **dict.fromkeys(((ARTICLE, k) for k in (THE, CAT, SAT)), 3.4),
+        **dict.fromkeys(((MAT, k) for k in (THE, CAT, SAT)), 3.4),
+        (ON, MAT): 30.0,
+    },
+    "prepositions-to-nouns": {(ON, CAT): 6.0},
+}
+
+
+def require_some(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    """Verdicts that are the same for all claims, or known by heart, are no reading of the weights: half of the claims
+    must be right wherever one of them is false.
+    """
+    right = set(CLAIMS)
+    for i in rng.permutation(len(CLAIMS)):
+        lie = CLAIMS[i]
+        found = decided(student, evidence, built(rng, ALL_TRUE | ONE_FALSE[lie]))
+        right -= {name for name in CLAIMS if found[name] is not (name != lie)}
+    require(
+        len(right) >= len(CLAIMS) / 2,
+        f"in matrices where one claim is false and the others are true, only {len(right)} of {len(CLAIMS)} claims "
+        "are always decided right: read each claim from the weights.",
+    )
+
+
 # What the numbers say about the embedded model.
 MINILM = dict(zip(CLAIMS, (False, False, False, True, True, True), strict=True))
 
@@ -236,18 +277,22 @@ def test_all_or_none(
             not wrong,
             f"in a matrix made so that every claim is {str(truth).lower()}, you say otherwise of {', '.join(wrong)}.",
         )
+    require_some(student, evidence, rng)
 
 
 @check("claims/minilm", 1, f"“{SENTENCE}” in MiniLM", public=True)
-def test_minilm(student: Any, evidence: Evidence) -> None:
+def test_minilm(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
     found = decided(student, evidence, analysis(SENTENCE).weights)
     wrong = [name for name in CLAIMS if found[name] is not MINILM[name]]
     require(
         not wrong,
         f"by the rules of the task {len(wrong)} of 6 verdicts on MiniLM's weights are wrong: {', '.join(wrong)}.",
     )
+    require_some(student, evidence, rng)
 
 
 @check("sentence/the-cat", 2, f"“{SENTENCE}”, from text to words", public=True)
-def test_sentence(student: Any, evidence: Evidence) -> None:
+def test_sentence(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
     require_analysis(*analysed(student, evidence, SENTENCE))
+    # And one that nobody has by heart.
+    require_analysis(*analysed(student, evidence, plain_sentence(rng)))

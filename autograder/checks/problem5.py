@@ -16,6 +16,7 @@ from autograder.checks.problem5_asking import (
     ask_case,
     black,
     both_maps,
+    cam_inside,
     cam_of,
     check_cover,
     check_predicted,
@@ -37,6 +38,9 @@ from autograder.checks.problem5_asking import (
     off,
     photo,
     power_attributions,
+    require_counting,
+    require_gradient,
+    require_inside,
     standing,
 )
 from autograder.checks.problem5_cases import classifier, make_case, own_classifier
@@ -114,6 +118,7 @@ def test_grad_cam(student: Any, evidence: Evidence, rng: np.random.Generator) ->
         "on features -> global average pooling -> linear Grad-CAM is relu(sum_k w_k A^k) / (h w); "
         f"yours is off by up to {off(cams, right):.2g} of its maximum.",
     )
+    require_inside(student, evidence, rng, 1)
 
 
 @check("integrated-gradients/linear", 1, "From black, on a linear model", public=True)
@@ -130,6 +135,7 @@ def test_ig_linear(student: Any, evidence: Evidence, rng: np.random.Generator) -
         f"yours is off by up to {off(found, right):.2g} of the largest. Black is (0 - mean) / std per channel: "
         f"{', '.join(f'{v:.3f}' for v in black(net).flatten().tolist())}.",
     )
+    require_gradient(student, rng)
 
 
 @check("both-maps/one-scale", 2, "Two maps of a method on one scale", public=True)
@@ -144,7 +150,9 @@ def test_one_scale(student: Any, evidence: Evidence, rng: np.random.Generator) -
         predicted, true = (int(k) for k in np.argsort(-logits(net, x[None])[0])[:2])
         pair = (predicted, true)
         right = {
-            "gradcam": enlarged(cam_of(net, torch.stack([x, x]), pair), size),
+            "gradcam": enlarged(
+                cam_inside(net, torch.stack([x, x]), "features.0", [*pair]), size
+            ),
             "ig": np.stack([np.abs(linear_attributions(net, x, k)) for k in pair]).sum(
                 1
             ),
@@ -152,7 +160,7 @@ def test_one_scale(student: Any, evidence: Evidence, rng: np.random.Generator) -
         peaks = np.stack([maps.max(axis=(1, 2)) for maps in right.values()])
         if peaks.all() and (np.abs(np.log(peaks[:, 0] / peaks[:, 1])) > 0.1).all():
             break
-    found = both_maps(student, evidence, picture, net, "features", true, 4, size)
+    found = both_maps(student, evidence, picture, net, "features.0", true, 4, size)
     check_predicted(found, predicted)
     check_scale(found["gradcam"], right["gradcam"], "gradcam", REAL)
     check_scale(found["ig"], right["ig"], "ig", 1e-4)
@@ -187,8 +195,9 @@ def test_cover(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
 def test_mark(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
     own_classifier("shapes-logo")
     cases = [make_case(cause, rng) for cause in ("mark", "not found")]
-    for case in cases:
-        ask_case(student, evidence, case)
+    for i in rng.permutation(len(cases)):
+        ask_case(student, evidence, cases[i])
+    require_counting(student, evidence, rng)
 
 
 @check("words/form", 0, "Three short texts, each with a number", public=True)

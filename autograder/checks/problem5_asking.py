@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+import chapter4
 from autograder import nets
 from autograder.checking import require
 from autograder.checks.problem5_cases import CAUSES, HARMLESS, REMOVES, Case
@@ -20,7 +21,11 @@ from autograder.values import Recipe
 
 CLASSES = 6
 EXACT = 1e-5  # of the largest value, float32, tiny nets
+CLOSE = 1e-4  # the same, between two ways of computing it
 REAL = 1e-2  # relative L2, trained nets
+STEPS = 160  # with so many the rules for a path's points are alike
+NETS = 3  # one of them may be nearly linear on the way
+NO_FORMULA = "the attributions are right on a model that has a formula for them, and not on a small convolutional net: "
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 # Added to what is compared with the known mistakes, so that values near 0 are not compared digit by digit.
 OFFSET = 3.0
@@ -256,7 +261,85 @@ def cam_of(net: Recipe, x: Tensor, classes: Sequence[int]) -> np.ndarray:
     return (found / grid[0, 0].numel()).numpy()
 
 
+def cam_inside(net: Recipe, x: Tensor, layer: str, classes: list[int]) -> np.ndarray:
+    """The book's Grad-CAM in eval mode, raw (N, h, w): where a layer has no closed form."""
+    cam = chapter4.GradCAM(nets.build(net).eval(), layer)
+    found = [cam.generate_cam(one, k).raw for one, k in zip(x, classes, strict=True)]
+    return np.stack(found).astype(np.float64)
+
+
+def require_inside(
+    student: Any, evidence: Evidence, rng: np.random.Generator, count: int
+) -> None:
+    """Once the closed form was met: the same before the net's ReLU, where the gradient is another one in every cell."""
+    size = (10, 12)
+    while True:
+        net = model("conv-net", rng, size)
+        x = image(rng.normal(size=(count, 3, *size)))
+        classes = [int(k) for k in rng.permutation(CLASSES)[:count]]
+        right = cam_inside(net, x, "features.0", classes)
+        if (right.min(axis=(1, 2)) == 0).all() and right.any(axis=(1, 2)).all():
+            break
+    arguments = (x, net, "features.0", classes)
+    reply = student.call("grad_cam", *arguments, finite=False)
+    evidence.note("grad-cam", arguments, reply, scaled(right))
+    found = off(as_maps(reply, right.shape), right)
+    require(
+        found <= CLOSE,
+        "at the last layer, where Grad-CAM has a closed form, yours is right; at the layer 'features.0' of the same "
+        f"kind of net it is off by up to {found:.2g} of its maximum. A channel's weight is the mean of the gradient "
+        "over the layer's cells.",
+    )
+
+
 # integrated_gradients
+
+
+def require_gradient(student: Any, rng: np.random.Generator) -> None:
+    """Once the formula was met: the same where there is none but the gradient, on a net that is linear on the way."""
+    size = (7, 6)
+    while True:
+        net = model("conv-net", rng, size)
+        x = normalised(dark_photo(rng, size))
+        if is_linear_from_black(net, x):
+            break
+    target = int(rng.integers(CLASSES))
+    right = linear_attributions(net, x, target)
+    reply = student.call("integrated_gradients", x, net, target, 5, finite=False)
+    found = as_array(reply, "integrated_gradients", x.shape, "the attributions")
+    require(
+        off(found, right) <= 1e-3,
+        f"{NO_FORMULA}it is linear between black and this image, and yours is off by up to {off(found, right):.2g} of "
+        "the largest attribution.",
+    )
+
+
+def require_path(student: Any, rng: np.random.Generator) -> None:
+    """Once the formula was met: the same on nets whose gradient jumps on the way, by any rule."""
+    size = (9, 8)
+    for _ in range(NETS):
+        net = model("stateful", rng, size)
+        x = normalised(photo(rng, size))
+        target = int(rng.integers(CLASSES))
+        right = path_attributions(net, x, target)
+        arguments = (x, net, target, STEPS)
+        reply = student.call("integrated_gradients", *arguments, finite=False)
+        found = as_array(reply, "integrated_gradients", x.shape, "the attributions")
+        require(
+            distance(found, right) <= 0.05,
+            f"{NO_FORMULA}with {STEPS} steps any rule is right to a few percent; yours is "
+            f"{distance(found, right):.1%} off (relative L2).",
+        )
+
+
+def path_attributions(net: Recipe, x: Tensor, target: int) -> np.ndarray:
+    """Integrated Gradients from black, to a few thousandths."""
+    built: Any = nets.build(net).double()
+    start = black(net).expand_as(x)
+    alphas = (torch.arange(400) + 0.5)[:, None, None, None].double() / 400
+    points = (start + alphas * (x - start)).requires_grad_()
+    (gradient,) = torch.autograd.grad(built(points)[:, target].sum(), points)
+    return ((x - start) * gradient.mean(dim=0)).numpy()
 
 
 def integrated(
@@ -522,18 +605,24 @@ def check_cause(
     named: tuple[str, dict[str, float]], cause: str, right: dict[str, float]
 ) -> None:
     """Evidence first: a name earns nothing without it."""
-    found, shares = named
-    for change, share in right.items():
-        require(
-            abs(shares[change] - share) <= 1e-6,
-            f"the evidence for {change!r} is the share of its pictures that the model gives the true class, "
-            f"{share:.3f} here; yours is {shares[change]:.3f}.",
-        )
+    require_evidence(named, right)
     told = ", ".join(f"{change} {share:.2f}" for change, share in right.items())
     require(
-        found == cause,
-        f"the evidence is right ({told}), but it shows {cause!r} and not {found!r}.",
+        named[0] == cause,
+        f"the evidence is right ({told}), but it shows {cause!r} and not {named[0]!r}.",
     )
+
+
+def require_evidence(
+    named: tuple[str, dict[str, float]], right: dict[str, float]
+) -> None:
+    """The evidence alone."""
+    for change, share in right.items():
+        require(
+            abs(named[1][change] - share) <= 1e-6,
+            f"the evidence for {change!r} is the share of its pictures that the model gives the true class, "
+            f"{share:.3f} here; yours is {named[1][change]:.3f}.",
+        )
 
 
 def ask_case(student: Any, evidence: Evidence, case: Case) -> None:
@@ -541,3 +630,42 @@ def ask_case(student: Any, evidence: Evidence, case: Case) -> None:
         student, evidence, case.model, case.image, case.true_class, case.changes
     )
     check_cause(named, case.cause, case.evidence)
+
+
+def require_counting(
+    student: Any, evidence: Evidence, rng: np.random.Generator
+) -> None:
+    """Once the cases were solved: evidence that nobody can guess, because some pictures of each change are right."""
+    net, true, hits, misses = answered(rng)
+    changes, shares = {}, {}
+    for change in (*REMOVES, HARMLESS):
+        right, wrong = (int(n) for n in rng.integers(0, 5, 2))
+        right += right + wrong == 0
+        pictures = torch.cat([_some(hits, right, rng), _some(misses, wrong, rng)])
+        changes[change] = pictures[torch.from_numpy(rng.permutation(right + wrong))]
+        shares[change] = right / (right + wrong)
+    named = find_cause(student, evidence, net, misses[0], true, changes)
+    require_evidence(named, shares)
+
+
+def _some(pictures: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+    return pictures[torch.from_numpy(rng.permutation(len(pictures))[:count])]
+
+
+def answered(rng: np.random.Generator) -> tuple[Recipe, int, Tensor, Tensor]:
+    """A net, a class, and pictures that the net takes for it and for others, none by a hair."""
+    size = (6, 5)
+    while True:
+        net = model("relu-net", rng, size)
+        x = image(rng.normal(size=(200, 3, *size)))
+        scores = logits(net, x)
+        best, second = np.sort(scores, axis=1)[:, :-3:-1].T
+        clear = best - second > 0.02
+        answers = scores.argmax(axis=1)
+        for true in rng.permutation(CLASSES):
+            hits, misses = (
+                x[clear & (answers == true)],
+                x[clear & (answers != true)],
+            )
+            if min(len(hits), len(misses)) >= 20:
+                return net, int(true), hits, misses

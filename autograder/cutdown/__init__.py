@@ -12,7 +12,9 @@ import chapter4
 # What every problem may use: photos, models, and what these two need.
 ALWAYS = ("images", "models", "shape_models", "shapes")
 # More of chapter4 where a problem builds on methods that it does not ask for.
-MORE: dict[int, tuple[str, ...]] = {1: ("attribution", "gradients", "gradcam")}
+MORE: dict[int, tuple[str, ...]] = {
+    1: ("attribution", "folding", "gradients", "gradcam")
+}
 # Problems whose method Captum has.
 WITHOUT_CAPTUM = (2, 3, 5)
 # Imported before the fork: every submission starts with it at no cost.

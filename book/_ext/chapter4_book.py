@@ -31,6 +31,12 @@ WIDE = 2.0
 # Of running text; code and figures take as long as the reader gives them.
 WORDS_PER_MINUTE = 200
 
+# What stands in a page that needs a script, and the scripts in their order.
+PAGE_SCRIPTS = {
+    '<pre class="mermaid">': ("mermaid/dist/mermaid.min.js", "diagrams.js"),
+    '<div id="playground"': ("playground.js",),
+}
+
 FIRST_PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <link rel="icon" href="data:,"><link rel="canonical" href="{root}.html">
@@ -70,11 +76,13 @@ class Facts(nodes.General, nodes.Element):
 
 class PageFacts(SphinxDirective):
     """A line under a page's title: how hard it is, how long it takes, what is on it.
-    With ``:whole-book:`` a list of the same facts about all pages.
+    With ``:tasks:`` what its problem asks for in minutes and points, with
+    ``:whole-book:`` a list of the same facts about all pages.
     """
 
     option_spec = {  # noqa: RUF012 - docutils declares it so
         "difficulty": directives.unchanged_required,
+        "tasks": directives.unchanged_required,
         "whole-book": directives.flag,
     }
 
@@ -83,6 +91,7 @@ class PageFacts(SphinxDirective):
         return [
             Facts(
                 difficulty=self.options["difficulty"],
+                tasks=self.options.get("tasks"),
                 whole="whole-book" in self.options,
             )
         ]
@@ -129,10 +138,10 @@ def write_facts(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         chosen = every.values() if whole else [every[docname]]
         total: Counter[str] = sum((Counter(facts) for facts in chosen), Counter())
         minutes = max(1, round(total["words"] / WORDS_PER_MINUTE))
-        lines = [
-            f"Difficulty: {place['difficulty']}",
-            f"Reading time: about {minutes} {_plural('minute', minutes)}",
-        ]
+        lines = [f"Difficulty: {place['difficulty']}"]
+        if place["tasks"]:
+            lines.append(f"Tasks: {place['tasks']}")
+        lines.append(f"Reading time: about {minutes} {_plural('minute', minutes)}")
         kinds = {"code cell": "cells", "figure": "figures", "exercise": "exercises"}
         for word, key in kinds.items():
             if total[key]:
@@ -164,13 +173,27 @@ def use_local_scripts(app: Sphinx, config: Config) -> None:
     config.html_static_path += [str(VENDOR), str(SCRIPTS)]
 
 
-def add_diagram_scripts(
+def add_page_scripts(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
 ) -> None:
-    """Load the diagram scripts on pages that have a diagram, and only there."""
-    if '<pre class="mermaid">' in context.get("body", ""):
-        app.add_js_file("mermaid/dist/mermaid.min.js", loading_method="defer")
-        app.add_js_file("diagrams.js", loading_method="defer")
+    """Load a script on the pages that have what it draws, and only there."""
+    for mark, files in PAGE_SCRIPTS.items():
+        if mark in context.get("body", ""):
+            for file in files:
+                app.add_js_file(file, loading_method="defer")
+
+
+def mend_roles(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Take out the roles that docutils gives to references: one is deprecated, and a
+    list whose items it does not name is none.
+    """
+    if "body" in context:
+        body = context["body"].replace(' role="doc-biblioentry"', "")
+        context["body"] = body.replace(
+            '<div role="list" class="citation', '<div class="citation'
+        )
 
 
 def mark_wide_figures(app: Sphinx, doctree: nodes.document) -> None:
@@ -224,6 +247,7 @@ def write_first_page(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension with Sphinx."""
+    app.setup_extension("chapter4_problems")
     app.add_directive("mermaid", Mermaid)
     app.add_directive("page-facts", PageFacts)
     app.add_node(Facts)
@@ -235,6 +259,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)
     app.connect("doctree-resolved", write_facts)
-    app.connect("html-page-context", add_diagram_scripts)
+    app.connect("html-page-context", add_page_scripts)
+    app.connect("html-page-context", mend_roles)
     app.connect("build-finished", write_first_page, priority=900)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

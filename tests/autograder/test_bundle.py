@@ -19,7 +19,7 @@ import nbformat
 import pytest
 
 from autograder import bundle, cli, release
-from autograder.checking import checks_of
+from autograder.checking import checks_of, points_of
 
 PROBLEMS = release.problems()
 # Of a solution's lines in a row, what may stand elsewhere: names that the statement gives.
@@ -182,15 +182,17 @@ def test_no_hidden_check_is_inside(texts: dict[str, str]) -> None:
     hidden = [c for p in PROBLEMS for c in checks_of(p) if not c.public]
     assert len(hidden) > 20
     folder = Path(bundle.__file__).parent / "checks"
-    own = [p.read_text("utf-8") for p in folder.glob("*_hidden.py")]
-    tests = {
-        n for text in own for n in re.findall(r"^def (test_\w+)", text, re.MULTILINE)
-    }
+    tests: dict[str, set[str]] = {}  # two problems may have one name
+    for path in folder.glob("*_hidden.py"):
+        names = re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
+        tests.setdefault(path.name[:8], set()).update(names)
+    assert {*tests} == {*PROBLEMS}
     for name, text in texts.items():
         assert "public=False" not in text, name
         assert [c.id for c in hidden if c.id in text] == [], name
         if name.startswith("autograder/"):
-            assert not {n for n in tests if f"def {n}(" in text}, name
+            own = tests.get(Path(name).name[:8], set().union(*tests.values()))
+            assert not {n for n in own if f"def {n}(" in text}, name
             assert [c.title for c in hidden if f'"{c.title}"' in text] == [], name
 
 
@@ -288,3 +290,29 @@ def test_without_a_built_book_the_pages_come_as_text(
     assert "{exercise-start}" in page
     assert "as text" in readme
     assert list(output.parent.iterdir()) == [output]
+
+
+def test_the_points_of_hidden_checks_are_counted_and_nothing_else_is_told(
+    files: dict[str, bytes], unpacked: Path
+) -> None:
+    told = json.loads(files["autograder/checks/points.json"])
+    assert told == {problem: points_of(problem) for problem in PROBLEMS}
+    code = "from autograder.checking import points_of; print({p: points_of(p) for p in PROBLEMS})"
+    done = terminal(unpacked, "-c", f"PROBLEMS = {PROBLEMS}; {code}")
+    assert ast.literal_eval(done.stdout) == told
+    assert not (Path(bundle.__file__).parent / "checks" / "points.json").exists()
+
+
+def test_a_student_sees_how_much_is_public(unpacked: Path) -> None:
+    """In the terminal and below a task, as with the whole course."""
+    public = [c for c in checks_of("problem2") if c.public]
+    most = sum(c.points for c in public)
+    done = check(unpacked, "exercises/problem2/problem2.ipynb")
+    assert f"Public checks: 0 of {most:g} points." in done.stdout
+    assert "it is 20 points." in done.stdout
+    task = sum(c.points for c in public if c.task == "smooth-grad")
+    said = " ".join(done.stdout.split())
+    assert f"Public checks: {task:g} of the task's 12 points." in said
+    code = "from autograder.selfcheck import self_check; self_check('problem2', 'smooth-grad', {})"
+    said = " ".join(terminal(unpacked, "-c", code).stdout.split())
+    assert f"Public checks: {task:g} of the task's 12 points." in said

@@ -14,7 +14,7 @@ import pytest
 
 from autograder import cli, release, selfcheck
 from autograder.catalogue import problem2 as catalogue
-from autograder.checking import CheckResult
+from autograder.checking import CheckResult, checks_of
 from autograder.selfcheck import report, self_check
 
 
@@ -42,7 +42,8 @@ def test_a_passed_task_says_so_and_returns_nothing(
     text = capsys.readouterr().out
     assert "1 of 1 checks passed, 1 of 1 points." in text
     assert "PASSED    The n that reaches a given error (1 of 1)" in text
-    assert "and more (2 points)" in text
+    assert "Public checks: 1 of the task's 3 points." in " ".join(text.split())
+    assert "and more (2 points)" in " ".join(text.split())
     assert "Hint" not in text
 
 
@@ -67,7 +68,11 @@ def test_partial_points_are_returned_for_validate(
 ) -> None:
     namespace = namespace_of("error-curve", "squared error")
     assert self_check("problem2", "error-curve", namespace) == 1
-    assert "1 of 2 checks passed, 1 of 3 points." in capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
+    task = [c for c in checks_of("problem2") if c.task == "error-curve"]
+    public, whole = (sum(c.points for c in task if p or c.public) for p in (0, 1))
+    assert f"1 of 2 checks passed, 1 of {public:g} points." in text
+    assert f"Public checks: {public:g} of the task's {whole:g} points." in text
 
 
 @pytest.mark.parametrize("status", selfcheck.WORDS)
@@ -79,6 +84,7 @@ def test_a_check_that_is_not_public_gets_one_sentence() -> None:
     text = report([result("failed", public=False, message="mmm", hint="hhh")])
     assert "why: hhh" in text
     assert "mmm" not in text
+    assert len(text.splitlines()) == 3, "the sum, the check, the reason"
 
 
 def test_what_was_said_is_not_repeated() -> None:
@@ -119,6 +125,9 @@ def test_the_terminal_passes_a_solution_within_30_seconds_of_cpu(solved: Path) -
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All public checks passed." in done.stdout
     assert "problem2, error-curve" in done.stdout
+    public = sum(c.points for c in checks_of("problem2") if c.public)
+    assert f"Public checks: {public:g} of {public:g} points." in done.stdout
+    assert "it is 20 points." in done.stdout
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert used < 30
 

@@ -26,11 +26,14 @@ from autograder.lane import Lane
 from autograder.records import Record, State, record_of, write_whole
 from autograder.results import COLUMNS, grades_csv, row
 from autograder.sandbox import SandboxUnavailable
+from autograder.student import BUDGET_SECONDS
 
 # A lane that grades nothing: it does what the notebook's text says, at once, and notes what it was asked.
 STUB = """
 import hashlib, json, os, sys, time
 log = os.environ["STUB_LOG"]
+with open(os.path.join(os.path.dirname(log), "settings"), "a") as file:
+    print(sys.argv[1], file=file)
 for line in sys.stdin:
     order = json.loads(line)
     with open(order["path"]) as file:
@@ -373,6 +376,8 @@ def test_grading_without_a_sandbox_is_loud(
         (["--workers", "0"], "at least 1"),
         (["--seed", "-3"], "not negative"),
         (["--seed", "many"], "invalid int"),
+        (["--budget", "0"], "1 to 3600 seconds"),
+        (["--budget", "nan"], "1 to 3600 seconds"),
         (["--output", "submitted/out"], "among the submissions"),
     ],
 )
@@ -472,7 +477,7 @@ def test_names_that_are_traps(place: Path, capsys: pytest.CaptureFixture[str]) -
     assert "\u202e" not in said.out + said.err
     # Nothing but the output folder, the log of the stub and its run has changed.
     made = {p.relative_to(place).parts[0] for p in {*place.rglob("*")} - outside}
-    assert made <= {"out", "log"}
+    assert made <= {"out", "log", "settings"}
     assert "<script" not in (place / "out/index.html").read_text("utf-8")
     ElementTree.parse(place / "out/junit.xml")
 
@@ -613,8 +618,8 @@ def test_points_are_written_as_people_write_them() -> None:
 
 @pytest.fixture(scope="module")
 def real(needs_bubblewrap: None) -> Iterator[Lane]:
-    """One for all, as in a run; a call may take a second."""
-    found = Lane(True, [], call_seconds=1.0, cell_seconds=1.0)
+    """One for all, as in a run; a call may take a few seconds."""
+    found = Lane(True, [], call_seconds=3.0, cell_seconds=3.0)
     yield found
     found.close()
 
@@ -649,7 +654,7 @@ def test_a_lane_grades_and_goes_on_after_each_trouble(graded: Graded) -> None:
 
     told = graded("def smooth_grad(*a):\n    while True: pass")
     assert (told["status"], points(told)) == ("timed-out", 0)
-    assert "within 1 seconds" in told["message"]
+    assert "within 3 seconds" in told["message"]
 
     told = graded("while True: pass", "x = 1")
     assert told["status"] == "timed-out", "a cell that hangs counts too"
@@ -663,6 +668,44 @@ def test_a_lane_grades_and_goes_on_after_each_trouble(graded: Graded) -> None:
     assert "half a character" in told["message"]
 
     assert points(graded(RIGHT)) == 20
+
+
+def test_one_that_is_slow_in_every_call_keeps_a_lane_for_its_budget(
+    needs_bubblewrap: None, tmp_path: Path
+) -> None:
+    """No single call is over its limit; together they are, and what was earned before stays."""
+    slow = "import time\n_plain = smooth_grad\ndef smooth_grad(*a, **k):\n    time.sleep(2)\n    return _plain(*a, **k)"
+    path = submit(tmp_path, "ada", RIGHT, slow)
+    lane = Lane(True, [], budget_seconds=5.0, call_seconds=4.0, cell_seconds=4.0)
+    told = lane.grade("problem2", path, tmp_path, 11)
+    lane.close()
+    assert told["status"] == "timed-out"
+    assert "used up its time of 5 seconds" in told["message"]
+    assert points(told) < 20
+    assert told["seconds"] < 10
+
+
+@pytest.mark.parametrize("budget", [None, "30"])
+def test_lanes_get_the_budget_and_another_one_is_another_result(
+    place: Path, budget: str | None
+) -> None:
+    """The stub is asked again only if the budget has changed."""
+    submit(place / "submitted", "ada", "ada points 1")
+    given = ["--budget", budget] if budget else []
+    run(place, *given)
+    unfinished(place)
+    run(place, *given)
+    assert asked(place) == ["ada"]
+    unfinished(place)
+    run(place, "--budget", "31")
+    assert asked(place) == ["ada"] * 2
+    assert everything(place)["budget"] == 31
+    settings = [
+        json.loads(line) for line in (place / "settings").read_text().splitlines()
+    ]
+    assert [s["budget"] for s in settings] == [float(budget or 100), 31]
+    limits = lane._lane(settings[-1])._limits
+    assert limits == {"budget_seconds": 31, "cell_seconds": 15.5, "call_seconds": 6.2}
 
 
 def test_a_mistake_in_our_checks_is_no_verdict(
@@ -697,7 +740,7 @@ def test_a_lane_ends_with_its_run(needs_bubblewrap: None, tmp_path: Path) -> Non
     mark = "def smooth_grad(*a):\n    import time; time.sleep(300)"
     path = submit(tmp_path, "ada", mark)
     order = {"problem": "problem2", "path": str(path), "within": str(tmp_path)}
-    settings = {"sandbox": True, "hide": []}
+    settings = {"sandbox": True, "hide": [], "budget": 300}
     with subprocess.Popen(
         [*grade.LANE, json.dumps(settings)],
         env={**grade.environment(), "TMPDIR": str(tmp_path)},
@@ -735,9 +778,14 @@ def test_the_command_takes_its_options() -> None:
     parser = argparse.ArgumentParser()
     from autograder.grade_command import add_grade_command
 
-    add_grade_command(parser.add_subparsers())
+    commands = parser.add_subparsers()
+    add_grade_command(commands)
     options = parser.parse_args(["grade", "submitted", "--output", "out"])
     assert (options.seed, options.workers, options.problem) == (None, None, [])
+    assert options.budget is None
+    assert f"otherwise {BUDGET_SECONDS:g}" in " ".join(
+        commands.choices["grade"].format_help().split()
+    )
     assert options.course == Path()
     assert not options.no_gradebook
     assert not options.unsafe_no_sandbox

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from nbformat.validator import get_validator
 
-from autograder import notebook
+from autograder import lane, nbgrader_plugin, notebook
 from autograder.notebook import Cell, Unreadable, read_cells
 
 MINIMAL = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}}
@@ -30,9 +32,9 @@ def code(source: Any, **nbgrader: Any) -> dict[str, Any]:
 def test_cells_in_order_with_their_places(tmp_path: Path) -> None:
     path = written(
         tmp_path,
-        {"cell_type": "markdown", "source": "text"},
+        {"cell_type": "markdown", "source": "text", "metadata": {}},
         code("a = 1"),
-        {"cell_type": "raw", "source": "raw"},
+        {"cell_type": "raw", "source": "raw", "metadata": {}},
         code(["b = 2\n", "c = 3"]),
         code(""),
     )
@@ -70,7 +72,13 @@ def test_test_cells_and_locked_cells_are_ours(
 
 
 @pytest.mark.parametrize(
-    "metadata", [None, [], 3, {"nbgrader": []}, {"nbgrader": None}]
+    "metadata",
+    [
+        {"nbgrader": []},
+        {"nbgrader": None},
+        {"tags": "no list", "collapsed": "perhaps", "name": 3},
+        {"vscode": {"languageId": "python"}, "jupyter": None},
+    ],
 )
 def test_odd_metadata_is_no_metadata(tmp_path: Path, metadata: Any) -> None:
     cell = code("x") | {"metadata": metadata}
@@ -117,14 +125,129 @@ def test_what_is_no_notebook(tmp_path: Path, data: bytes, reason: str) -> None:
         read_cells(path)
 
 
-def test_what_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Unreadable, match="1,000 cells"):
-        read_cells(written(tmp_path, *[code("")] * 1001))
-    with pytest.raises(Unreadable, match="cell 1 has more than 200,000"):
-        read_cells(written(tmp_path, code("x" * 200_001)))
-    monkeypatch.setattr(notebook, "MAX_FILE", 100)
-    with pytest.raises(Unreadable, match="MB"):
-        read_cells(written(tmp_path, code("x" * 100)))
+def whole(*cells: Any, **more: Any) -> dict[str, Any]:
+    return MINIMAL | {"cells": list(cells)} | more
+
+
+def without(thing: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in thing.items() if name not in names}
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = {"x": value}
+    return value
+
+
+SAVED = code("x = 1") | {"id": "a", "outputs": [], "execution_count": None}
+TEXT = {"cell_type": "markdown", "source": "text", "metadata": {}, "id": "t"}
+READABLE = {
+    "as Jupyter saves it": whole(TEXT, SAVED),
+    "no cells": whole(),
+    "4.0, no ids": whole(without(TEXT, "id"), without(SAVED, "id"), nbformat_minor=0),
+    "4.4 with ids": whole(TEXT, SAVED, nbformat_minor=4),
+    "a minor version to come": whole(SAVED | {"new": 1}, new=2, nbformat_minor=6),
+    "no ids": whole(without(SAVED, "id"), without(SAVED, "id")),
+    "the same id twice": whole(SAVED, TEXT | {"id": "a"}),
+    "odd ids": whole(
+        SAVED | {"id": 3}, SAVED | {"id": "a b"}, SAVED | {"id": "x" * 65}
+    ),
+    "ids like ours": whole(SAVED | {"id": "submitted-1"}, without(SAVED, "id")),
+    "no outputs": whole(without(SAVED, "outputs", "execution_count")),
+    "odd outputs": whole(SAVED | {"outputs": [3], "execution_count": "two"}),
+    "a picture": whole(TEXT | {"attachments": {"a.png": {"image/png": "AAAA"}}}),
+    "metadata of wrong form": whole(
+        SAVED | {"metadata": {"tags": 3, "name": 1}},
+        metadata={"kernelspec": {"name": "python3"}, "authors": "me"},
+    ),
+}
+UNREADABLE = {
+    "cell 1 has no metadata": whole(without(SAVED, "metadata")),
+    "cell 2 has no metadata": whole(TEXT, TEXT | {"metadata": None}),
+    "the notebook has no metadata": without(whole(SAVED), "metadata"),
+    "the notebook does not say its nbformat_minor": without(
+        whole(SAVED), "nbformat_minor"
+    ),
+    "does not say its nbformat_minor": whole(SAVED, nbformat_minor="5"),
+    "say its nbformat_minor": whole(SAVED, nbformat_minor=True),
+    "not of format 4": whole(SAVED, nbformat=3),
+    "not of format 4: open it in Jupyter": whole(SAVED, nbformat=5),
+    "cell 1 has no cell_type that there is: 'poem'": whole(
+        SAVED | {"cell_type": "poem"}
+    ),
+    "cell 1 has no cell_type that there is: 'None'": whole(without(SAVED, "cell_type")),
+    r"cell 1 has no cell_type that there is: \"\['code'\]\"": whole(
+        SAVED | {"cell_type": ["code"]}
+    ),
+    "cell 2 is no cell": whole(SAVED, "x = 1"),
+    "the source of cell 1 is no text": whole(without(SAVED, "source")),
+    "the source of cell 2 is no text": whole(SAVED, TEXT | {"source": [1]}),
+    "cell 1 has half a character": whole(TEXT | {"source": "\ud800"}),
+    "the notebook has half a character": whole(SAVED, metadata={"x": "\ud800"}),
+    "nested too deep": whole(SAVED | {"metadata": nested(60)}),
+}
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_what_is_read_is_valid_and_the_same_every_time(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "problem2.ipynb"
+    path.write_text(json.dumps(READABLE[name]), encoding="utf-8")
+    found = notebook.read_notebook(path)
+    nbformat.validate(found)
+    assert (found["nbformat"], found["nbformat_minor"]) == (4, 5)
+    assert [c["source"] for c in found["cells"]] == [
+        c["source"] for c in READABLE[name]["cells"]
+    ]
+    assert len({c["id"] for c in found["cells"]}) == len(found["cells"])
+    assert notebook.read_notebook(path) == found
+    path.write_text(json.dumps(found), encoding="utf-8")
+    assert notebook.read_notebook(path) == found, "what was mended needs no mending"
+
+
+@pytest.mark.parametrize("name", [*READABLE, *UNREADABLE])
+def test_both_ways_of_grading_read_the_same_files(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nbgrader and the batch run: the same code to run, or the same reason in one line."""
+    path = tmp_path / "problem2.ipynb"
+    path.write_text(json.dumps((READABLE | UNREADABLE)[name]), encoding="utf-8")
+    from_nbgrader = nbgrader_plugin._read(path)
+    asked: list[Cell] = []
+
+    def run_checks(problem: str, student: Any, seed: int) -> list[Any]:
+        asked.extend(student._cells)
+        return []
+
+    monkeypatch.setattr(lane, "run_checks", run_checks)
+    monkeypatch.setattr(lane.Lane, "_ready", lambda self, problem: None)
+    told = lane.Lane(False, []).grade("problem2", path, tmp_path, 1)
+    if name in READABLE:
+        assert told["status"] == "graded"
+        assert asked == notebook.cells_of(from_nbgrader)
+    else:
+        assert told["status"] == "unreadable"
+        assert re.search(name, told["message"])
+        assert "\n" not in told["message"]
+        (cell,) = from_nbgrader.cells
+        assert cell.source.endswith(told["message"])
+
+
+def test_what_the_schema_allows_can_be_read() -> None:
+    """All but what would break a file or a stack later on."""
+    allowed = set()
+    schema = get_validator(4, 5, relax_add_props=True)
+    for name, book in (READABLE | UNREADABLE).items():
+        if book["nbformat"] == 4 and not [*schema.iter_errors(book)]:
+            allowed.add(name)
+    assert {*allowed} - {*READABLE} == {
+        "cell 1 has half a character",
+        "the notebook has half a character",
+        "nested too deep",
+    }
+    assert len(allowed & {*READABLE}) > 3
 
 
 def test_only_a_plain_file_is_opened(tmp_path: Path) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import submissions
+import torch
 from submissions import lost, student_of
 
-from autograder import release
+from autograder import nets, release
 from autograder.catalogue import problem2 as catalogue
-from autograder.checking import CheckResult, checks_of, points_of, run_checks
+from autograder.checking import CheckResult, Shortfall, checks_of, points_of, run_checks
+from autograder.checks import problem2_sampling_hidden as sampling
+from autograder.checks.problem2_asking import image, model
 from autograder.notebook import Cell, cells_of
 from autograder.sandbox import Sandbox
 from autograder.student import LocalStudent, SandboxedStudent
@@ -145,7 +151,7 @@ def test_replies_of_other_forms_get_a_clear_line(body: str, words: str) -> None:
     source = f"def smooth_grad(image, *rest):\n    {body}\n"
     results = run_checks("problem2", student_of(source), 5, task="smooth-grad")
     failed = lost(results)
-    assert len(failed) == len(results)
+    assert {r.id for r in results if r.points} <= {r.id for r in failed}
     assert words in failed[0].message
     assert all("\n" not in r.message for r in failed)
 
@@ -160,3 +166,103 @@ def test_odd_replies_to_the_study_are_failures_not_grader_errors(reply: str) -> 
         failed = lost(run_checks("problem2", student_of(source), 5, task=task))
         assert failed
         assert sum(r.earned for r in failed) == 0
+
+
+# What an honest mistake leaves, of the 12 points: the question without a formula costs none more.
+LEFT = {
+    "absolute values inside the mean": 9,
+    "maximum before the mean": 9,
+    "n - 1 samples": 9,
+    "range of each channel": 11,
+    "the next class": 9,
+    "noise drawn once": 5,
+    "one sample of less noise": 5,
+    "gradient at the clean image": 3,
+    "input changed in place": 12,
+    "model left in eval mode": 12,
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_one_mistake_leaves_its_partial_credit(name: str) -> None:
+    source = catalogue.wrong_submission("smooth-grad", name)
+    results = run_checks("problem2", student_of(source), 7, task="smooth-grad")
+    assert sum(r.earned for r in results) == LEFT[name]
+
+
+class Knows:
+    """Answers with its function in this process; right on every net that has a formula."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        built = [nets.build(a) if hasattr(a, "kind") else a for a in arguments]
+        return self.function(*built)
+
+
+# n copies; whether the gradients change their signs; what must not pass for a mean over n.
+STAND_INS = [
+    (1, True, "gradient at the clean image"),
+    (24, True, "gradient at the clean image"),
+    (24, True, "one sample of less noise"),
+    (24, True, "noise drawn once"),
+    (24, False, "one sample of less noise"),
+    (24, False, "gradient at the clean image"),
+]
+
+
+@pytest.mark.parametrize(("n_samples", "rising", "mistake"), STAND_INS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_without_a_formula_only_sampling_helps(
+    n_samples: int, rising: bool, mistake: str, seed: int
+) -> None:
+    size, level = ((48, 40), 0.15) if n_samples == 1 else ((20, 16), 0.3)
+    channels = (2,) if rising else (0, 1, 2)
+
+    def ask(function: Any) -> None:
+        rng = np.random.default_rng(seed)
+        sampling.ask_without_formula(
+            *(Knows(function), rng, size, n_samples, level),
+            **{"channels": channels, "rising": rising},
+        )
+
+    ask(catalogue.code.smooth_grad_with(""))
+    with pytest.raises(Shortfall, match="wrong where it has none"):
+        ask(catalogue.code.smooth_grad_with(mistake))
+
+
+def test_an_error_curve_without_a_formula_must_be_measured() -> None:
+    def law(image: Any, model: Any, target: int, counts: Any, seeds: Any) -> Any:
+        x = image.numpy()
+        scale = 0.15 * np.ptp(x) / np.sqrt((x**2).mean())
+        return [scale * (1 / n + 1 / (16 * max(counts))) ** 0.5 for n in counts]
+
+    def ask(function: Any) -> None:
+        rng = np.random.default_rng(3)
+        sampling.ask_curve_without_formula(Knows(function), rng, (20, 16), 8, 3)
+
+    ask(catalogue.code.error_curve_with(""))
+    with pytest.raises(Shortfall, match="measure it"):
+        ask(law)
+
+
+def test_where_the_net_rises_no_gradient_changes_its_sign_in_any_class() -> None:
+    rng = np.random.default_rng(5)
+    recipe = model("deep-net", rng, (9, 7), channels=[2], rising=True, centre=6.0)
+    x = image(rng.uniform(5, 7, (4, 3, 9, 7))).requires_grad_()
+    scores = nets.build(recipe)(x)
+    maps = [torch.autograd.grad(one.sum(), x, retain_graph=True)[0] for one in scores.T]
+    for gradient in maps:
+        assert gradient[:, :2].abs().max() == 0
+        assert (gradient[:, 2] > 0).all() or (gradient[:, 2] < 0).all()
+        assert torch.equal(gradient.abs(), maps[0].abs())
+
+
+def test_a_maps_standing_is_counted_in_standard_deviations() -> None:
+    """Three maps of one pixel: 0, 3 and 6 lie 4.5, 0 and 4.5 from the mean of the two others."""
+    maps = np.array([0.0, 3.0, 6.0]).reshape(3, 1, 1)
+    own = np.array([4.5, 0.0, 4.5])
+    for value in (3.0, 30.0):
+        right = (abs(value - 3) - own.mean()) / own.std(ddof=1)
+        assert sampling.standing(np.full((1, 1), value), maps) == pytest.approx(right)

@@ -14,6 +14,7 @@ from autograder.catalogue import problem3 as catalogue
 from autograder.catalogue import problem3_code as code
 from autograder.checking import CheckResult, checks_of, points_of, run_checks
 from autograder.checks import problem3 as public
+from autograder.checks import problem3_asking as asking
 from autograder.student import LocalStudent
 
 COURSE = Path(__file__).resolve().parents[2]
@@ -157,6 +158,32 @@ def test_weights_that_do_not_sum_to_1_are_named_as_such() -> None:
     for name in ("curved", "steps"):
         message = failed[f"integrated-gradients/{name}"].message
         assert "must sum to 1; yours sum to 0." in message
+
+
+def test_the_reference_without_a_formula_is_complete() -> None:
+    """And equals the cubic net's closed form, to what its steps leave."""
+    rng = np.random.default_rng(0)
+    x, start = (asking.tensor(rng.normal(size=(3, 9, 8))) for _ in range(2))
+    net = asking.model("stateful", rng, (9, 8))
+    total = asking.integral(net, x, start, 1).sum()
+    change = asking.logits(net, x)[1] - asking.logits(net, start)[1]
+    assert total == pytest.approx(change, rel=1e-2)
+    cubic = asking.model("power", rng, (9, 8), power=3)
+    gain = (x.double() ** 3 - start.double() ** 3).numpy()
+    right = asking.weight(cubic, 1) * gain
+    assert asking.distance(asking.integral(cubic, x, start, 1), right) < 1e-5
+
+
+@pytest.mark.parametrize("rule", code.RULES)
+def test_no_rule_is_near_the_limit_where_there_is_no_formula(rule: str) -> None:
+    right = code.integrated_gradients_with("", rule)
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        net = asking.model("stateful", rng, (9, 8))
+        x, start = (asking.tensor(rng.normal(size=(3, 9, 8))) for _ in range(2))
+        found = right(x, asking.nets.build(net), 1, start, asking.FAR_STEPS)
+        off = asking.distance(found.numpy(), asking.integral(net, x, start, 1))
+        assert off < asking.FAR / 2
 
 
 def test_partial_credit() -> None:

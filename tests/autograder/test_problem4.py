@@ -97,6 +97,9 @@ def test_matrices_are_what_they_are_made_to_be(seed: int) -> None:
     for pairs, truth in ((public.ALL_TRUE, True), (public.ALL_FALSE, False)):
         found = hidden.verdicts(asking.built(rng, pairs))
         assert set(found.values()) == {truth}
+    for lie, changed in public.ONE_FALSE.items():
+        found = hidden.verdicts(asking.built(rng, public.ALL_TRUE | changed))
+        assert [name for name in found if not found[name]] == [lie]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -154,11 +157,18 @@ def test_claims_pay_for_each_claim() -> None:
 
 
 @pytest.mark.parametrize("value", [True, False])
-def test_answers_by_heart_get_nothing_for_any_weights(value: bool) -> None:
+def test_answers_by_heart_get_nothing(value: bool) -> None:
     for claims in (dict.fromkeys(asking.CLAIMS, value), public.MINILM):
         source = f"def decide_claims(weights):\n    return {claims!r}\n"
         results = run_checks("problem4", student_of(source), 5, task="claims")
-        assert {r.id: r.earned for r in results}["claims/any"] == 0
+        assert sum(r.earned for r in results) == 0
+
+
+def test_a_sentence_that_nobody_has_by_heart_has_no_pieces() -> None:
+    texts = {asking.plain_sentence(np.random.default_rng(seed)) for seed in range(6)}
+    assert len(texts) > 3
+    for text in texts:
+        assert asking.analysis(text).tokens == len(text.split()) + 2
 
 
 REPLIES = ("None", "[]", "[1, 2]", "'a'", "{}", "-1", "[[1], [2, 3]]", "{'words': 3}")

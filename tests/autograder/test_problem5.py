@@ -147,6 +147,22 @@ def test_evidence_that_was_not_asked_of_the_model_earns_nothing() -> None:
         assert sum(r.earned for r in results) == 0
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_public_cases_answers_cannot_be_guessed(seed: int) -> None:
+    """Whoever knew the two cases and their order would still have to count."""
+    source = catalogue.wrong_submission("find-cause", "")
+    source += (
+        "right = find_cause\n"
+        "def find_cause(image, model, true_class, changes):\n"
+        "    if image.shape[-1] == 64:\n"
+        "        return right(image, model, true_class, changes)\n"
+        "    shares = dict.fromkeys(changes, 0.5)\n"
+        "    return {'cause': 'near tie', 'evidence': shares}\n"
+    )
+    results = run_checks("problem5", student_of(source), seed, task="find-cause")
+    assert sum(r.earned for r in results) == 0
+
+
 def test_a_right_cause_with_invented_evidence_earns_nothing() -> None:
     source = catalogue.wrong_submission("find-cause", "")
     source += (
@@ -204,6 +220,28 @@ def test_integrated_gradients_are_exact_where_nothing_switches() -> None:
     fine = catalogue.code.integrated_gradients_with("")
     found = fine(x, asking.nets.build(net), 2, 200)
     assert asking.off(found, asking.linear_attributions(net, x, 2)) < 1e-10
+
+
+def test_the_reference_inside_a_net_is_that_of_finite_differences() -> None:
+    """Grad-CAM before the ReLU: each channel's weight from moving that channel alone."""
+    rng, size = np.random.default_rng(1), (6, 8)
+    net = asking.model("conv-net", rng, size, dtype="float64")
+    x = asking.image(rng.normal(size=(1, 3, *size))).double()
+    built, target, small = asking.nets.build(net), 2, 1e-6
+    with torch.no_grad():
+        grid = built.features[0](x)
+        score = built.head(grid.relu().mean(dim=(2, 3)))[0, target]
+        total = torch.zeros_like(grid[0, 0])
+        for channel in grid[0]:
+            before, weight = channel.clone(), 0.0
+            for cell in range(channel.numel()):
+                channel.view(-1)[cell] += small
+                moved = built.head(grid.relu().mean(dim=(2, 3)))[0, target]
+                weight += float(moved - score) / small / channel.numel()
+                channel.copy_(before)
+            total += weight * channel
+    found = asking.cam_inside(net, x, "features.0", [target])[0]
+    assert asking.off(found, total.relu().numpy()) < 1e-6
 
 
 def test_points_are_round_and_public_checks_stand_in_the_public_file() -> None:

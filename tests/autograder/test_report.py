@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
-from autograder.checking import CheckResult
+from autograder.checking import HIDDEN_REASONS, CheckResult, reason_of
+from autograder.nbgrader_plugin import verdict_outputs
 from autograder.records import Record
 from autograder.report import STATUS, WORDS, student_page, summary_page
 from autograder.results import Row
@@ -75,9 +76,38 @@ def items(html: str) -> dict[str, str]:
 def test_of_a_hidden_check_there_is_one_line() -> None:
     html = student_page(ROW, RUN["started"])
     shown = items(html)
-    assert shown["secret"] == "Failed: Title of secret (0 of 2 points)"
+    assert shown["secret"] == (
+        "Failed: Title of secret (0 of 2 points) Why: the known mistake that is named above."
+    )
     assert shown["fine"] == "Passed: Title of fine (2 of 2 points)"
     assert "why secret" not in html
+
+
+LEAK = "for x = 3.14 the answer is 42"
+
+
+@pytest.mark.parametrize("status", [*HIDDEN_REASONS, "part"])
+@pytest.mark.parametrize("hint", ["", "The gradients were added, not averaged."])
+def test_both_feedbacks_say_the_same_one_line_of_a_hidden_check(
+    status: str, hint: str
+) -> None:
+    """Title, points and a reason, and nothing that was asked, expected or said when it was asked."""
+    earned = 0.5 if status == "part" else 0.0
+    status = "failed" if status == "part" else status
+    hidden = check("secret", status, public=False, message=LEAK, hint=hint, earned=earned)  # fmt: skip
+    reason = reason_of(hidden)
+    assert reason
+    assert "\n" not in reason
+    html = student_page(replace(ROW, record=replace(RECORD, checks=(hidden,))), "")
+    text = " ".join(verdict_outputs([hidden])[0]["text"].split())
+    assert text.endswith(f"Title of secret ({earned:g} of 2) why: {reason}")
+    shown = reason if reason != hint else "the known mistake that is named above."
+    assert items(html)["secret"].endswith(f"({earned:g} of 2 points) Why: {shown}")
+    assert reason in text_of(html)
+    for feedback in (html, text):
+        assert not {"3.14", "42"} & set(
+            re.findall(r"[\d.]+", feedback.partition("<body>")[2] or feedback)
+        )
 
 
 def test_of_a_public_check_there_is_the_reason() -> None:

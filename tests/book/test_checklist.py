@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from problem_pages import page_text
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 CHECKLIST = tomllib.loads(
@@ -42,9 +43,8 @@ FENCE = re.compile(
 
 @cache
 def source(page: str) -> str:
-    """The page's MyST source, without its front matter."""
-    text = (BOOK / f"{page}.md").read_text(encoding="utf-8")
-    return re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)
+    """The page's MyST source, without its front matter, with the problems' parts."""
+    return re.sub(r"\A---\n.*?\n---\n", "", page_text(page), flags=re.S)
 
 
 def fenced(page: str, *directives: str) -> list[str]:
@@ -97,7 +97,9 @@ def found(page: str, kind: str, wanted: str) -> bool:
                 for block in fenced(page, "literalinclude")
             )
         case "cell":
-            return any(wanted in block for block in fenced(page, "code-cell"))
+            return any(
+                wanted in block for block in fenced(page, "code-cell", "code-block")
+            )
         case "diagram":
             return any(wanted in block for block in fenced(page, "mermaid"))
         case "cite":

@@ -1,79 +1,311 @@
-"""What the book says of the notebooks is what they are: points, minutes, difficulty, functions."""
+"""The pages of the problems say what the notebooks say: both come from one source each."""
 
 from __future__ import annotations
 
 import ast
+import copy
 import re
-from pathlib import Path
+import subprocess
+import sys
+from functools import cache
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup, Tag
+from markdown_it import MarkdownIt
+from problem_pages import BOOK, page_text, problems
 
 from autograder import release
 from autograder.checking import points_of
+from autograder.problem_source import read_problem, sample_answer
 from autograder.results import hand_points
 
-BOOK = Path(__file__).resolve().parents[2] / "book"
 PROBLEMS = release.problems()
+PAGES = ["exercises", *(f"problem-{name[-1]}" for name in PROBLEMS)]
+# Of the first cell: what a page, which has no cells under its tasks, doesn't say.
+OF_THE_NOTEBOOK = "The cell under each task runs the public checks"
+# By the study or by another function of the same answer, which a page calls.
+CALLED_BY_OTHERS = {"change_under", "error_curve", "grad_cam", "integrated_gradients"}
+IN_WORDS = {"statements", "in_own_words", "explanation"}
 
 
-def table() -> dict[str, list[str]]:
-    """Problem -> difficulty, minutes, points from checks, points by hand."""
-    text = (BOOK / "exercises.md").read_text(encoding="utf-8")
-    _, _, text = text.partition(":name: tab-exercises")
-    body, _, _ = text.partition("```")
-    rows = re.findall(
-        r"^\* - \{doc\}`(\d) <problem-\1>`\n((?:  - .*\n)+)", body, re.MULTILINE
-    )
-    return {f"problem{n}": re.findall(r"  - (.*)\n", cells) for n, cells in rows}
+CONFIGURATION = f"""
+import sys
+
+sys.path.insert(0, {str(BOOK / "_ext")!r})
+extensions = ["sphinx_design", "myst_nb", "sphinx_exercise", "chapter4_book"]
+html_theme = "basic"
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
+nb_execution_mode = "off"
+root_doc = "exercises"
+smartquotes = False
+"""
 
 
-def page(problem: str) -> str:
-    return (BOOK / f"problem-{problem[-1]}.md").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tag]:
+    """The pages of the problems, built from their sources as they are now. Nothing is executed."""
+    folder = tmp_path_factory.mktemp("book")
+    for name in PAGES:
+        text = (BOOK / f"{name}.md").read_text(encoding="utf-8")
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    (folder / "conf.py").write_text(CONFIGURATION, encoding="utf-8")
+    # A process of its own: MyST-NB changes Sphinx for every later build in this one.
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-Q",
+        "-b",
+        "html",
+        folder,
+        folder / "out",
+    ]
+    subprocess.run(command, cwd=release.COURSE, check=True)
+    pages = {}
+    for name in PAGES:
+        html = (folder / "out" / f"{name}.html").read_text(encoding="utf-8")
+        pages[name] = BeautifulSoup(html, "html.parser").select_one("div.body")
+    return pages
 
 
+def page_of(problem: str) -> str:
+    return f"problem-{problem[-1]}"
+
+
+@cache
+def cells(problem: str) -> list[nbformat.NotebookNode]:
+    """The cells of the source, as jupytext reads them."""
+    path = release.COURSE / "solutions" / problem / f"{problem}.md"
+    return release.source_notebook(path).cells
+
+
+@cache
 def notebook(problem: str) -> nbformat.NotebookNode:
     path = release.COURSE / "exercises" / problem / f"{problem}.ipynb"
     return nbformat.read(path, 4)
 
 
-def test_the_table_has_every_problem() -> None:
-    assert list(table()) == PROBLEMS
+def words(element: Tag) -> str:
+    """An element's own text, without the blocks inside it, which count for themselves."""
+    own = copy.copy(element)
+    for inner in own.select("li, table, details, .column-name, a.headerlink"):
+        inner.extract()
+    for inner in own.select("p"):
+        inner.unwrap()
+    return " ".join(own.get_text().split())
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_points_are_those_of_the_checks_and_of_the_notebook(problem: str) -> None:
-    _, _, automatic, by_hand = table()[problem]
-    assert float(automatic) == sum(points_of(problem).values())
-    assert float(by_hand) == hand_points(problem, [release.COURSE])
-    total = float(automatic) + float(by_hand)
-    assert f" {total:g} points" in notebook(problem).cells[0].source
+def blocks(root: Tag) -> list[str]:
+    """Headings, paragraphs, list items and table cells."""
+    found = root.select("h1, h2, h3, p, li, td, th, summary")
+    return [words(e) for e in found if "column-name" not in e.get("class", [])]
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_difficulty_and_minutes_are_one_everywhere(problem: str) -> None:
-    difficulty, minutes, *_ = table()[problem]
-    first = notebook(problem).cells[0].source
-    assert f"\n{difficulty}. About {minutes} minutes." in first
-    assert f":difficulty: {difficulty}\n" in page(problem)
-    assert f"\nAbout {minutes} minutes." in page(problem)
-    listed = (BOOK / "exercises.md").read_text(encoding="utf-8")
-    assert f"*{difficulty}.* {{doc}}`problem-{problem[-1]}`" in listed
+def rendered(markdown: str) -> list[str]:
+    """The blocks of a Markdown text by a parser that knows nothing of Sphinx."""
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
+    return [b for b in blocks(BeautifulSoup(html, "html.parser")) if b]
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_a_page_names_its_notebook_and_every_function_in_it(problem: str) -> None:
-    told = re.search(
-        rf"`exercises/{problem}/{problem}\.ipynb`, in which you write (.*?);",
-        page(problem),
-        re.DOTALL,
+def told(problem: str) -> list[str]:
+    """All that the source tells a reader of the page, without the mark scheme for graders."""
+    texts = [c.source for c in cells(problem) if c.cell_type == "markdown"]
+    _, facts, *paragraphs = texts[0].split("\n\n")
+    turn = next(i for i, p in enumerate(paragraphs) if p.startswith(OF_THE_NOTEBOOK))
+    statement = "\n\n".join(paragraphs[:turn])
+    assert facts.count(" points: ") == 1
+    text = "\n\n".join([statement, *texts[1:]])
+    return rendered(
+        re.sub(r"=== BEGIN MARK.*?END MARK SCHEME ===", "", text, flags=re.S)
     )
-    assert told is not None
-    asked = [
+
+
+def without_marks(code: str) -> str:
+    return "\n".join(line for line in code.split("\n") if "### " not in line).strip()
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_the_page_has_every_word_of_the_source(
+    problem: str, built: dict[str, Tag]
+) -> None:
+    """Statement, tasks, hints and rubric, all outside the answer; the tasks in their order."""
+    page = BeautifulSoup(str(built[page_of(problem)]), "html.parser")
+    for answer in page.select("div.solution"):
+        answer.decompose()
+    shown = blocks(page)
+    wanted = told(problem)
+    assert len(wanted) > 20
+    # A rubric's first line is the title of the fold on the page.
+    wanted = [w for w in wanted if not w.startswith("Rubric for task")]
+    assert [text for text in wanted if text not in shown] == []
+    headings = [w for w in wanted if w.startswith("Task ")]
+    assert [s for s in shown if s.startswith("Task ")] == headings
+    rubrics = [c for c in cells(problem) if "**Rubric" in c.source]
+    assert len(rubrics) == len(page.select("details table"))
+    assert not page.find(string=re.compile("MARK SCHEME|BEGIN SOLUTION|self_check"))
+    assert "<details><summary>" not in page.get_text()
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_hints_are_folded_under_their_task(problem: str, built: dict[str, Tag]) -> None:
+    wanted = []
+    for cell in cells(problem):
+        found = re.match(r"## (.*)\n", cell.source)
+        task = found[1] if found and cell.cell_type == "markdown" else None
+        hints = re.findall(r"<summary>(.*?)</summary>\n\n(.*?)\n\n<", cell.source, re.S)
+        wanted += [(task, title, *rendered(text)) for title, text in hints]
+    seen = []
+    last = None
+    for element in built[page_of(problem)].select("h2, details"):
+        if element.name == "h2":
+            last = words(element)
+        elif words(element.summary).startswith("Hint"):
+            text = [words(p) for p in element.select("p, li")]
+            seen.append((last, words(element.summary), *text))
+            assert "open" not in element.attrs
+    # A task whose text goes on after given code has its hints in the later cell.
+    tasks = [w[0] for w in wanted]
+    assert [w[1:] for w in wanted] == [s[1:] for s in seen]
+    assert all(t in (None, s[0]) for t, s in zip(tasks, seen, strict=True))
+    assert len(seen) > 4
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_every_sample_answer_is_on_the_page_and_inside_the_fold(
+    problem: str, built: dict[str, Tag]
+) -> None:
+    """Students get the pages without what is inside the fold."""
+    (fold,) = built[page_of(problem)].select("div.solution")
+    assert "dropdown" in fold["class"]
+    inside = [e.get_text().strip() for e in fold.select("pre")]
+    everywhere = [e.get_text().strip() for e in built[page_of(problem)].select("pre")]
+    answers = [
+        without_marks(c.source)
+        for c in cells(problem)
+        if c.cell_type == "code" and "BEGIN SOLUTION" in c.source
+    ]
+    assert len(answers) > 3
+    for answer in answers:
+        assert inside.count(answer) == 1, answer
+        assert everywhere.count(answer) == 1, answer
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_given_code_is_on_the_page_and_no_check(
+    problem: str, built: dict[str, Tag]
+) -> None:
+    page = built[page_of(problem)]
+    shown = [e.get_text().strip() for e in page.select("pre")]
+    given = [
+        c.source.strip()
+        for c in cells(problem)
+        if c.cell_type == "code" and "nbgrader" not in c.metadata
+    ]
+    assert given
+    assert [code for code in given if code not in shown] == []
+    assert "self_check" not in page.get_text()
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_the_page_runs_the_answer_and_has_no_other(problem: str) -> None:
+    text = (BOOK / f"{page_of(problem)}.md").read_text(encoding="utf-8")
+    own = re.findall(r"^```\{code-cell\}.*?\n(.*?)^```$", text, re.M | re.S)
+    code = "\n".join(re.sub(r"\A---\n.*?^---\n", "", c, flags=re.M | re.S) for c in own)
+    functions = vars(sample_answer(int(problem[-1])))
+    defined = {
+        n.name for n in ast.walk(ast.parse(code)) if isinstance(n, ast.FunctionDef)
+    }
+    assert defined & set(functions) == set()
+    assert f"answer = sample_answer({problem[-1]})" in code
+    called = set(re.findall(r"\banswer\.(\w+)\(", code))
+    assert set(functions_asked(problem)) - called <= CALLED_BY_OTHERS | IN_WORDS
+
+
+def functions_asked(problem: str) -> list[str]:
+    """What a student writes, in the order of the notebook."""
+    return [
         node.name
         for cell in notebook(problem).cells
         if cell.cell_type == "code" and "YOUR CODE HERE" in cell.source
         for node in ast.parse(cell.source).body
         if isinstance(node, ast.FunctionDef)
     ]
-    assert re.findall(r"`(\w+)`", told[1]) == asked
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_the_sample_answer_has_every_function_asked_for(problem: str) -> None:
+    asked = functions_asked(problem)
+    assert len(asked) > 2
+    assert set(asked) <= set(vars(sample_answer(int(problem[-1]))))
+
+
+def test_sample_answers_are_the_sources_code() -> None:
+    """By value: 1 / sqrt(n) is at most a quarter from 16 samples on."""
+    answer = sample_answer(2)
+    assert answer.samples_needed([1.0, 0.5], [1, 4], 0.25) == 16
+    with pytest.raises(ValueError, match="no source of problem9"):
+        sample_answer(9)
+    with pytest.raises(ValueError, match="no sample answer 'x': choose from smooth-"):
+        read_problem("problem2").answer("x")
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_titles_are_the_sources(problem: str, built: dict[str, Tag]) -> None:
+    page = built[page_of(problem)]
+    title = cells(problem)[0].source.split("\n")[0].removeprefix("# ")
+    assert words(page.h1) == title
+    box = page.select_one("div.exercise p.admonition-title")
+    _, _, name = title.partition(": ")
+    assert words(box).endswith(f"({name})")
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_difficulty_minutes_and_points_are_the_checks_and_the_sources(
+    problem: str, built: dict[str, Tag]
+) -> None:
+    automatic = sum(points_of(problem).values())
+    by_hand = hand_points(problem, [release.COURSE])
+    first = notebook(problem).cells[0].source
+    difficulty, minutes, total = re.search(
+        r"^(Easy|Medium|Hard)\. About (\d+) minutes\. (\d+) points: ",
+        first.replace("\n", " ").split("  ", 1)[1],
+    ).groups()
+    assert float(total) == automatic + by_hand
+    facts = words(built[page_of(problem)].select_one("p.page-facts"))
+    assert facts.startswith(
+        f"Difficulty: {difficulty} · Tasks: about {minutes} minutes, {total} points · "
+    )
+    rows = built["exercises"].select("table tbody tr")
+    row = [words(cell) for cell in rows[PROBLEMS.index(problem)].select("td")]
+    assert row == [problem[-1], difficulty, minutes, f"{automatic:g}", f"{by_hand:g}"]
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_the_release_has_statements_and_hints_and_no_line_of_an_answer(
+    problem: str,
+) -> None:
+    texts = [c.source for c in notebook(problem).cells if c.cell_type == "markdown"]
+    given = "\n\n".join(texts)
+    assert OF_THE_NOTEBOOK in texts[0]
+    shown = rendered(given)
+    assert [block for block in told(problem) if block not in shown] == []
+    source = "\n".join(c.source for c in cells(problem))
+    outside = re.sub(r"### BEGIN SOLUTION.*?### END SOLUTION", "", source, flags=re.S)
+    released = "\n".join(c.source for c in notebook(problem).cells)
+    inside = re.findall(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", source, re.S)
+    lines = {line.strip() for body in inside for line in body.split("\n")}
+    own = {line for line in lines if len(line) > 12 and line not in outside}
+    assert len(own) > 5
+    assert {line for line in own if line in released} == set()
+
+
+def test_a_wrong_block_is_refused() -> None:
+    for block in ("problem-answer} 2 smooth", "problem-nothing} 2", "problem-tasks} 7"):
+        with pytest.raises(ValueError, match="no "):
+            problems.expand(f"```{{{block}\n```\n")
+
+
+def test_pages_without_a_problem_stay_as_they_are() -> None:
+    text = (BOOK / "gradients.md").read_text(encoding="utf-8")
+    assert page_text("gradients") == text

@@ -37,8 +37,8 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
         # No script folders here: whether the real ones are there depends on an earlier build.
         monkeypatch.setattr("chapter4_book.VENDOR", tmp_path / "vendor")
         monkeypatch.setattr("chapter4_book.SCRIPTS", tmp_path / "scripts")
-        (tmp_path / "vendor").mkdir()
-        (tmp_path / "scripts").mkdir()
+        (tmp_path / "vendor").mkdir(exist_ok=True)
+        (tmp_path / "scripts").mkdir(exist_ok=True)
         with patch_docutils(str(tmp_path)), docutils_namespace():
             app = Sphinx(
                 srcdir=tmp_path,
@@ -171,6 +171,207 @@ def test_wide_figures_are_marked(build: Callable[..., str], tmp_path: Path) -> N
     page = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
     assert re.search(r'<img alt="three" class="wide"', page)
     assert not re.search(r'<img alt="two" class="wide"', page)
+
+
+def test_page_facts_say_what_the_tasks_take(
+    build: Callable[..., str], tmp_path: Path
+) -> None:
+    facts = (
+        "```{page-facts}\n:difficulty: Hard\n:tasks: about 9 minutes, 3 points\n```\n"
+    )
+    assert build(a=f"# A\n\n{facts}") == ""
+    page = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
+    assert "Difficulty: Hard · Tasks: about 9 minutes, 3 points · Reading time" in page
+
+
+SOURCE = """---
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# Problem 1: Halves
+
+Easy. About 5 minutes. 7 points: 4 for halves, 3 by hand.
+
+Halve numbers.
+
+The cell under each task runs the public checks.
+
+```{code-cell} ipython3
+import math
+```
+
+## Task 1: a half (4 points)
+
+Write `half(x)`.
+
+<details><summary>Hint 1</summary>
+
+Divide.
+
+</details>
+
+| a | b | c |
+|---|---|---|
+| 1 | 2 | 3 |
+
+```{code-cell} ipython3
+---
+nbgrader:
+  grade: false
+  grade_id: half-code
+  locked: false
+  schema_version: 3
+  solution: true
+  task: false
+---
+def half(x):
+    ### BEGIN SOLUTION
+    return math.fsum([x]) / 2
+    ### END SOLUTION
+```
+
+```{code-cell} ipython3
+---
+nbgrader:
+  grade: true
+  grade_id: half
+  locked: true
+  points: 4
+  schema_version: 3
+  solution: false
+  task: false
+---
+check_it()
+```
+
++++ {"nbgrader": {"grade": false, "grade_id": "own-words", "points": 3, "task": true}}
+
+**Rubric for task 2** (3 points, given by hand). Compare.
+
+| x | y |
+|---|---|
+| 1 | 2 |
+
+=== BEGIN MARK SCHEME ===
+
+Secret.
+
+=== END MARK SCHEME ===
+"""
+
+PROBLEM = """# A
+
+```{problem-facts} 1
+```
+
+```{problem-statement} 1
+```
+
+```{problem-tasks} 1
+```
+
+## Answer
+
+```{problem-answer} 1 half
+```
+
+```{problem-table}
+```
+"""
+
+
+@pytest.fixture
+def course(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A course of one problem, which the extension reads instead of the real one."""
+    monkeypatch.syspath_prepend(str(EXTENSIONS))
+    import chapter4_problems
+
+    from autograder import problem_source, release
+
+    folder = tmp_path_factory.mktemp("course")
+    (folder / "solutions" / "problem1").mkdir(parents=True)
+    source = folder / "solutions" / "problem1" / "problem1.md"
+    source.write_text(SOURCE, encoding="utf-8")
+    monkeypatch.setattr(chapter4_problems, "COURSE", folder)
+    monkeypatch.setattr(
+        chapter4_problems,
+        "read_problem",
+        lambda name: problem_source.read_problem(name, folder),
+    )
+    monkeypatch.setattr(chapter4_problems, "problems", lambda: release.problems(folder))
+    return source
+
+
+def test_a_problem_stands_on_the_page_as_its_source_has_it(
+    course: Path, build: Callable[..., str]
+) -> None:
+    import chapter4_problems
+
+    assert chapter4_problems.expand(PROBLEM) == (
+        "# A\n\n"
+        "```{page-facts}\n:difficulty: Easy\n:tasks: about 5 minutes, 7 points\n```\n\n"
+        "Halve numbers.\n\n"
+        "These are the tasks of the notebook `exercises/problem1/problem1.ipynb`;"
+        " {doc}`exercises` says how to open it and how to check what you write.\n\n"
+        "It begins with these imports:\n\n"
+        "```{code-block} python\nimport math\n```\n\n"
+        "## Task 1: a half (4 points)\n\nWrite `half(x)`.\n\n"
+        ":::::{dropdown} Hint 1\nDivide.\n:::::\n\n\n"
+        "````{table}\n:class: stacked\n\n"
+        "| a | b | c |\n|---|---|---|\n| 1 | 2 | 3 |\n````\n\n\n"
+        ":::::{dropdown} Rubric for task 2 (3 points, given by hand)\nCompare.\n\n"
+        "| x | y |\n|---|---|\n| 1 | 2 |\n:::::\n\n"
+        "## Answer\n\n"
+        "```{code-block} python\ndef half(x):\n    return math.fsum([x]) / 2\n```\n\n"
+        "````{list-table} The notebooks: minutes, points from the checks, points by hand.\n"
+        ":name: tab-exercises\n:header-rows: 1\n:widths: auto\n\n"
+        "* - No.\n  - Difficulty\n  - Minutes\n  - Checks\n  - By hand\n"
+        "* - {doc}`1 <problem-1>`\n  - Easy\n  - 5\n  - 4\n  - 3\n````\n"
+    )
+
+
+def test_a_page_is_read_again_when_a_source_changes(
+    course: Path, build: Callable[..., str], tmp_path: Path
+) -> None:
+    """The second build sees the new statement although the page itself is as it was."""
+    import os
+
+    page = "# A\n\n```{problem-statement} 1\n```\n"
+    assert build(a=page) == ""
+    built = tmp_path / "out" / "a.html"
+    assert "Halve numbers." in built.read_text(encoding="utf-8")
+    page_time = (tmp_path / "a.md").stat().st_mtime
+    course.write_text(SOURCE.replace("Halve numbers", "Halve two"), encoding="utf-8")
+    os.utime(course, (page_time + 100, page_time + 100))
+    assert build() == ""
+    assert "Halve two." in built.read_text(encoding="utf-8")
+
+
+def test_a_part_that_is_not_there_stops_the_build(
+    course: Path, build: Callable[..., str]
+) -> None:
+    from sphinx.errors import ExtensionError
+
+    with pytest.raises(ExtensionError, match="no sample answer 'third': choose from"):
+        build(a="# A\n\n```{problem-answer} 1 third\n```\n")
+
+
+@pytest.mark.parametrize(
+    "first", ["Easy. About 5 minutes. 7", "# Problem 1: Halves\n\nEasy"]
+)
+def test_a_source_without_its_line_of_facts_is_refused(
+    course: Path, first: str
+) -> None:
+    from autograder.problem_source import read_problem
+
+    course.write_text(SOURCE.replace(first, "So"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"problem1\.md must begin with a title and"):
+        read_problem("problem1", course.parents[2])
 
 
 def picture(width: int, height: int) -> bytes:

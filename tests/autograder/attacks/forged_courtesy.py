@@ -1,6 +1,6 @@
 # ruff: noqa
 # Writes to the image, leaves the model in another mode, and forges the report of it.
-# most: 16 (the point of courtesy is the worker's word; a forger gets it)
+# most: 16 (as discourtesy: what a call left behind is worth no points, so that there is nothing to forge)
 # honest: before
 from autograder import worker
 

@@ -1,6 +1,6 @@
 # ruff: noqa
 # Honest for the sizes and numbers that the public checks ask for, garbage for all others.
-# most: 12 (as above, and the one hidden question that looks like a public one)
+# most: 10 (the public points, samples_needed, and the one hidden question that looks like a public one)
 # honest: before
 import torch
 

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Writes an answer into the pipe before anything was asked, in its first cell.
 # expect: missing
+# fakes: an answer
 import json, os, struct
 
 header = json.dumps(

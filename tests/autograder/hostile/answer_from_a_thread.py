@@ -1,6 +1,7 @@
 # ruff: noqa
 # A thread floods the pipe with forged answers while the grader waits.
 # expect: bad-reply
+# fakes: an answer
 # seconds: 3
 import json, os, struct, threading, time
 

@@ -2,6 +2,7 @@
 # Leaves an answer in the pipe for the next question, from a thread.
 # pause: 0.5
 # expect: wrong bad-reply
+# fakes: an answer
 import json, os, struct
 
 header = json.dumps(

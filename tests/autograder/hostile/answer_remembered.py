@@ -1,6 +1,7 @@
 # ruff: noqa
 # Gives the first question's answer for ever after.
 # expect: wrong right
+# fakes: an answer
 # honest: before
 honest, seen = FUNCTION, []
 

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Keeps the id of the first question and answers every later one with it.
 # expect: bad-reply wrong
+# fakes: an answer
 import sys
 from autograder import wire
 

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Sends every answer twice.
 # expect: bad-reply wrong
+# fakes: an answer
 from autograder import wire
 
 old = wire.send

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Returns an array subclass that takes part in every comparison with its own rules.
 # expect: wrong
+# fakes: equality
 import numpy as np
 
 

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Calls Captum's method.
 # expect: raised
+# fakes: work of its own
 from captum.attr import NoiseTunnel, Saliency
 
 

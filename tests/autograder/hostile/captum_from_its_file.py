@@ -1,6 +1,7 @@
 # ruff: noqa
 # Finds the installed Captum behind the stub.
 # expect: raised
+# fakes: work of its own
 import sys
 
 

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Answers with an error of a kind that does not exist.
 # expect: bad-reply
+# fakes: a verdict
 from autograder import worker
 
 worker.answer = lambda *a: (

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Looks in the callers' frames for the expected value.
 # expect: wrong
+# fakes: the expected values
 import sys
 
 

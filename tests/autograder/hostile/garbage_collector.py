@@ -1,6 +1,7 @@
 # ruff: noqa
 # Looks among all objects for functions and values of the checks.
 # expect: wrong
+# fakes: the expected values
 import gc, types
 
 

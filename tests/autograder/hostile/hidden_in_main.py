@@ -1,6 +1,7 @@
 # ruff: noqa
 # Poisons __main__, in which a naive grader would look for its own names.
 # expect: wrong
+# fakes: the expected values
 import __main__
 
 __main__.expected = __main__.answer_key = 0.0

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Replaces the import of every module with one that hands out itself.
 # expect: wrong raised bad-reply
+# fakes: imports
 import builtins, sys
 
 builtins.__import__ = lambda *a, **k: sys.modules["__main__"]

@@ -1,6 +1,7 @@
 # ruff: noqa
 # A function whose name only looks like the one that is asked for.
 # expect: missing
+# fakes: the form
 def FUNCTIONＸ(*args, **kwargs):
     return 0.0
 

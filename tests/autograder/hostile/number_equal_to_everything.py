@@ -1,6 +1,7 @@
 # ruff: noqa
 # Returns a float whose comparisons all say yes.
 # expect: wrong
+# fakes: equality
 class Always(float):
     __eq__ = __le__ = __ge__ = __lt__ = __gt__ = lambda self, other: True
     __sub__ = __rsub__ = lambda self, other: 0.0

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Replaces NumPy's comparisons, so that everything is close to everything.
 # expect: wrong
+# fakes: equality
 import numpy as np
 
 np.allclose = np.array_equal = np.isclose = lambda *a, **k: True

@@ -1,6 +1,7 @@
 # ruff: noqa
 # A tensor subclass with __torch_function__ of its own.
 # expect: wrong raised bad-reply
+# fakes: equality
 import torch
 
 

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Text that equals all text.
 # expect: wrong
+# fakes: equality
 class Always(str):
     def __eq__(self, other):
         return True

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Replaces torch's comparisons and its conversion to arrays.
 # expect: wrong bad-reply raised
+# fakes: equality
 import torch
 
 torch.allclose = torch.equal = lambda *a, **k: True

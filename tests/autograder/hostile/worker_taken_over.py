@@ -1,6 +1,7 @@
 # ruff: noqa
 # Replaces the worker's loop with one that answers "passed" to everything.
 # expect: wrong bad-reply
+# fakes: an answer
 from autograder import worker
 
 worker.answer = lambda namespace, question, arrays: (

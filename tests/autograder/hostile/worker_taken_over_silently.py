@@ -1,6 +1,7 @@
 # ruff: noqa
 # A forged answer in the very form that the worker uses.
 # expect: wrong
+# fakes: an answer
 from autograder import values, worker
 
 

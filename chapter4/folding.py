@@ -1,0 +1,458 @@
+"""Batch norm folded into the convolutions before it, for one pass at a time and without
+a change to the model: the same function up to rounding, in less time.
+
+A convolution that only an eval-mode batch norm reads is itself a convolution, with the
+weight times `scale` and the bias times `scale` plus `shift`. What is remembered of a
+model is its structure alone (which call of conv2d feeds which batch norm); the folded
+weights are made anew in every pass. Each pass is checked against that structure, and a
+pass that does not fit it is run again as the model has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn, TypeVar
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules import module as module_globals
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+T = TypeVar("T")
+Around = Callable[[], AbstractContextManager[None]]
+"""Gives the context in which ONE forward pass of the model runs."""
+
+HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+# What may be asked about a convolution's output without reading its values.
+METADATA = {
+    Tensor.dim,
+    Tensor.size,
+    Tensor.numel,
+    Tensor.nelement,
+    Tensor.is_floating_point,
+    Tensor.__len__,
+    *(
+        getattr(Tensor, name).__get__
+        for name in ("shape", "ndim", "dtype", "device", "is_cuda", "layout")
+    ),
+}
+# Whoever asks for these cares how the numbers lie in memory: no channels-last there.
+LAYOUT = {
+    torch.as_strided,
+    torch.as_strided_scatter,
+    Tensor.as_strided,
+    Tensor.as_strided_,
+    Tensor.data_ptr,
+    Tensor.resize_,
+    Tensor.set_,
+    Tensor.storage,
+    Tensor.stride,
+    Tensor.untyped_storage,
+}
+
+
+class StaleStructureError(RuntimeError):
+    """A pass did not fit the structure that was recorded."""
+
+
+class Norm(NamedTuple):
+    """The arguments of an eval-mode batch norm, y -> y * scale + shift per channel."""
+
+    mean: Tensor
+    var: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+
+    def tensors(self) -> list[Tensor | None]:
+        return [self.mean, self.var, self.weight, self.bias]
+
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """scale = weight / sqrt(var + eps), shift = bias - mean * scale, each (K,)."""
+        scale = (self.var + self.eps).rsqrt()
+        if self.weight is not None:
+            scale = scale * self.weight
+        shift = -self.mean * scale
+        return scale, shift if self.bias is None else shift + self.bias
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One call of conv2d and the batch norm that alone reads its output.
+
+    tensors: the convolution's weight and bias and the norm's mean, variance, weight and
+    bias, by weak reference. growth: numbers in the output for one in the input.
+    """
+
+    tensors: Sequence[ref[Tensor] | None]
+    eps: float
+    growth: float
+
+    def alive(self) -> list[Tensor | None]:
+        found = [None if each is None else each() for each in self.tensors]
+        if any(
+            now is None and then is not None
+            for now, then in zip(found, self.tensors, strict=True)
+        ):
+            raise StaleStructureError("a recorded tensor is gone")
+        return found
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What one recorded pass says of a model. pairs: by the number of the conv2d call,
+    from 0.
+    """
+
+    pairs: dict[int, Pair] = field(default_factory=dict)
+    channels_last: bool = False
+
+    def lay_out(self, x: Tensor) -> Tensor:
+        return (
+            x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
+        )
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """The context of one forward pass. StaleStructureError where it does not fit."""
+        mode = _Folding(self.pairs)
+        with mode:
+            yield
+        mode.finish()
+
+
+# Per model the structure for each layout that was asked for. Nothing on the model, and
+# nothing that keeps it alive.
+_known: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+
+def folded(model: nn.Module, x: Tensor, work: Callable[[Tensor, Around], T]) -> T:
+    """work(x, around) with batch norm folded where that changes nothing but rounding.
+
+    x: (N, 3, H, W); `work` gets it in the layout that is fast. It runs one forward pass
+    of the model inside `with around():` and may take gradients after it. It may be run
+    again, without folding, so it must not change what is outside it.
+    Call inside `undisturbed`. Errors are those of the plain pass.
+    """
+    if not _may_fold(model, x):
+        return work(x, nullcontext)
+    fast = x.dtype == torch.float32
+    failed = False
+    for again in (False, True):
+        structure = _structure(model, x, fast, again)
+        if not structure.pairs:
+            break
+        try:
+            return work(structure.lay_out(x), structure.around)
+        except StaleStructureError:
+            continue
+        except Exception:  # whatever it is, the plain pass says whether it is ours
+            failed = True
+            break
+    result = work(x, nullcontext)
+    if failed:
+        _known[model][fast] = Structure()
+    return result
+
+
+def _may_fold(model: nn.Module, x: Tensor) -> bool:
+    if x.ndim != 4 or x.dtype not in (torch.float32, torch.float64):
+        return False
+    if torch.is_autocast_enabled(x.device.type) or _watched(model):
+        return False
+    return any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm)
+        for module in model.modules()
+    )
+
+
+def _watched(model: nn.Module) -> bool:
+    """A hook or a mode of somebody else would see values that the model does not have;
+    a compiled model would be compiled again.
+    """
+    if any(getattr(module_globals, f"_global{name}") for name in HOOKS):
+        return True
+    if torch._C._len_torch_function_stack() or torch._C._len_torch_dispatch_stack():
+        return True
+    for module in model.modules():
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            return True
+        if type(module).__name__ == "OptimizedModule":
+            return True
+        for name in HOOKS:
+            hooks = getattr(module, name)
+            if hooks and not (module is model and all(map(_own, hooks.values()))):
+                return True
+    return False
+
+
+def _own(hook: Any) -> bool:
+    # This package's hooks on the model itself read its logits and nothing inside it.
+    return str(getattr(hook, "__module__", "")).startswith("chapter4.")
+
+
+def _structure(model: nn.Module, x: Tensor, fast: bool, again: bool) -> Structure:
+    known = _known.setdefault(model, {})
+    if again or fast not in known:
+        known.pop(fast, None)
+        x = x.detach()
+        # One image shows the structure. A model that minds, or that has surprised us,
+        # shows it by the whole batch.
+        for sample in [x] if again else [x[:1], x]:
+            structure = _record(model, sample, fast)
+            if structure is not None:
+                known[fast] = structure
+                break
+    return known.get(fast, Structure())
+
+
+def _record(model: nn.Module, x: Tensor, channels_last: bool) -> Structure | None:
+    """The structure that one pass without gradients shows; None where it raises."""
+    structure = Structure(channels_last=channels_last)
+    devices = [x.device] if x.is_cuda else []
+    try:
+        with torch.random.fork_rng(devices), torch.no_grad(), _Recording() as mode:
+            # forward(): a recording is nobody's pass, and hooks do not hear of it.
+            output = model.forward(structure.lay_out(x).clone())
+        pairs = mode.pairs()
+        del output
+    except Exception:  # the plain pass will raise it again
+        return _record(model, x, False) if channels_last else None
+    if channels_last and mode.minds_layout:
+        return _record(model, x, False)
+    return Structure(pairs, channels_last)
+
+
+@dataclass
+class _Call:
+    """A call of conv2d: its number, its output, and who has read that; None for a
+    reader that is no batch norm in eval mode.
+    """
+
+    number: int
+    output: ref[Tensor]
+    tensors: list[ref[Tensor] | None]
+    growth: float
+    readers: list[list[Any] | None] = field(default_factory=list)
+
+
+class _Recording(TorchFunctionMode):
+    """Notes each conv2d, and who reads its output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.minds_layout = False
+        self._count = 0
+        self._calls: dict[int, _Call] = {}  # by the id of the output
+        self._gone: list[_Call] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self.minds_layout |= func in LAYOUT
+        if func not in METADATA:
+            norm = _norm_arguments(func, args, kwargs)
+            for place, tensor in enumerate(_tensors((args, kwargs))):
+                call = self._calls.get(id(tensor))
+                # An id may be used again when the tensor is gone.
+                if call is not None and call.output() is tensor:
+                    call.readers.append(norm if place == 0 else None)
+        result = func(*args, **kwargs)
+        if func == torch.conv2d:
+            self._keep(result, args, kwargs)
+        return result
+
+    def _keep(self, output: Tensor, args: Any, kwargs: Any) -> None:
+        number, self._count = self._count, self._count + 1
+        if output.ndim != 4:
+            return
+        x, weight, bias, _ = _conv_arguments(args, kwargs)
+        tensors = [ref(weight), None if bias is None else ref(bias)]
+        call = _Call(number, ref(output), tensors, output.numel() / x.numel())
+        if id(output) in self._calls:
+            self._gone.append(self._calls[id(output)])
+        self._calls[id(output)] = call
+
+    def pairs(self) -> dict[int, Pair]:
+        """The calls whose output one batch norm alone reads.
+
+        Ask after the pass, while the model's output lives: an output of a convolution
+        that still lives then is kept by someone.
+        """
+        found = {}
+        for call in [*self._gone, *self._calls.values()]:
+            if len(call.readers) != 1 or call.output() is not None:
+                continue
+            (norm,) = call.readers
+            if norm is None:
+                continue
+            tensors = [*call.tensors, *norm[:4]]
+            # A weight that is gone after the pass was computed in it (weight norm).
+            if all(each is None or _is_plain(each()) for each in tensors):
+                found[call.number] = Pair(tensors, norm[4], call.growth)
+        return found
+
+
+class _Folding(TorchFunctionMode):
+    """Convolves with folded weights and passes the batch norm by.
+
+    The model gets a stand-in for the convolution's output, of its shape but without
+    values. The batch norm gives the true tensor for it; whoever else reads it ends the
+    pass.
+    """
+
+    def __init__(self, pairs: dict[int, Pair]) -> None:
+        super().__init__()
+        self._pairs = pairs
+        self._calls = 0
+        self._stand_ins: dict[int, Tensor] = {}
+        # The folded result of each stand-in that waits for its norm, the norm, and the
+        # versions of its tensors.
+        self._waiting: dict[int, tuple[Tensor, list[Any], list[Any]]] = {}
+        self._stale = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._stand_ins and func not in METADATA:
+            first = args[0] if args else None
+            if id(first) in self._stand_ins and isinstance(first, Tensor):
+                return self._normalised(first, _norm_arguments(func, args, kwargs))
+            if any(id(each) in self._stand_ins for each in _tensors((args, kwargs))):
+                self._give_up("a folded convolution's output is read")
+        if func == torch.conv2d:
+            number, self._calls = self._calls, self._calls + 1
+            if number in self._pairs:
+                return self._convolved(self._pairs[number], args, kwargs)
+        return func(*args, **kwargs)
+
+    def _convolved(self, pair: Pair, args: Any, kwargs: Any) -> Tensor:
+        x, weight, bias, rest = _conv_arguments(args, kwargs)
+        own_weight, own_bias, mean, var, norm_weight, norm_bias = pair.alive()
+        if weight is not own_weight or bias is not own_bias:
+            self._give_up("another convolution runs here")
+        # Checkpointing saves by place what a second forward pass, without us, saves.
+        if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+            self._give_up("somebody else keeps what is saved for the gradient")
+        if weight.numel() > x.numel() * pair.growth:
+            # More weights than outputs: folding would cost more than the batch norm.
+            return F.conv2d(x, weight, bias, **rest)
+        norm = Norm(mean, var, norm_weight, norm_bias, pair.eps)  # type: ignore[arg-type]
+        scale, shift = norm.scale_and_shift()
+        if _onednn_waits(x, weight, rest):
+            rest["dilation"] = 2
+        result = F.conv2d(
+            x,
+            weight * scale[:, None, None, None],
+            shift if bias is None else shift + bias * scale,
+            **rest,
+        )
+        stand_in = result.detach().new_full((), torch.nan).expand(result.shape)
+        self._stand_ins[id(stand_in)] = stand_in
+        arguments = [*norm.tensors(), norm.eps]
+        self._waiting[id(stand_in)] = (result, arguments, _versions(arguments))
+        return stand_in
+
+    def _normalised(self, stand_in: Tensor, norm: list[Any] | None) -> Tensor:
+        """The folded result, where `norm` is the batch norm that was folded in."""
+        waiting = self._waiting.pop(id(stand_in), None)
+        if norm is None or waiting is None:
+            self._give_up("a folded convolution's output is read")
+        result, arguments, versions = waiting
+        given = [each() if isinstance(each, ref) else each for each in norm]
+        same = all(a is b for a, b in zip(given[:4], arguments[:4], strict=True))
+        # A norm may also change in place between the convolution and its own call.
+        if not same or given[4] != arguments[4] or _versions(arguments) != versions:
+            self._give_up("another batch norm reads a folded convolution")
+        return result
+
+    def _give_up(self, reason: str) -> NoReturn:
+        self._stale = True  # the model may catch the exception
+        raise StaleStructureError(reason)
+
+    def finish(self) -> None:
+        """StaleStructureError unless every stand-in met its batch norm and nobody has kept one."""
+        kept = [ref(each) for each in self._stand_ins.values()]
+        self._stand_ins.clear()
+        if self._stale or self._waiting or any(each() is not None for each in kept):
+            raise StaleStructureError("a folded convolution's output went elsewhere")
+
+
+def _onednn_waits(x: Tensor, weight: Tensor, options: dict[str, Any]) -> bool:
+    """True for a 1x1 kernel on one CPU thread, which torch sends to a slow path unless
+    the convolution is dilated. A 1x1 kernel has nothing to dilate: the result is the same.
+    """
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and weight.shape[2:] == (1, 1)
+        and options.get("groups", 1) == 1
+        and not isinstance(options.get("padding"), str)
+        and torch.get_num_threads() == 1
+        and torch.backends.mkldnn.is_available()
+    )
+
+
+def _conv_arguments(
+    args: Any, kwargs: Any
+) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any]]:
+    names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+    given = dict(zip(names, args, strict=False)) | kwargs
+    return given.pop("input"), given.pop("weight"), given.pop("bias", None), given
+
+
+def _norm_arguments(func: Any, args: Any, kwargs: Any) -> list[Any] | None:
+    """Mean, variance, weight and bias by weak reference, and eps, of an eval-mode
+    F.batch_norm; None for any other call.
+    """
+    if func != F.batch_norm or not args:
+        return None
+    names = (
+        "input",
+        "running_mean",
+        "running_var",
+        "weight",
+        "bias",
+        "training",
+        "momentum",
+        "eps",
+    )
+    given = dict(zip(names, args, strict=False)) | kwargs
+    tensors = [given.get(name) for name in names[1:5]]
+    if given.get("training") or tensors[0] is None or tensors[1] is None:
+        return None
+    return [
+        *(None if each is None else ref(each) for each in tensors),
+        given.get("eps", 1e-5),
+    ]
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """The tensors in nested tuples, lists and dictionaries, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (tuple, list)):
+        return []
+    return [tensor for each in value for tensor in _tensors(each)]
+
+
+def _is_plain(tensor: Tensor | None) -> bool:
+    return type(tensor) in (Tensor, nn.Parameter)
+
+
+def _versions(values: Iterable[Any]) -> list[int]:
+    return [each._version for each in values if isinstance(each, Tensor)]

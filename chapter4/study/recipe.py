@@ -1,0 +1,148 @@
+"""What is measured, and with which settings: the numbers that the study rests on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from chapter4.attribution import Attribution
+from chapter4.gradcam import GradCAM, GradCAMPlusPlus
+from chapter4.gradients import gradient_input, smooth_grad, vanilla_gradients
+from chapter4.images import sample_photos
+from chapter4.integrated_gradients import integrated_gradients
+
+SEED = 0
+SAMPLES = (
+    50  # SmoothGrad's noisy copies and Integrated Gradients' steps: the printed numbers
+)
+BASELINES = ("black", "white", "mean", "blur", "random")
+# On the photos two baselines and the random one do; each costs 50 gradients a photo.
+PHOTO_METHODS = (
+    "vanilla_gradients",
+    "gradient_input",
+    "smooth_grad",
+    "gradcam",
+    "gradcam++",
+    "ig_black",
+    "ig_blur",
+    "ig_random",
+)
+RANDOM_METHODS = ("smooth_grad", "ig_random")
+RANDOMIZED_METHODS = tuple(m for m in PHOTO_METHODS if m != "ig_random")
+
+COST: dict[str, Any] = {"seed": SEED, "samples": SAMPLES, "photos": 8}
+PHOTOS: dict[str, Any] = {
+    "seed": SEED,
+    "samples": SAMPLES,
+    # Fill and side of the cells. Each fill is some method's baseline, whose maps it may
+    # favour: hence two.
+    "fills": [["blur", 1], ["blur", 16], ["mean", 16]],
+    "points": 14,
+    "score": "probability",
+    "random_orders": 3,
+    "repeat_photos": 8,
+    "repeat_seeds": 3,
+}
+RANDOMIZATION: dict[str, Any] = {
+    "seed": SEED,
+    "photos": 5,
+    "samples": 10,
+    # From the logits down; the dotted names of EfficientNet-Lite0.
+    "stages": [
+        ["classifier"],
+        ["bn2", "conv_head"],
+        ["blocks.6", "blocks.5"],
+        ["blocks.4", "blocks.3"],
+        ["blocks.2", "blocks.1", "blocks.0", "bn1", "conv_stem"],
+    ],
+}
+KNOWN: dict[str, Any] = {
+    "seed": SEED,
+    "samples": SAMPLES,
+    "cases": 200,
+    # As in the recipes of the two models: within 3 px of the logo; on the object.
+    "tolerance": {"logo_mistakes": 3, "off_centre_shapes": 0},
+}
+REFERENCE: dict[str, Any] = {
+    "steps": 1000,
+    "baseline": "black",
+    "photos": 12,  # the first ones
+    "scores": ["logit", "probability"],
+    "tolerance": 0.05,
+    # More, to find what the adaptive rule needs for another rule's error.
+    "tolerances": [0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.035],
+}
+RECIPES = {
+    "cost": COST,
+    "photo": PHOTOS,
+    "controls": PHOTOS,
+    "randomization": RANDOMIZATION,
+    "known": KNOWN,
+    "reference": REFERENCE,
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method with its settings. baseline: x' of the sum that its attributions claim,
+    or None. The map of a batch is (N, H, W).
+    """
+
+    name: str
+    run: Callable[..., Attribution]
+    baseline: str | None = None
+
+    def __call__(
+        self, image: Tensor, model: nn.Module, target: Any, *, samples: int, seed: int
+    ) -> Attribution:
+        return self.run(image, model, target, samples, seed)
+
+
+def methods() -> dict[str, Method]:
+    """Every method of the study by name."""
+
+    def ig(baseline: str) -> Method:
+        return Method(
+            f"ig_{baseline}",
+            lambda x, model, target, n, seed: integrated_gradients(
+                x, model, target, baseline, n, seed=seed
+            ),
+            baseline,
+        )
+
+    listed = [
+        Method(
+            "vanilla_gradients", lambda x, m, t, n, seed: vanilla_gradients(x, m, t)
+        ),
+        Method(
+            "gradient_input", lambda x, m, t, n, seed: gradient_input(x, m, t), "mean"
+        ),
+        Method(
+            "smooth_grad", lambda x, m, t, n, seed: smooth_grad(x, m, t, n, seed=seed)
+        ),
+        Method("gradcam", lambda x, m, t, n, seed: _cam(GradCAM, x, m, t)),
+        Method("gradcam++", lambda x, m, t, n, seed: _cam(GradCAMPlusPlus, x, m, t)),
+        *(ig(baseline) for baseline in BASELINES),
+    ]
+    return {method.name: method for method in listed}
+
+
+def photo_names() -> list[str]:
+    """The sample photos that show one of ImageNet's classes."""
+    return [name for name, photo in sample_photos().items() if photo.label is not None]
+
+
+def digest(kind: str) -> str:
+    """A short hash of a kind's recipe: saved numbers of another one are made again."""
+    text = json.dumps(RECIPES[kind], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _cam(kind: type[GradCAM], x: Tensor, model: nn.Module, target: Any) -> Attribution:
+    layer: Any = model.target_layer
+    return kind(model, layer).generate_cam(x, target)

@@ -1,0 +1,336 @@
+"""The saved study as a table and as verdicts on the printed one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chapter4.study.recipe import PHOTO_METHODS, PHOTOS
+
+# One grey level that changes a map by more of its norm than this is called high noise,
+# as on the page of corrections.
+HIGH_NOISE = 0.25
+# A sum that misses by more than this is called incomplete.
+LARGE_DELTA = 0.05
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles over the photos on which a number is defined."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self:.3g}"
+
+    def __format__(self, form: str) -> str:
+        """Each of the three numbers in this form: f"{spread:.2f}"."""
+        low, median, high = (
+            f"{value:{form or '.3g'}}" for value in (self.low, self.median, self.high)
+        )
+        return median if low == high else f"{median} ({low} to {high})"
+
+
+@dataclass(frozen=True)
+class Margin:
+    """How much better than random orders a method's order is, over photos.
+
+    spread: of the areas' difference over the photo's probability, see `margin`.
+    above_random, above_both: on how many photos it is above the random orders, and above
+    the centre's order as well.
+    """
+
+    spread: Spread
+    above_random: int
+    above_both: int
+
+
+@dataclass(frozen=True)
+class EqualError:
+    """What one map of Integrated Gradients costs with the adaptive rule, and what
+    Gauss-Legendre takes for the same error.
+
+    error: of the adaptive rule, relative L2 to the float64 reference. gradients: that it
+    took. fixed: gradients of Gauss-Legendre, see `steps_for`.
+    """
+
+    error: float
+    gradients: int
+    fixed: float
+
+    @property
+    def saving(self) -> float:
+        """How many times fewer gradients; inf where even the most measured were too few."""
+        return self.fixed / self.gradients
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A printed statement, the rule that decides it, on how many photos it held, and the
+    number that decided.
+    """
+
+    name: str
+    printed: str
+    rule: str
+    held: int
+    photos: int
+    number: Spread
+
+    @property
+    def verdict(self) -> str:
+        """ "held" on all photos, "not held" on none, else "depends"."""
+        if not self.photos:
+            return "not measured"
+        if self.held == self.photos:
+            return "held"
+        return "depends" if self.held else "not held"
+
+
+def spread(values: Iterable[float | None]) -> Spread:
+    """Median and quartiles of the values that are defined; nan where none is."""
+    found = np.asarray([v for v in values if v is not None], float)
+    if not len(found):
+        return Spread(math.nan, math.nan, math.nan, 0)
+    low, median, high = np.quantile(found, (0.25, 0.5, 0.75))
+    return Spread(float(median), float(low), float(high), len(found))
+
+
+def of_photos(study: Mapping[str, Any], method: str) -> dict[str, dict[str, Any]]:
+    """Photo -> what was measured for a method, its cost and the controls among it."""
+    found = {}
+    for key, item in study["items"].items():
+        kind, photo, *rest = key.split("/")
+        if kind == "photo" and rest == [method]:
+            cost = study["items"].get(f"cost/{photo}/{method}", {})
+            controls = study["items"].get(f"controls/{photo}", {})
+            found[photo] = {**controls, **cost, **item}
+    return found
+
+
+def summary(study: Mapping[str, Any]) -> dict[str, dict[str, Spread]]:
+    """Method -> measure -> spread over the photos.
+
+    Beside what is saved: blank (share), margins against the controls, which have no
+    unit of the photo in them: deletion_margin_FILL_CELL and insertion_margin_FILL_CELL,
+    see `margin`.
+    """
+    table = {}
+    for method in PHOTO_METHODS:
+        photos = list(of_photos(study, method).values())
+        measures = {
+            name: spread(photo.get(name) for photo in photos)
+            for name in (
+                "gradients_of_time",
+                "images_backward",
+                "delta",
+                "total_variation",
+                "grey_level",
+                "repeat_rank_correlation",
+                "repeat_noise_to_signal",
+            )
+        }
+        measures["blank"] = spread(float(photo["blank"]) for photo in photos)
+        for fill, cell in PHOTOS["fills"]:
+            which = f"{fill}_{cell}"
+            for what in ("deletion", "insertion"):
+                measures[f"{what}_margin_{which}"] = spread(
+                    margin(photo, what, which) for photo in photos
+                )
+        table[method] = measures
+    return table
+
+
+def margin(photo: Mapping[str, Any], what: str, which: str, who: str = "") -> float:
+    """How much better than random orders an order is on one photo: above 0 it finds more
+    than chance, and no unit of the photo is in it.
+
+    what: "deletion", where a small area is good, or "insertion". which: fill and side of
+    the cells, "blur_16". who: "centre_" for the control.
+    """
+    sign = 1 if what == "deletion" else -1
+    area, chance = photo[f"{who}{what}_{which}"], photo[f"random_{what}_{which}"]
+    found: float = sign * (chance - area) / photo["probability"]
+    return found
+
+
+def margins(study: Mapping[str, Any], method: str, what: str, which: str) -> Margin:
+    """`margin` of a method, or of "centre", over the photos."""
+    photos = of_photos(study, PHOTO_METHODS[0] if method == "centre" else method)
+    centre = [margin(photo, what, which, "centre_") for photo in photos.values()]
+    own = (
+        centre
+        if method == "centre"
+        else [margin(photo, what, which) for photo in photos.values()]
+    )
+    pairs = list(zip(own, centre, strict=True))
+    return Margin(
+        spread=spread(own),
+        above_random=sum(each > 0 for each in own),
+        above_both=sum(each > max(0, control) for each, control in pairs),
+    )
+
+
+def equal_error(study: Mapping[str, Any], score: str) -> dict[str, EqualError]:
+    """Photo -> the adaptive rule against Gauss-Legendre at the error that it reached."""
+    found = {}
+    for key, item in study["items"].items():
+        kind, _, photo = key.partition("/")
+        if kind == "reference":
+            rules = item[score]
+            fixed = {
+                int(name.rpartition("_")[2]): rule["error"]
+                for name, rule in rules.items()
+                if name.startswith("gausslegendre_")
+            }
+            mine = rules["adaptive"]
+            found[photo] = EqualError(
+                error=mine["error"],
+                gradients=mine["images_backward"],
+                fixed=steps_for(mine["error"], fixed),
+            )
+    return found
+
+
+def median_saving(study: Mapping[str, Any], score: str) -> float:
+    """How many times fewer gradients the adaptive rule takes on the median photo; of an
+    even number of photos, the lower middle one. inf: more than could be measured.
+    """
+    savings = sorted(each.saving for each in equal_error(study, score).values())
+    return savings[(len(savings) - 1) // 2]
+
+
+def steps_for(error: float, measured: Mapping[int, float]) -> float:
+    """The steps that give an error, by straight lines between the measured (steps, error)
+    on logarithmic axes.
+
+    inf where the most steps still have a larger error; the fewest where these have a
+    smaller one: neither is carried on beyond what was measured.
+    """
+    steps = sorted(measured)
+    if error < measured[steps[-1]]:
+        return math.inf
+    # np.interp wants rising places: from the smallest error to the largest.
+    errors = [math.log(measured[n]) for n in reversed(steps)]
+    counts = [math.log(n) for n in reversed(steps)]
+    return float(math.exp(np.interp(math.log(error), errors, counts)))
+
+
+def randomized(study: Mapping[str, Any], method: str) -> list[Spread]:
+    """Rank correlation with the trained model's map after each stage, over photos; a
+    blank map has none.
+    """
+    rows = [
+        item["correlations"]
+        for key, item in study["items"].items()
+        if key.startswith("randomization/") and key.endswith(f"/{method}")
+    ]
+    return [spread(stage) for stage in zip(*rows, strict=True)]
+
+
+def claims(study: Mapping[str, Any]) -> list[Claim]:
+    """The printed table's claims, each decided photo by photo by a rule on one number.
+
+    A cell of that table is a word, and a word needs a rule: each stands beside its
+    verdict. The rules were fixed when one photo, the cat, had been measured, and the
+    limit of noise before that.
+    """
+    by_method = {name: of_photos(study, name) for name in PHOTO_METHODS}
+
+    def decide(
+        name: str,
+        printed: str,
+        rule: str,
+        number: Callable[..., float],
+        holds: Callable[[float], bool],
+        *methods: str,
+        needs: str = "blank",
+    ) -> Claim:
+        found = [
+            number(*(by_method[m][photo] for m in methods))
+            for photo in by_method[methods[0]]
+            if all(needs in by_method[m].get(photo, {}) for m in methods)
+        ]
+        return Claim(
+            name, printed, rule, sum(map(holds, found)), len(found),
+            spread(v if math.isfinite(v) else None for v in found),
+        )  # fmt: skip
+
+    def level(photo: Mapping[str, Any]) -> float:
+        return _defined(photo, "grey_level")
+
+    low = f"one grey level changes the map by less than {HIGH_NOISE} of its norm"
+    time = "gradients_of_time"
+    return [
+        decide(
+            "vanilla-cost", "Vanilla gradients: cost low", "one gradient",
+            lambda v: v["images_backward"], lambda count: count == 1, "vanilla_gradients",
+        ),
+        decide(
+            "gradcam-cost", "Grad-CAM: cost low", "no more time than one gradient",
+            lambda c: c[time], lambda ratio: ratio <= 1, "gradcam", needs=time,
+        ),
+        decide(
+            "ig-cost-above-smoothgrad", "SmoothGrad: cost medium; Integrated Gradients: cost high",
+            "with 50 gradients each, Integrated Gradients take at least 1.2 times the time",
+            lambda i, s: i[time] / s[time], lambda ratio: ratio >= 1.2,
+            "ig_black", "smooth_grad", needs=time,
+        ),
+        decide(
+            "ig-guarantee", "Integrated Gradients: theoretical guarantee",
+            f"at 50 steps the sum misses by at most {LARGE_DELTA}",
+            lambda i: _defined(i, "delta"), lambda delta: delta <= LARGE_DELTA, "ig_black",
+        ),
+        decide(
+            "vanilla-noise", "Vanilla gradients: noise high",
+            f"one grey level changes the map by more than {HIGH_NOISE} of its norm",
+            level, lambda change: change > HIGH_NOISE, "vanilla_gradients",
+        ),
+        decide(
+            "smoothgrad-noise", "SmoothGrad: noise low", low,
+            level, lambda change: change < HIGH_NOISE, "smooth_grad",
+        ),
+        decide(
+            "smoothgrad-repeats", "SmoothGrad: noise low",
+            "the noise of one estimate is less than half of its signal",
+            lambda s: _defined(s, "repeat_noise_to_signal"), lambda ratio: ratio < 0.5,
+            "smooth_grad", needs="repeat_noise_to_signal",
+        ),
+        decide(
+            "smoothgrad-denoises", "SmoothGrad: denoising",
+            "one grey level changes the map less than the vanilla one, and it is less rough: "
+            "the larger of the two ratios is below 1",
+            lambda s, v: max(s[key] / v[key] for key in ("grey_level", "total_variation")),
+            lambda ratio: ratio < 1, "smooth_grad", "vanilla_gradients",
+        ),
+        decide(
+            "gradcam-noise", "Grad-CAM: noise low", low,
+            level, lambda change: change < HIGH_NOISE, "gradcam",
+        ),
+        decide(
+            "ig-noise", "Integrated Gradients: noise low", low,
+            level, lambda change: change < HIGH_NOISE, "ig_black",
+        ),
+        decide(
+            "ig-precise", "Integrated Gradients: precise attribution",
+            "deleting cells in its order lowers the probability more than random orders do "
+            "and than Grad-CAM's order does: the smaller margin is above 0",
+            lambda i, c: min(
+                margin(i, "deletion", "blur_16"),
+                margin(i, "deletion", "blur_16") - margin(c, "deletion", "blur_16"),
+            ),
+            lambda lead: lead > 0, "ig_black", "gradcam", needs="random_deletion_blur_16",
+        ),
+    ]  # fmt: skip
+
+
+def _defined(photo: Mapping[str, Any], key: str) -> float:
+    # JSON has no nan: what was not defined is null, and holds no rule.
+    return math.nan if photo[key] is None else float(photo[key])

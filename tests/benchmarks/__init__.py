@@ -1,0 +1,1 @@
+"""`make benchmark`: this package's methods against the printed chapter and other libraries."""

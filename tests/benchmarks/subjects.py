@@ -1,0 +1,126 @@
+"""The models that are timed, each with its photos, its targets and its Grad-CAM layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from chapter4.images import Preprocessing
+
+SEED = 0
+NAMES = ("resnet50", "efficientnet-lite0", "shapes")
+TITLES = {
+    "resnet50": "ResNet-50 (seeded random weights)",
+    "efficientnet-lite0": "EfficientNet-Lite0",
+    "shapes": "tiny ResNet, 64 px",
+}
+# The last convolution, before its batch norm: where the printed chapter puts its hooks.
+PRINTED_LAYERS = {
+    "resnet50": "layer4.2.conv3",
+    "efficientnet-lite0": "conv_head",
+    "shapes": "layer4.0.conv2",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A classifier in eval mode and what is explained.
+
+    images: (16, 3, H, W), normalised photos; the first is the one where a task takes one.
+    targets: the predicted class of each. classes: the first photo's five most probable.
+    layer: the last block's output. model.requires_grad is as the model's maker left it: on.
+    """
+
+    name: str
+    model: nn.Module
+    images: Tensor
+    targets: list[int]
+    classes: list[int]
+    layer: nn.Module
+    printed_layer: nn.Module
+    layer_name: str = field(default="layer4")
+
+    @property
+    def image(self) -> Tensor:
+        """The first photo: (1, 3, H, W)."""
+        return self.images[:1]
+
+    @property
+    def black(self) -> Tensor:
+        """A photo with the pixel value 0 everywhere, normalised: (1, 3, H, W)."""
+        from chapter4.images import preprocessing_of
+
+        return preprocessing_of(self.model).normalize(torch.zeros_like(self.image))
+
+    @property
+    def sigma(self) -> float:
+        """SmoothGrad's noise for the first photo: 0.15 of the range of its normalised values."""
+        return 0.15 * float(self.image.max() - self.image.min())
+
+
+def load(name: str, device: str = "cpu") -> Subject:
+    """Make one of NAMES ready on a device. ModuleNotFoundError where its package is missing."""
+    if name == "resnet50":
+        model, layer = _resnet50(), "layer4"
+    else:
+        from chapter4 import load_classifier
+
+        model = load_classifier(name)
+        layer = str(model.target_layer)
+    images = _photos(model).to(device)
+    model = model.to(device)
+    with torch.no_grad():
+        logits = model(images)
+    modules = dict(model.named_modules())
+    return Subject(
+        name=name,
+        model=model,
+        images=images,
+        targets=logits.argmax(dim=1).tolist(),
+        classes=logits[0].topk(5).indices.tolist(),
+        layer=modules[layer],
+        printed_layer=modules[PRINTED_LAYERS[name]],
+        layer_name=layer,
+    )
+
+
+def _resnet50() -> nn.Module:
+    # Seeded random weights: the time does not depend on them, and there is nothing to
+    # download. The batch norms get the statistics of the photos, so that activations and
+    # gradients have the size that they have in a trained network.
+    from torchvision.models import resnet50
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(SEED)
+        model = resnet50(weights=None)
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    model.train()
+    for norm in norms:
+        norm.momentum = None  # the plain mean over the batches that it sees: one
+    with torch.no_grad():
+        model(_photos(model)[:8])
+    for norm in norms:
+        norm.momentum = 0.1
+    return model.eval()
+
+
+def _photos(model: nn.Module) -> Tensor:
+    from chapter4.images import preprocessing_of
+
+    return _prepared(preprocessing_of(model)).clone()
+
+
+@cache
+def _prepared(preprocessing: Preprocessing) -> Tensor:
+    import chapter4
+    from chapter4.images import load_image
+
+    folder = Path(chapter4.__file__).with_name("photos")
+    paths = sorted(folder.glob("*.jpg"))[:16]
+    return torch.stack([preprocessing(load_image(path)) for path in paths])
