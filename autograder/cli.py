@@ -12,7 +12,7 @@ from typing import Any
 # Exit codes.
 FINE, FAILED, USAGE = 0, 1, 2
 # The commands that the student's bundle lacks.
-OF_THE_COURSE = ("bundle", "grade", "release")
+OF_THE_COURSE = ("bundle", "grade", "release", "sample-class")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,6 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _wrong(
             f"'{given[0]}' is not part of the student's bundle: it needs the whole course"
         )
+    options = make_parser(whole).parse_args(given)
+    code: int = options.run(options)
+    return code
+
+
+def make_parser(whole: bool = True) -> argparse.ArgumentParser:
+    """The parser of the command line; `whole`: with what the student's bundle lacks."""
     parser = argparse.ArgumentParser(
         prog="autograder", description="Check and grade the course's problems."
     )
@@ -40,15 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.set_defaults(run=run_check)
     if whole:
         _add_course_commands(commands)
-    options = parser.parse_args(given)
-    code: int = options.run(options)
-    return code
+    return parser
 
 
 def _add_course_commands(commands: Any) -> None:
     """What an instructor or author has."""
     from autograder.bundle import add_bundle_command
     from autograder.grade_command import add_grade_command
+    from autograder.sample_class import add_sample_class_command
 
     release = commands.add_parser(
         "release",
@@ -59,6 +65,7 @@ def _add_course_commands(commands: Any) -> None:
     release.set_defaults(run=run_release)
     add_grade_command(commands)
     add_bundle_command(commands)
+    add_sample_class_command(commands)
 
 
 def run_check(options: argparse.Namespace) -> int:

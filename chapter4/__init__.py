@@ -98,7 +98,7 @@ _PUBLIC = {
         "Interpretation",
         "debug_model_prediction",
     ),
-    "map_evidence": ("LARGEST_DELTA", "MapEvidence", "evidence_of"),
+    "map_evidence": ("MapEvidence", "evidence_of"),
     "misclassification": ("MisclassificationAnalyzer", "MisclassificationReport"),
     "plots": ("compare_maps", "crop_of"),
     "reference_path": ("reference_attributions",),

@@ -159,13 +159,13 @@ def _sum(
     jumps, slopes, scores = [], [], []  # |b - a|^2, dF/dalpha, F
     for weight, (gradient, score) in zip(_widths(alphas), steps, strict=True):
         if last is not None:
-            jumps.append(float((gradient - last).double().square().sum()))
+            jumps.append(float((gradient - last).cpu().double().square().sum()))
         total = weight * gradient if total is None else total + weight * gradient
-        slopes.append(float(gradient.double().sum()))
+        slopes.append(float(gradient.cpu().double().sum()))
         scores.append(score)
         last = gradient
     assert total is not None
-    size = float(total.double().square().sum())
+    size = float(total.cpu().double().square().sum())
     squares = _squared_errors(alphas, jumps)
     shares = [
         square / size if size else math.inf if square else 0.0 for square in squares

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeVar
 from weakref import ref
 
@@ -91,12 +92,14 @@ class Pair:
     """One call of conv2d and the batch norm that alone reads its output.
 
     tensors: the convolution's weight and bias and the norm's mean, variance, weight and
-    bias, by weak reference. growth: numbers in the output for one in the input.
+    bias, by weak reference. weights: numbers in the weight. outputs: numbers in the
+    output for one in the image.
     """
 
     tensors: Sequence[ref[Tensor] | None]
     eps: float
-    growth: float
+    weights: int
+    outputs: float
 
     def alive(self) -> list[Tensor | None]:
         found = [None if each is None else each() for each in self.tensors]
@@ -118,14 +121,22 @@ class Structure:
     channels_last: bool = False
 
     def lay_out(self, x: Tensor) -> Tensor:
-        return (
-            x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
-        )
+        """x in channels-last order, where the model allows it and it pays: weights are
+        turned too, in every pass, so there must be more outputs than weights.
+        """
+        outputs = x.numel() * sum(pair.outputs for pair in self.pairs.values())
+        weights = sum(pair.weights for pair in self.pairs.values())
+        if self.channels_last and outputs > weights:
+            return x.contiguous(memory_format=torch.channels_last)
+        return x
 
     @contextmanager
-    def around(self) -> Iterator[None]:
-        """The context of one forward pass. StaleStructureError where it does not fit."""
-        mode = _Folding(self.pairs)
+    def around(self, numbers: int) -> Iterator[None]:
+        """The context of one forward pass of a batch of so many numbers.
+
+        StaleStructureError where the pass does not fit.
+        """
+        mode = _Folding(self.pairs, numbers)
         with mode:
             yield
         mode.finish()
@@ -153,7 +164,7 @@ def folded(model: nn.Module, x: Tensor, work: Callable[[Tensor, Around], T]) -> 
         if not structure.pairs:
             break
         try:
-            return work(structure.lay_out(x), structure.around)
+            return work(structure.lay_out(x), partial(structure.around, x.numel()))
         except StaleStructureError:
             continue
         except Exception:  # whatever it is, the plain pass says whether it is ours
@@ -168,7 +179,8 @@ def folded(model: nn.Module, x: Tensor, work: Callable[[Tensor, Around], T]) -> 
 def _may_fold(model: nn.Module, x: Tensor) -> bool:
     if x.ndim != 4 or x.dtype not in (torch.float32, torch.float64):
         return False
-    if torch.is_autocast_enabled(x.device.type) or _watched(model):
+    # A GPU waits for its many small operations, and this adds to them.
+    if x.is_cuda or torch.is_autocast_enabled(x.device.type) or _watched(model):
         return False
     return any(
         isinstance(module, nn.modules.batchnorm._BatchNorm)
@@ -218,13 +230,15 @@ def _structure(model: nn.Module, x: Tensor, fast: bool, again: bool) -> Structur
 
 def _record(model: nn.Module, x: Tensor, channels_last: bool) -> Structure | None:
     """The structure that one pass without gradients shows; None where it raises."""
-    structure = Structure(channels_last=channels_last)
+    sample = x.clone()
+    if channels_last:
+        sample = sample.contiguous(memory_format=torch.channels_last)
     devices = [x.device] if x.is_cuda else []
     try:
         with torch.random.fork_rng(devices), torch.no_grad(), _Recording() as mode:
             # forward(): a recording is nobody's pass, and hooks do not hear of it.
-            output = model.forward(structure.lay_out(x).clone())
-        pairs = mode.pairs()
+            output = model.forward(sample)
+        pairs = mode.pairs(x.numel())
         del output
     except Exception:  # the plain pass will raise it again
         return _record(model, x, False) if channels_last else None
@@ -242,7 +256,7 @@ class _Call:
     number: int
     output: ref[Tensor]
     tensors: list[ref[Tensor] | None]
-    growth: float
+    sizes: tuple[int, int]  # numbers in the weight and in the output
     readers: list[list[Any] | None] = field(default_factory=list)
 
 
@@ -277,15 +291,16 @@ class _Recording(TorchFunctionMode):
         number, self._count = self._count, self._count + 1
         if output.ndim != 4:
             return
-        x, weight, bias, _ = _conv_arguments(args, kwargs)
+        _, weight, bias, _ = _conv_arguments(args, kwargs)
         tensors = [ref(weight), None if bias is None else ref(bias)]
-        call = _Call(number, ref(output), tensors, output.numel() / x.numel())
+        sizes = weight.numel(), output.numel()
+        call = _Call(number, ref(output), tensors, sizes)
         if id(output) in self._calls:
             self._gone.append(self._calls[id(output)])
         self._calls[id(output)] = call
 
-    def pairs(self) -> dict[int, Pair]:
-        """The calls whose output one batch norm alone reads.
+    def pairs(self, image: int) -> dict[int, Pair]:
+        """The calls whose output one batch norm alone reads. image: numbers in the input.
 
         Ask after the pass, while the model's output lives: an output of a convolution
         that still lives then is kept by someone.
@@ -300,7 +315,9 @@ class _Recording(TorchFunctionMode):
             tensors = [*call.tensors, *norm[:4]]
             # A weight that is gone after the pass was computed in it (weight norm).
             if all(each is None or _is_plain(each()) for each in tensors):
-                found[call.number] = Pair(tensors, norm[4], call.growth)
+                weights, outputs = call.sizes
+                pair = Pair(tensors, norm[4], weights, outputs / image)
+                found[call.number] = pair
         return found
 
 
@@ -312,9 +329,9 @@ class _Folding(TorchFunctionMode):
     pass.
     """
 
-    def __init__(self, pairs: dict[int, Pair]) -> None:
+    def __init__(self, pairs: dict[int, Pair], numbers: int) -> None:
         super().__init__()
-        self._pairs = pairs
+        self._pairs, self._numbers = pairs, numbers
         self._calls = 0
         self._stand_ins: dict[int, Tensor] = {}
         # The folded result of each stand-in that waits for its norm, the norm, and the
@@ -346,7 +363,7 @@ class _Folding(TorchFunctionMode):
         # Checkpointing saves by place what a second forward pass, without us, saves.
         if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
             self._give_up("somebody else keeps what is saved for the gradient")
-        if weight.numel() > x.numel() * pair.growth:
+        if weight.numel() > self._numbers * pair.outputs:
             # More weights than outputs: folding would cost more than the batch norm.
             return F.conv2d(x, weight, bias, **rest)
         norm = Norm(mean, var, norm_weight, norm_bias, pair.eps)  # type: ignore[arg-type]

@@ -369,14 +369,15 @@ def _several(target_classes: Any) -> list[Any]:
 
 
 def _find(model: nn.Module, layer: nn.Module | str) -> tuple[nn.Module, str]:
-    modules = dict(model.named_modules(remove_duplicate=False))
     if isinstance(layer, str):
-        if layer not in modules:
+        try:
+            return model.get_submodule(layer), layer
+        except AttributeError:
+            names = dict(model.named_modules(remove_duplicate=False))
             raise ValueError(
-                f"the model has no layer {layer!r}{nearest(layer, modules)}"
-            )
-        return modules[layer], layer
-    for name, module in modules.items():
+                f"the model has no layer {layer!r}{nearest(layer, names)}"
+            ) from None
+    for name, module in model.named_modules(remove_duplicate=False):
         if module is layer:
             return module, name or type(model).__name__
     if isinstance(layer, nn.Module):

@@ -6,7 +6,7 @@ alone it still holds each method to the device of the MODEL, with images from el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -98,7 +98,7 @@ METHODS: dict[str, Callable[[Any, nn.Module, str], Any]] = {
     "integrated_gradients, tensor": lambda x, net, layer: (
         chapter4.integrated_gradients(
             x, net, [1, 2], torch.zeros(2, 3, 8, 6, dtype=x.dtype), 6
-        ).delta
+        ).attributions
     ),
     "integrated_gradients, tolerance": lambda x, net, layer: (
         chapter4.integrated_gradients(
@@ -114,15 +114,6 @@ if importable("captum"):
     )
 if not importable("torchvision"):
     del METHODS["integrated_gradients, blur"]
-
-
-@pytest.fixture(autouse=True)
-def full_precision() -> Iterator[None]:
-    """cuDNN convolves in TF32 unless told otherwise: ten bits, where a map has its error from the seventh decimal."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32 = before
 
 
 def state(net: nn.Module) -> set[str]:

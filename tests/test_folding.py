@@ -41,6 +41,7 @@ class Net(nn.Module):
     def __init__(self, between: Callable[[Net, Tensor], Tensor] | None = None) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.spare = nn.Conv2d(3, 4, 3, padding=1)
         self.norm = nn.BatchNorm2d(4)
         self.other = nn.BatchNorm2d(4)
         self.bare = nn.BatchNorm2d(4, track_running_stats=False)
@@ -49,7 +50,7 @@ class Net(nn.Module):
         with_statistics(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(F.relu(self.between(self, x), inplace=True).mean(dim=(2, 3)))
+        return self.head(F.silu(self.between(self, x), inplace=True).mean(dim=(2, 3)))
 
 
 class Many(nn.Module):
@@ -142,8 +143,17 @@ def test_small_weights_fold_and_large_ones_do_not(norms: list[str]) -> None:
     norms.clear()
     ours(net, image())
     assert norms == []
-    ours(net, image()[:, :, :5, :5])  # 108 weights, 100 outputs
+    ours(net, image()[:, :, :5, :5].clone())  # 108 weights, 100 outputs
     assert norms == ["n"]
+
+
+def begins_to_catch(net: Any, x: Tensor) -> Tensor:
+    y = net.conv(x)
+    z = net.norm(y)
+    try:
+        return z + y.exp()
+    except RuntimeError:
+        return z
 
 
 @pytest.mark.parametrize(
@@ -163,6 +173,10 @@ def test_small_weights_fold_and_large_ones_do_not(norms: list[str]) -> None:
         lambda net: setattr(net, "conv", nn.Conv2d(3, 4, 1).double()),
         lambda net: setattr(net, "norm", nn.Identity()),
         lambda net: setattr(net, "norm", net.other),
+        # What was recorded is still there, but not in use.
+        lambda net: setattr(net, "between", lambda n, x: n.other(n.conv(x))),
+        lambda net: setattr(net, "between", lambda n, x: n.norm(n.spare(x))),
+        lambda net: setattr(net, "between", begins_to_catch),
         lambda net: setattr(net, "norm", nn.InstanceNorm2d(4).double()),
         lambda net: setattr(
             net, "between", lambda n, x: n.norm(y := n.conv(x)) + y.abs()
@@ -272,6 +286,33 @@ def test_whatever_the_model_does(
     equal(net, x)
     equal(net, -x)
     equal(net, x)
+
+
+@pytest.mark.parametrize(
+    ("between", "turned"),
+    [
+        (lambda net, x: net.norm(net.conv(x)), True),
+        (lambda net, x: net.norm(net.conv(x.flatten(1).reshape(x.shape))), True),
+        (lambda net, x: net.norm(net.conv(x)) * x.stride(1), False),
+        (lambda net, x: net.norm(net.conv(x.view(len(x), -1).view(x.shape))), False),
+    ],
+)
+def test_channels_last_only_where_the_model_does_not_mind(
+    between: Callable[[Any, Tensor], Tensor], turned: bool
+) -> None:
+    net, x = (
+        built(Net, between, dtype=torch.float32),
+        image(2, dtype=torch.float32),
+    )
+    equal(net, x)
+    structure = folding._known[net][True]
+    assert structure.pairs
+    assert structure.channels_last == turned
+    last = structure.lay_out(x).is_contiguous(memory_format=torch.channels_last)
+    assert last == turned
+    # With more weights than outputs turning costs more than it gains.
+    few = x[:1, :, :4, :4].contiguous()
+    assert structure.lay_out(few).is_contiguous()
 
 
 def test_a_value_that_the_model_keeps_is_its_own() -> None:

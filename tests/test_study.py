@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from chapter4.study import __main__ as command
 from chapter4.study import recipe, reference, saved
@@ -31,7 +32,8 @@ def two_items(calls: list[str], fail_at: str = "") -> dict[str, command.Item]:
 def test_a_run_that_is_cut_off_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, calls = tmp_path / "study.json", []
+    path = tmp_path / "study.json"
+    calls: list[str] = []
     monkeypatch.setattr(command, "items", lambda folder: two_items(calls, "photo/b/x"))
     with pytest.raises(KeyboardInterrupt):
         command.run(path, report=lambda line: None)
@@ -54,7 +56,8 @@ def test_a_run_that_is_cut_off_goes_on(
 def test_another_recipe_is_measured_again_and_old_items_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, calls = tmp_path / "study.json", []
+    path = tmp_path / "study.json"
+    calls: list[str] = []
     monkeypatch.setattr(command, "items", lambda folder: two_items(calls))
     command.run(path, report=lambda line: None)
     calls.clear()
@@ -106,7 +109,8 @@ def test_a_kept_reference_is_used_and_a_broken_one_is_not(
         return made
 
     monkeypatch.setattr(reference, "reference_attributions", slow)
-    monkeypatch.setattr(reference, "seen", lambda photo: (None, 7))
+    monkeypatch.setattr(reference, "seen", lambda photo: (torch.zeros(1), 7))
+    monkeypatch.setattr(reference, "classifier", torch.nn.Identity)
     for _ in range(2):
         found = reference.reference_map("cat", tmp_path)
         assert np.array_equal(found["logit"], made["logit"])
@@ -114,6 +118,6 @@ def test_a_kept_reference_is_used_and_a_broken_one_is_not(
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:100])
     reference.reference_map("cat", tmp_path)
-    monkeypatch.setattr(reference, "seen", lambda photo: (None, 8))
+    monkeypatch.setattr(reference, "seen", lambda photo: (torch.zeros(1), 8))
     reference.reference_map("cat", tmp_path)
     assert len(calls) == 3

@@ -9,15 +9,15 @@ import pytest
 
 from chapter4.study.recipe import PHOTO_METHODS, PHOTOS
 from chapter4.study.summary import (
+    EqualError,
     claims,
     equal_error,
     margin,
     margins,
-    median_saving,
     of_photos,
     randomized,
+    saving,
     spread,
-    steps_for,
     summary,
 )
 
@@ -146,30 +146,28 @@ def test_the_number_that_decides() -> None:
     assert by_name["ig-cost-above-smoothgrad"].verdict == "not measured"
 
 
-def test_steps_for_an_error() -> None:
-    halves = {25: 0.4, 50: 0.2, 100: 0.1}  # error 10 / n
-    assert steps_for(0.25, halves) == pytest.approx(40)
-    assert steps_for(0.1, halves) == pytest.approx(100)
-    assert steps_for(0.09, halves) == math.inf
-    assert steps_for(0.5, halves) == pytest.approx(25)
-
-
 def test_equal_error_by_hand() -> None:
-    def rules(error: float) -> dict[str, Any]:
-        fixed = {f"gausslegendre_{n}": {"error": 10 / n} for n in (25, 50, 100)}
+    def rules(*adaptive: tuple[int, float]) -> dict[str, Any]:
         return {
             "sum": 1.0,
-            "riemann_right_50": {"error": 0.9},
-            "adaptive": {"error": error, "images_backward": 20},
-            **fixed,
+            "gausslegendre_50": {"error": 0.1, "images_backward": 50},
+            "gausslegendre_100": {"error": 0.05, "images_backward": 100},
+        } | {
+            f"adaptive_{place}": {"error": error, "images_backward": gradients}
+            for place, (gradients, error) in enumerate(adaptive)
         }
 
-    items = {
-        f"reference/{photo}": {"logit": rules(error)}
-        for photo, error in (("a", 0.25), ("b", 0.05), ("c", 0.4))
+    by_photo = {
+        # The one of 10 gradients has too large an error, the one of 40 is not needed.
+        "a": rules((10, 0.2), (20, 0.1), (40, 0.04)),
+        "b": rules((40, 0.11)),
+        "c": rules((100, 0.09)),
     }
-    found = equal_error({"items": items}, "logit")
-    assert found["a"].fixed == pytest.approx(40)
-    assert found["a"].saving == pytest.approx(2)
-    assert found["b"].saving == math.inf
-    assert median_saving({"items": items}, "logit") == pytest.approx(2)
+    items = {f"reference/{p}": {"logit": each} for p, each in by_photo.items()}
+    study = {"items": {**items, "photo/a/gradcam": {}}}
+    found = equal_error(study, "logit")
+    assert found["a"] == EqualError(error=0.1, fixed=50, adaptive=20, reached=0.1)
+    assert found["a"].saving == pytest.approx(2.5)
+    assert (found["b"].adaptive, found["b"].saving) == (math.inf, 0)
+    assert found["c"].saving == pytest.approx(0.5)
+    assert saving(study, "logit").median == pytest.approx(0.5)

@@ -35,6 +35,7 @@ WORDS_PER_MINUTE = 200
 PAGE_SCRIPTS = {
     '<pre class="mermaid">': ("mermaid/dist/mermaid.min.js", "diagrams.js"),
     '<div id="playground"': ("playground.js",),
+    "<section": ("progress.js",),  # every page: its table of contents shows the ticks
 }
 
 FIRST_PAGE = """<!DOCTYPE html>

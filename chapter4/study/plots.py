@@ -86,47 +86,50 @@ def randomization_figure(study: Mapping[str, Any]) -> Figure:
 
 
 def equal_error_figure(study: Mapping[str, Any]) -> Figure:
-    """Error of Integrated Gradients against gradients: Gauss-Legendre as a line a photo,
-    the adaptive rule as a point a photo.
+    """Error of Integrated Gradients against gradients, for Gauss-Legendre and for the
+    adaptive rule; a line a photo.
     """
     references = [
         item for key, item in study["items"].items() if key.startswith("reference/")
     ]
-    figure, ((*panels,),) = new_figure(1, 2, (4.2, 3.8))
+    kinds = (("gausslegendre", "o", COLOURS[0]), ("adaptive", "D", COLOURS[1]))
+    figure, ((*panels,),) = new_figure(1, 2, (4.6, 4.0))
     for axes, score in zip(panels, ("logit", "probability"), strict=True):
-        for number, item in enumerate(references):
-            rules = item[score]
-            fixed = sorted(
-                (rule["images_backward"], rule["error"])
-                for name, rule in rules.items()
-                if name.startswith("gausslegendre_")
-            )
-            axes.plot(
-                *zip(*fixed, strict=True),
-                "-o",
-                color=COLOURS[0],
-                alpha=0.6,
-                markersize=4,
-                label="Gauss-Legendre" if not number else None,
-            )
-            axes.plot(
-                [rules["adaptive"]["images_backward"]],
-                [rules["adaptive"]["error"]],
-                "D",
-                color=COLOURS[1],
-                label="adaptive rule" if not number else None,
-            )
+        for item in references:
+            for kind, marker, colour in kinds:
+                runs = sorted(
+                    (rule["images_backward"], rule["error"])
+                    for name, rule in item[score].items()
+                    if name.startswith(kind)
+                )
+                axes.plot(
+                    [gradients for gradients, _ in runs],
+                    [error for _, error in runs],
+                    marker=marker,
+                    color=colour,
+                    alpha=0.6,
+                    linewidth=1,
+                    markersize=4,
+                )
         axes.set(xscale="log", yscale="log", title=f"Of the {score}")
         axes.set_xlabel("gradients")
-        axes.set_xticks([25, 50, 100], ["25", "50", "100"], minor=False)
-        axes.set_xticks([], minor=True)
-        ticks = [0.02, 0.05, 0.1, 0.2, 0.5]
-        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set_yticks([], minor=True)
-        axes.set_ylim(0.018, 0.6)
         axes.spines[["top", "right"]].set_visible(False)
+    # One scale for both: the same error at the same height.
+    across = [limit for axes in panels for limit in axes.get_xlim()]
+    up = [limit for axes in panels for limit in axes.get_ylim()]
+    for axes in panels:
+        for axis, ticks, limits in (
+            (axes.xaxis, (5, 10, 25, 50, 100, 200), across),
+            (axes.yaxis, (0.02, 0.05, 0.1, 0.2, 0.5, 1), up),
+        ):
+            axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.set_ticks([], minor=True)
+            axis.set_view_interval(min(limits), max(limits), ignore=True)
     panels[0].set_ylabel("relative error of the map")
-    panels[0].legend(fontsize=9)
+    for kind, marker, colour in kinds:
+        name = "adaptive rule" if kind == "adaptive" else "Gauss-Legendre"
+        panels[1].plot([], [], marker=marker, color=colour, label=name)
+    panels[1].legend(fontsize=9)
     return finish(figure)
 
 
@@ -144,9 +147,12 @@ def _bars(
     where = np.arange(len(found)) + (place - (count - 1) / 2) * (0.5 / count)
     values = np.array([each.median for each in found])
     spans = np.abs([[s.low, s.high] for s in found] - values[:, None]).T
+    x, y = (values, where) if across else (where, values)
     axes.errorbar(
-        *((values, where) if across else (where, values)),
-        **{"xerr" if across else "yerr": spans},
+        x,
+        y,
+        xerr=spans if across else None,
+        yerr=None if across else spans,
         fmt=MARKERS[place],
         linestyle="-" if join else "none",
         linewidth=1.1,

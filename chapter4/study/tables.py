@@ -9,7 +9,7 @@ from typing import Any
 
 from chapter4.study.known import CASES, known_methods
 from chapter4.study.recipe import PHOTO_METHODS, PHOTOS
-from chapter4.study.summary import claims, equal_error, margins, summary
+from chapter4.study.summary import Spread, claims, equal_error, margins, summary
 from chapter4.study.words import (
     FILL_NAMES,
     GUARANTEES,
@@ -18,17 +18,23 @@ from chapter4.study.words import (
     USES,
 )
 
-# The most Gauss-Legendre steps of `reference.RULES`.
-_MOST = 100
-
 
 def table(
-    caption: str, name: str, head: Sequence[str], rows: Sequence[Sequence[str]]
+    caption: str,
+    name: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    stacked: bool = False,
 ) -> str:
-    """A MyST table with a caption and a name to refer to; cells are Markdown."""
+    """A MyST table with a caption and a name to refer to; cells are Markdown.
+
+    stacked: long cells, which stand below each other on a phone.
+    """
     lines = [head, ["---"] * len(head), *rows]
     body = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return f"```{{table}} {caption}\n:name: {name}\n:class: stacked\n\n{body}\n```"
+    options = f":name: {name}\n" + (":class: stacked\n" if stacked else "")
+    return f"```{{table}} {caption}\n{options}\n{body}\n```"
 
 
 def comparison_table(study: Mapping[str, Any]) -> str:
@@ -45,19 +51,21 @@ def comparison_table(study: Mapping[str, Any]) -> str:
         if found["delta"].count:
             promise += f"; misses by {found['delta']:.1%}"
         noise = [
-            f"one grey level: {found['grey_level']:.2f}",
-            f"roughness: {found['total_variation']:.2g}",
+            f"one grey level: {unbroken(found['grey_level'], '.2f')}",
+            f"roughness: {unbroken(found['total_variation'], '.2g')}",
         ]
         if found["repeat_rank_correlation"].count:
-            noise.append(f"other seed: {found['repeat_rank_correlation']:.2f}")
+            again = unbroken(found["repeat_rank_correlation"], ".2f")
+            noise.append(f"other seed: {again}")
         rows.append(
-            [METHOD_NAMES[method], cost, promise, "; ".join(noise), USES[method]]
+            [METHOD_NAMES[method], cost, promise, "<br>".join(noise), USES[method]]
         )
     return table(
         "The printed comparison, measured: median (quartiles) over the photos",
         "tab-which-map",
         ("Method", "Cost", "Guarantee", "Noise", "Use"),
         rows,
+        stacked=True,
     )
 
 
@@ -67,8 +75,9 @@ def claims_table(study: Mapping[str, Any]) -> str:
         [
             f"`{claim.name}`: {claim.printed}",
             claim.rule,
-            f"{claim.number:.2g}" if claim.photos else "",
-            f"{claim.verdict}, {claim.held} of {claim.photos}",
+            unbroken(claim.number, ".2g") if claim.photos else "",
+            claim.verdict
+            + (f", {claim.held} of {claim.photos}" if claim.photos else ""),
         ]
         for claim in claims(study)
     ]
@@ -77,7 +86,13 @@ def claims_table(study: Mapping[str, Any]) -> str:
         "tab-which-map-claims",
         ("Printed", "Holds on a photo if", "Number that decides", "Verdict"),
         rows,
+        stacked=True,
     )
+
+
+def unbroken(number: Spread, form: str) -> str:
+    """A median with its quartiles that stays on one line of a narrow column."""
+    return format(number, form).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def known_answers_table(study: Mapping[str, Any]) -> str:
@@ -100,20 +115,20 @@ def known_answers_table(study: Mapping[str, Any]) -> str:
 
 
 def beaten_table(study: Mapping[str, Any], what: str) -> str:
-    """On how many photos each order beats the random ones, and the centre's as well."""
+    """On how many photos each order beats the random ones, and the centre's as well: "22 / 15"."""
     fills = [f"{fill}_{cell}" for fill, cell in PHOTOS["fills"]]
     rows = []
     for name in (*PHOTO_METHODS, "centre"):
         cells = []
         for which in fills:
             found = margins(study, name, what, which)
-            both = "" if name == "centre" else f"; both: {found.above_both}"
-            cells.append(f"random: {found.above_random}{both}")
+            both = "" if name == "centre" else f" / {found.above_both}"
+            cells.append(f"{found.above_random}{both}")
         rows.append([METHOD_NAMES[name], *cells])
     count = margins(study, "centre", what, fills[0]).spread.count
     return table(
-        f"{what.capitalize()}: on how many of {count} photos an order beats the random orders, "
-        "and both controls",
+        f"{what.capitalize()}: on how many of {count} photos an order beats the random orders / "
+        "both controls",
         f"tab-beaten-{what}",
         ("Order of", *(FILL_NAMES[which] for which in fills)),
         rows,
@@ -121,22 +136,22 @@ def beaten_table(study: Mapping[str, Any], what: str) -> str:
 
 
 def equal_error_table(study: Mapping[str, Any], score: str) -> str:
-    """Gradients of the adaptive rule against Gauss-Legendre at equal error, by photo."""
-    found = equal_error(study, score)
-    rows = [
-        [
-            photo,
-            f"{each.error:.1%}",
-            str(each.gradients),
-            _or_more(each.fixed, "{:.0f}"),
-            _or_more(each.saving, "{:.1f}", each.gradients),
-        ]
-        for photo, each in found.items()
-    ]
+    """Gradients of the adaptive rule for the error of 50 fixed steps, by photo."""
+    rows = []
+    for photo, each in equal_error(study, score).items():
+        row = [photo, f"{each.error:.1%}", "none reached it", "", ""]
+        if math.isfinite(each.adaptive):
+            row[2:] = [
+                f"{each.adaptive}",
+                f"{each.reached:.1%}",
+                f"{each.saving:.1f}",
+            ]
+        rows.append(row)
     return table(
-        f"Integrated Gradients of the {score} at equal error: gradients",
+        f"Integrated Gradients of the {score}: 50 steps of Gauss-Legendre, and the fewest "
+        "gradients of the adaptive rule with no larger error",
         f"tab-equal-error-{score}",
-        ("Photo", "Error reached", "Adaptive", "Gauss-Legendre", "Times fewer"),
+        ("Photo", "Error of 50", "Adaptive", "Its error", "Times fewer"),
         rows,
     )
 
@@ -166,16 +181,10 @@ def machines_table(study: Mapping[str, Any]) -> str:
         "tab-study-machines",
         ("Measured", "Items", "Processor", "PyTorch", "Seed"),
         rows,
+        stacked=True,
     )
 
 
 def _hits(item: Mapping[str, Any]) -> str:
     low, high = item["interval"]
     return f"{item['accuracy']:.0%} ({low:.0%} to {high:.0%})"
-
-
-def _or_more(value: float, form: str, over: float = 1) -> str:
-    """A value, or that it is above the largest that was measured."""
-    if math.isfinite(value):
-        return form.format(value)
-    return "over " + form.format(_MOST / over)

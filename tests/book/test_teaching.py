@@ -1,0 +1,217 @@
+"""What each section brings for learning it, the glossary and the notation, and the reader's own marks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
+SECTIONS = (
+    "gradients",
+    "gradcam",
+    "integrated-gradients",
+    "attention",
+    "practice",
+)
+MARK = ".reading-progress button >> nth=0"
+FORGET = ".reading-progress button >> nth=1"
+TICKS = "#pst-primary-sidebar .page-read"
+# What a reader sees and what a screen reader says, in one text.
+TICK = " ✓ (read)"
+
+
+def source(page: str) -> str:
+    """The page as it was written."""
+    return (BOOK / f"{page}.md").read_text(encoding="utf-8")
+
+
+def part(page: str, label: str) -> str:
+    """The part of a page from a label to the next heading of the same level, or a higher one."""
+    found = re.search(rf"^\({label}\)=\n(#+) .*\n", source(page), re.MULTILINE)
+    assert found, f"{page}: no heading with the label {label}"
+    rest = source(page)[found.end() :]
+    return re.split(rf"^#{{1,{len(found[1])}}} ", rest, flags=re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize("page", SECTIONS)
+def test_a_section_has_every_part(page: str) -> None:
+    text = source(page)
+    missing = [
+        what
+        for what, mark in {
+            "a schematic": "```{mermaid}",
+            "a labelled formula": "```{math}\n:label:",
+            "code of the package": "```{literalinclude} ../chapter4/",
+            "a cell": "```{code-cell}",
+            "a figure": "  figure:\n",
+            "what to remember": "\n## What to remember\n",
+            "what to read next": "\n## What to read next\n",
+        }.items()
+        if mark not in text
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", SECTIONS)
+def test_a_figure_shows_where_the_method_misleads(page: str) -> None:
+    assert "  figure:\n    name: fig-" in part(page, f"{page}-misleads")
+
+
+@pytest.mark.parametrize("page", SECTIONS)
+def test_what_to_read_next_is_cited(page: str) -> None:
+    following = source(page).split("\n## What to read next\n")[1]
+    cited = re.findall(r"\{cite:[tp]\}`([\w,]+)`", following)
+    assert len(cited) >= 3
+    listed = (BOOK / "references.bib").read_text(encoding="utf-8")
+    assert [key for key in cited if f"{{{key}," not in listed] == []
+
+
+@pytest.mark.parametrize("page", SECTIONS)
+def test_a_quiz_has_folded_answers_that_say_why(page: str) -> None:
+    """One answer is right, and the answer speaks of each option: why it tempts, or why it is wrong."""
+    quiz = part(page, f"quiz-{page}")
+    questions = re.split(r"^\*\*(\d+)\.\*\* ", quiz, flags=re.MULTILINE)[1:]
+    numbers, bodies = questions[::2], questions[1::2]
+    assert 4 <= len(numbers) <= 6
+    assert numbers == [str(n + 1) for n in range(len(numbers))]
+    right = []
+    for number, body in zip(numbers, bodies, strict=True):
+        asked, answer = body.split(f"```{{dropdown}} Answer to question {number}\n")
+        assert asked.split("\n\n")[0].endswith("?")
+        options = re.findall(r"^- \*\*(\w)\*\* \S", asked, re.MULTILINE)
+        assert options == ["a", "b", "c"]
+        assert ":open:" not in answer
+        chosen = re.match(r"\*\*([abc])\.\*\* ", answer)
+        assert chosen, f"{page}, question {number}: the answer names no option"
+        right.append(chosen[1])
+        for option in set(options) - {chosen[1]}:
+            assert f"**{option}**" in answer, f"{page}, question {number}: {option}?"
+        assert re.search(r"\*\*[abc]\*\*\s+tempts,\s+because", answer)
+        assert answer.rstrip().endswith("```")
+    assert len(set(right)) == 3, "the right answer is always the same letter"
+
+
+def symbols(formula: str) -> set[str]:
+    """Letters and named signs of a formula, without layout, numbers and punctuation."""
+    layout = (
+        "begin|end|left|right|frac|sqrt|sum|int|partial|cdot|cdots|quad|qquad|in|le|"
+        "approx|gathered|max|min|bar|hat|Big|big|bigl|bigr|label|sim"
+    )
+    formula = re.sub(r"\\(?:begin|end)\{\w+\}|:label: .*", " ", formula)
+    # A name in letters is one symbol, whatever its font.
+    named = re.findall(r"\\(?:mathrm|text)\{(\w+)\}|\\(exp)\b", formula)
+    formula = re.sub(r"\\(?:mathrm|text)\{\w+\}|\\exp\b", " ", formula)
+    signs = set(re.findall(r"\\([A-Za-z]+)", formula)) - set(layout.split("|"))
+    letters = set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", formula)))
+    return signs | letters | {first or second for first, second in named}
+
+
+def test_symbols_are_found() -> None:
+    assert symbols(r"\alpha_k^c = \frac{1}{Z} \sum_{i=1}^{h} \mathrm{ReLU}(A)") == (
+        {"alpha", "k", "c", "Z", "i", "h", "ReLU", "A"}
+    )
+
+
+@pytest.mark.parametrize("page", SECTIONS)
+def test_the_notation_names_every_symbol(page: str) -> None:
+    """Each symbol of a section's formulas stands in its table or in the one for all sections."""
+    short = {"integrated-gradients": "ig"}.get(page, page)
+    known: set[str] = set()
+    for name in ("tab-notation", f"tab-notation-{short}"):
+        table = source("notation").split(f":name: {name}\n")[1].split("\n```")[0]
+        for formula in re.findall(r"\$([^$]+)\$", table):
+            known |= symbols(formula)
+    formulas = re.findall(r"^```\{math\}\n(.*?)^```", source(page), re.M | re.S)
+    assert formulas
+    used = set().union(*map(symbols, formulas)) - {"d"}  # of an integral
+    assert used - known == set()
+
+
+def test_the_glossary_explains_the_words_that_pages_link() -> None:
+    """A term is explained once, and every section links some."""
+    glossary = source("glossary").split("```{glossary}\n")[1].split("\n```")[0]
+    terms = re.findall(r"^(?! |:)(\S.*)$", glossary, re.MULTILINE)
+    assert len(terms) == len(set(terms)) >= 40
+    for page in SECTIONS:
+        linked = re.findall(r"\{term\}`(?:[^`<]*<)?([^`<>]+)>?`", source(page))
+        assert len(set(linked)) >= 3, page
+        assert set(linked) <= set(terms), page
+
+
+def test_the_cheat_sheet_leads_to_every_failure() -> None:
+    table = source("cheat-sheet")
+    assert [p for p in SECTIONS if f"{{ref}}`{p}-misleads`" not in table] == []
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page of a browser that has kept nothing yet."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    yield context.new_page()
+    context.close()
+
+
+def test_a_page_is_marked_read_and_stays_so(page: Page, home: str) -> None:
+    """By keyboard alone; other pages show the tick as well, and so does the browser's next visit."""
+    page.goto(home + "gradcam.html")
+    assert page.locator(TICKS).count() == 0
+    assert not page.locator(FORGET).is_visible()
+    page.locator(MARK).focus()
+    page.keyboard.press("Enter")
+    assert page.locator(MARK).inner_text() == "Mark this page as not read"
+    assert page.locator("[role=status]").inner_text().startswith("1 of ")
+    page.goto(home + "attention.html")
+    link = page.locator("#pst-primary-sidebar nav a", has=page.locator(".page-read"))
+    assert link.get_attribute("href") == "gradcam.html"
+    assert link.text_content().endswith(TICK)  # type: ignore[union-attr]
+    assert page.locator(MARK).inner_text() == "Mark this page as read"
+
+
+def test_everything_can_be_forgotten(page: Page, home: str) -> None:
+    page.goto(home + "gradcam.html")
+    page.locator(MARK).click()
+    page.goto(home + "attention.html")
+    page.locator(MARK).click()
+    assert page.locator(TICKS).count() == 2
+    page.locator(FORGET).click()
+    assert page.locator(TICKS).count() == 0
+    assert page.evaluate("localStorage.getItem('chapter4.pages-read')") is None
+    assert page.evaluate("document.activeElement.textContent") == (
+        "Mark this page as read"
+    )
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "{", "null", '"gradients"', "[1, null]", '{"gradients": true}']
+)
+def test_whatever_is_stored_does_not_break_a_page(
+    page: Page, home: str, kept: str
+) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(home + "gradcam.html")
+    page.evaluate("kept => localStorage.setItem('chapter4.pages-read', kept)", kept)
+    page.reload()
+    assert page.locator(MARK).inner_text() == "Mark this page as read"
+    assert errors == []
+
+
+def test_without_storage_there_is_no_button(page: Page, home: str) -> None:
+    """A browser that forbids storage shows the page as it was. The theme's own scripts complain, ours does not."""
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error.stack)))
+    page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', "
+        "{get() { throw new DOMException('no', 'SecurityError'); }})"
+    )
+    page.goto(home + "gradcam.html", wait_until="networkidle")
+    assert [stack for stack in errors if "progress.js" in stack] == []
+    assert page.locator(".reading-progress").count() == 0
+    assert page.locator("article h1").count() == 1
