@@ -449,7 +449,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="cpu: the processor's time, for one thread on a machine that others use",
     )
     add("--n", type=int, default=50, help="samples and steps (default 50)")
-    add("--output", type=Path, help="default book/_benchmark/DEVICE.json")
+    add("--output", type=Path, help="default chapter4/study/benchmark-DEVICE.json")
     add("--fresh", action="store_true", help="forget what was measured before")
     add("--keep", action="store_true", help="keep cells of other code or settings")
     add("--in-process", action="store_true", help="no process per column")
@@ -469,6 +469,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     if args.in_process:  # its allocator was set up when it started
         args.parts = [part for part in args.parts if part != "malloc"]
-    args.output = args.output or ROOT / "book" / "_benchmark" / f"{args.device}.json"
+    args.output = (
+        args.output or ROOT / "chapter4" / "study" / f"benchmark-{args.device}.json"
+    )
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     return args

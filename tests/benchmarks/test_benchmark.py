@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import figures, main, memory, printed, reference, store, targets
+from benchmarks import main, memory, printed, reference, store, targets
 from benchmarks.columns import TASKS
 from benchmarks.rounds import in_turn, quartiles, ratio
 from benchmarks.subjects import Subject
 from benchmarks.worker import Worker
+from chapter4.study import speed
 
 
 def test_ratio_is_that_of_the_medians_with_quartiles_of_the_rounds():
@@ -331,11 +332,11 @@ def test_the_fingerprint_sees_a_changed_file(tmp_path: Path):
 
 def test_the_figure_shows_medians_and_the_line_through_them():
     seconds = {"5": [1.0, 1.1, 0.9], "10": [2.0, 2.2, 1.8]}
-    cells = {f"shapes/{what}": {"seconds": seconds} for what in figures.PANELS}
-    figure = figures.scaling_figure({"scaling": cells})
+    cells = {f"shapes/{what}": {"seconds": seconds} for what in speed.PANELS}
+    figure = speed.scaling_figure({"scaling": cells})
     samples, _, images = figure.axes
     points, line = samples.lines[0], samples.lines[-1]
     assert points.get_ydata().tolist() == [1.0, 2.0]
     assert line.get_ydata() == pytest.approx([0, 2.0])
     assert images.lines[0].get_ydata().tolist() == [200.0, 200.0]
-    assert figures.through_origin([1, 2], [1.0, 4.0]) == 9 / 5
+    assert speed.through_origin([1, 2], [1.0, 4.0]) == 9 / 5

@@ -42,7 +42,9 @@ def test_every_command_is_there(api: ModuleType) -> None:
             assert f"```{{command-help}} {name} {command}\n" in PAGE
             shown = api.help_of(name, command)
             assert f"usage: {name} {command} " in shown
-            assert max(map(len, shown.splitlines())) <= int(api.COLUMNS)
+            # A list of choices is one word, which argparse does not cut.
+            lines = [line for line in shown.splitlines() if "{" not in line]
+            assert max(map(len, lines)) <= int(api.COLUMNS)
 
 
 def test_a_docstring_keeps_its_lines(api: ModuleType) -> None:

@@ -1,0 +1,131 @@
+"""What the methods cost beside other libraries: the saved benchmark, as tables and as a
+figure.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chapter4.plots import finish, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+TASKS = {
+    "gradient_1": "gradient, one photo",
+    "gradient_8": "gradient, 8 photos",
+    "gradcam": "Grad-CAM",
+    "gradcam_plus_plus": "Grad-CAM++",
+    "cams_together": "Grad-CAM, Grad-CAM++, 5 classes",
+    "smooth_grad": "SmoothGrad(50)",
+    "integrated_gradients": "Integrated Gradients(50)",
+}
+COLUMNS = {
+    "forward": "a forward pass",
+    "printed": "printed chapter",
+    "captum": "Captum",
+    "captum_best": "Captum, its best chunk",
+    "pytorch_grad_cam": "pytorch-grad-cam",
+    "torch_cam": "torch-cam",
+}
+MODELS = {"efficientnet-lite0": "EfficientNet-Lite0", "resnet50": "ResNet-50"}
+# Part of the file -> title, label of the x axis, of the y axis.
+PANELS = {
+    "samples": ("SmoothGrad", "noisy copies", "seconds"),
+    "steps": ("Integrated Gradients", "steps", "seconds"),
+    "images": ("Vanilla gradients", "images in one batch", "milliseconds per image"),
+}
+MARKERS = "osD"
+
+
+def benchmark(device: str = "cpu") -> dict[str, Any]:
+    """The saved benchmark of a "cpu" or of "cuda", as `make benchmark` writes it."""
+    text = (HERE / f"benchmark-{device}.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def ratio_table(data: Mapping[str, Any], model: str) -> str:
+    """A Markdown table: our median time over each column's, a task a row. Below 1 we are
+    faster.
+    """
+    rows = [
+        ["Task", "Seconds", *COLUMNS.values()],
+        ["---"] * (2 + len(COLUMNS)),
+    ]
+    for task, words in TASKS.items():
+        for key, cell in data["times"].items():
+            name, _, found = key.split("/")
+            if (name, found) != (model, task) or "ours" not in cell["seconds"]:
+                continue
+            middle = {k: statistics.median(v) for k, v in cell["seconds"].items()}
+            ours = middle["ours"]
+            beside = [
+                f"{ours / middle[each]:.2f}" if each in middle else ""
+                for each in COLUMNS
+            ]
+            rows.append([words, f"{ours:.2g}", *beside])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def scaling_figure(data: Mapping[str, Any]) -> Figure:
+    """Three panels: seconds against noisy copies and against steps, with the line through
+    the origin that fits best, and milliseconds per image against the images in a batch.
+    Points are medians of the rounds, bars reach the quartiles.
+    """
+    figure, axes = new_figure(1, len(PANELS), (3.6, 3.2))
+    for panel, (what, words) in zip(axes[0], PANELS.items(), strict=True):
+        title, label, unit = words
+        models = [
+            key.split("/")[0] for key in data["scaling"] if key.split("/")[1] == what
+        ]
+        for model, marker in zip(models, MARKERS, strict=False):
+            seconds = data["scaling"][f"{model}/{what}"]["seconds"]
+            counts = sorted(int(n) for n in seconds)
+            per = [1000 / n if what == "images" else 1.0 for n in counts]
+            values = [
+                [s * scale for s in seconds[str(n)]]
+                for n, scale in zip(counts, per, strict=True)
+            ]
+            middle = [statistics.median(v) for v in values]
+            low, high = zip(*(quartiles(v) for v in values), strict=True)
+            bars = [
+                [m - a for m, a in zip(middle, low, strict=True)],
+                [b - m for m, b in zip(middle, high, strict=True)],
+            ]
+            (drawn, *_) = panel.errorbar(
+                counts,
+                middle,
+                yerr=bars,
+                fmt=marker,
+                ms=4,
+                label=MODELS.get(model, model),
+            )
+            if what != "images":
+                slope = through_origin(counts, middle)
+                ends = [0, counts[-1]]
+                panel.plot(ends, [slope * n for n in ends], color=drawn.get_color())
+        panel.set(title=title, xlabel=label, ylabel=unit)
+        panel.set_xlim(left=0)
+        panel.set_ylim(bottom=0)
+    if axes[0][0].get_legend_handles_labels()[0]:
+        axes[0][0].legend(frameon=False)
+    return finish(figure)
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """The first and third quartile, between the values by linear interpolation."""
+    if len(values) == 1:
+        return values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, high
+
+
+def through_origin(x: Sequence[float], y: Sequence[float]) -> float:
+    """The slope of the line through the origin with the least squares."""
+    return sum(a * b for a, b in zip(x, y, strict=True)) / sum(a * a for a in x)
