@@ -7,13 +7,15 @@ CHAPTER4_EVERY_PROBLEM=1 in the environment all of them meet all five, which tak
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import json
 import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,13 @@ class Court:
         results = self.graded([Cell("cell 1", source)], 60, cell_seconds=60)
         return sum(r.earned for r in results)
 
+    @functools.cached_property
+    def flawed_points(self) -> float:
+        """Of the submission that is right but for one mistake, before anybody has cheated."""
+        found = self.earned(self.target.flawed)
+        assert 0 < found < self.target.full
+        return found
+
     def lost(self, source: str) -> list[tuple[str, str, str]]:
         """What such a notebook loses: check, status and message."""
         results = self.graded([Cell("cell 1", source)], 60, cell_seconds=60)
@@ -125,19 +134,28 @@ class Court:
 
 
 @pytest.fixture(scope="module")
-def court(request: pytest.FixtureRequest, needs_bubblewrap: None) -> Iterator[Court]:
-    """The problem that a test names; one at a time."""
-    target = TARGETS[request.param]
+def courts(needs_bubblewrap: None) -> Iterator[Callable[[str], Court]]:
+    """The court of a problem, opened when it is first asked for and closed when all tests are done."""
     limits = Limits(memory=2**29, cpu_seconds=60)
-    with Sandbox(int(target.problem[-1]), limits=limits) as sandbox:
-        yield Court(target, sandbox)
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def opened(problem: str) -> Court:
+            sandbox = Sandbox(int(problem[-1]), limits=limits)
+            return Court(TARGETS[problem], stack.enter_context(sandbox))
+
+        yield opened
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
+def court(request: pytest.FixtureRequest, courts: Callable[[str], Court]) -> Court:
+    """That of the problem that a test names. (Of a module's scope, pytest would open a new one for every test.)"""
+    return courts(request.param)
+
+
+@pytest.fixture
 def flawed_points(court: Court) -> float:
-    found = court.earned(court.target.flawed)
-    assert 0 < found < court.target.full
-    return found
+    return court.flawed_points
 
 
 @pytest.fixture(scope="module")
