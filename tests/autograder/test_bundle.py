@@ -171,11 +171,12 @@ def test_no_part_of_a_solution_is_inside(texts: dict[str, str]) -> None:
                     where = [name for name, text in texts.items() if run in text]
                     assert where == [], run
             for line in block:
-                if len(line) > 12 and line not in given and line not in package:
-                    assert line not in ours
+                if len(line) > 12 and line not in given:
+                    assert line.rstrip(",") in package or line not in ours
     for name, text in texts.items():
-        assert "BEGIN SOLUTION" not in text, name
-        assert "BEGIN HIDDEN" not in text, name
+        if "instructors" not in name:  # which names the marks
+            assert "BEGIN SOLUTION" not in text, name
+            assert "BEGIN HIDDEN" not in text, name
 
 
 def test_no_hidden_check_is_inside(texts: dict[str, str]) -> None:
@@ -188,7 +189,8 @@ def test_no_hidden_check_is_inside(texts: dict[str, str]) -> None:
         tests.setdefault(path.name[:8], set()).update(names)
     assert {*tests} == {*PROBLEMS}
     for name, text in texts.items():
-        assert "public=False" not in text, name
+        # The instructors' page shows how a problem is made, on one that the course lacks.
+        assert "public=False" not in text or "instructors" in name, name
         assert [c.id for c in hidden if c.id in text] == [], name
         if name.startswith("autograder/"):
             own = tests.get(Path(name).name[:8], set().union(*tests.values()))
@@ -199,7 +201,11 @@ def test_no_hidden_check_is_inside(texts: dict[str, str]) -> None:
 def test_no_known_mistake_is_inside(texts: dict[str, str]) -> None:
     """Neither code nor hints; a public check may say of its own what a hint says."""
     public = {n: t for n, t in texts.items() if n.startswith("autograder/checks/")}
-    others = "\n".join(text for name, text in texts.items() if name not in public)
+    others = "\n".join(
+        text
+        for name, text in texts.items()
+        if name not in public and "instructors" not in name
+    )
     for problem in PROBLEMS:
         catalogue = importlib.import_module(f"autograder.catalogue.{problem}")
         hints = [h for of_task in catalogue.HINTS.values() for h in of_task.values()]

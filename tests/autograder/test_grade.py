@@ -221,7 +221,7 @@ def test_stopped_it_goes_on_with_nothing_lost_or_doubled(
 ) -> None:
     students = [f"s{i}" for i in range(8)]
     for i, name in enumerate(students):
-        submit(place / "submitted", name, f"{name} sleep 0.15 points {i}")
+        submit(place / "submitted", name, f"{name} sleep 0.5 points {i}")
     with started(place, "--workers", "2") as process:
         until(process, "[3/8]")
         process.send_signal(kind)
