@@ -48,6 +48,10 @@ def test_page(home: str, browser: Browser, name: str, scheme: str) -> None:
     try:
         page = context.new_page()
         page.goto(home + name, wait_until="networkidle")
+        # A part that is still fading in has pale text.
+        page.add_style_tag(
+            content="* { animation: none !important; transition: none !important; }"
+        )
         page.evaluate(
             "document.querySelectorAll('article details').forEach((d) => { d.open = true; })"
         )
