@@ -119,7 +119,6 @@ def facts(model: nn.Module) -> dict[str, Any]:
         "mean": preprocessing.mean,
         "std": preprocessing.std,
         "colours": {name: table.ravel().tolist() for name, table in colours.items()},
-        "photos": [_photo(name) for name in PHOTOS],
     }
 
 
@@ -135,17 +134,6 @@ def write(folder: Path) -> None:
     export(model, folder / "model.onnx")
     text = json.dumps(facts(model), separators=(",", ":"))
     (folder / "facts.json").write_text(text, encoding="utf-8")
-
-
-def _photo(name: str) -> dict[str, str]:
-    photo = chapter4.sample_photos()[name]
-    return {
-        "name": name,
-        "file": f"{name}{photo.path.suffix}",
-        "crop": f"{name}-crop.png",
-        "title": photo.title,
-        "alt": photo.alt,
-    }
 
 
 def main(arguments: list[str] | None = None) -> int:

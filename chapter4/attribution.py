@@ -20,8 +20,8 @@ from chapter4.images import check_dtype
 
 Score = Literal["logit", "probability"]
 
-# By measurement (make benchmark). Larger chunks gain nothing on a CPU and cost memory;
-# one at a time is slower. A GPU is hardly busy with eight images.
+# Larger chunks gain nothing on a CPU and cost memory; one at a time is slower. A GPU is
+# hardly busy with eight images.
 CHUNK_SIZE = 8
 GPU_CHUNK_SIZE = 64
 

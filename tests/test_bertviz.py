@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from chromium import launched
 
 from chapter4.attention import attention_weights
 from chapter4.bertviz_views import MAX_LINES, InteractiveView, head_view, model_view
@@ -23,17 +23,6 @@ TIRED = "The cat sat on the mat because it was tired"
 TOKENS = ["[CLS]", *TIRED.lower().split(), "[SEP]"]
 HOSTILE = '</script><script>document.title = "broken"</script> <!-- <script> {x} & "a" \\u003c PYTHON_PARAMS'
 
-CHROMIUM_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 
 @pytest.fixture(scope="module")
 def bert() -> TextModel:
@@ -44,24 +33,8 @@ def bert() -> TextModel:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium as the system has it; nothing is downloaded."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: no browser checks"
-    )
-    executable = (
-        shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
-    if executable is None:
-        pytest.skip(
-            "no Chromium on this machine: install the package `chromium` for the browser checks"
-        )
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(
-            executable_path=executable, args=CHROMIUM_FLAGS
-        )
-        yield chromium
-        chromium.close()
+    with launched() as running:
+        yield running
 
 
 class Watched:

@@ -15,8 +15,12 @@ ALWAYS = ("images", "models", "shape_models", "shapes")
 MORE: dict[int, tuple[str, ...]] = {
     1: ("attribution", "folding", "gradients", "gradcam")
 }
-# Problems whose method Captum has.
-WITHOUT_CAPTUM = (2, 3, 5)
+# Other people's packages that have what a problem asks for.
+OTHERS: dict[int, tuple[str, ...]] = {
+    2: ("captum",),
+    3: ("captum",),
+    5: ("captum", "pytorch_grad_cam", "torchcam"),
+}
 # Imported before the fork: every submission starts with it at no cost.
 PRELOADED = ("numpy", "torch", "matplotlib.pyplot", "IPython.core.inputtransformer2")
 PRELOADED_TOO: dict[int, tuple[str, ...]] = {
@@ -62,7 +66,7 @@ def data() -> dict[str, Path]:
 
 def stubbed(problem: int) -> tuple[str, ...]:
     """Other people's packages that are stubs in this problem."""
-    return ("captum",) if problem in WITHOUT_CAPTUM else ()
+    return OTHERS.get(problem, ())
 
 
 def preloaded(problem: int) -> list[str]:

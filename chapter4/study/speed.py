@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chapter4.plots import finish, new_figure
+from chapter4.study.summary import spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,11 +93,11 @@ def scaling_figure(data: Mapping[str, Any]) -> Figure:
                 [s * scale for s in seconds[str(n)]]
                 for n, scale in zip(counts, per, strict=True)
             ]
-            middle = [statistics.median(v) for v in values]
-            low, high = zip(*(quartiles(v) for v in values), strict=True)
+            spreads = [spread(v) for v in values]
+            middle = [each.median for each in spreads]
             bars = [
-                [m - a for m, a in zip(middle, low, strict=True)],
-                [b - m for m, b in zip(middle, high, strict=True)],
+                [each.median - each.low for each in spreads],
+                [each.high - each.median for each in spreads],
             ]
             (drawn, *_) = panel.errorbar(
                 counts,
@@ -116,14 +117,6 @@ def scaling_figure(data: Mapping[str, Any]) -> Figure:
     if axes[0][0].get_legend_handles_labels()[0]:
         axes[0][0].legend(frameon=False)
     return finish(figure)
-
-
-def quartiles(values: Sequence[float]) -> tuple[float, float]:
-    """The first and third quartile, between the values by linear interpolation."""
-    if len(values) == 1:
-        return values[0], values[0]
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, high
 
 
 def through_origin(x: Sequence[float], y: Sequence[float]) -> float:

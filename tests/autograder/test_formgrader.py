@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import courses
 import pytest
+from chromium import launched
 
 from autograder import cli, release
 from autograder.results import _hand_points
@@ -125,25 +125,10 @@ def answers(address: str, process: subprocess.Popen[bytes]) -> bool:
 @contextmanager
 def browser(folder: Path) -> Iterator[Page]:
     """A page of headless Chromium that reaches this machine only."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: install the package `chromium`")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            ],
-            env={**os.environ, "HOME": str(folder)},
-        )
-        page = browser.new_page()
+    with launched(env={**os.environ, "HOME": str(folder)}) as running:
+        page = running.new_page()
         page.set_default_timeout(90_000)  # a busy machine
         yield page
-        browser.close()
 
 
 def opened(page: Page, home: str, student: str) -> None:

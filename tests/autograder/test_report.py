@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
+from chromium import launched
 
 from autograder.checking import HIDDEN_REASONS, CheckResult, reason_of
 from autograder.nbgrader_plugin import verdict_outputs
@@ -236,21 +236,11 @@ def test_every_state_of_a_check_has_a_word_of_its_own() -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_in_any_light(scheme: str, tmp_path: Path) -> None:
     """Nothing is cut off at 360 pixels, and every text stands out from its ground."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: install the package `chromium`")
-    from playwright.sync_api import sync_playwright
-
     long = replace(RECORD, student="n" * 255, failed_cells={"cell 1": "x" * 300})
     wide = [*every_status(), replace(ROW, record=long)]
     (tmp_path / "index.html").write_text(summary_page(wide, RUN), encoding="utf-8")
     (tmp_path / "page.html").write_text(student_page(wide[-1], ""), encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu"],
-            env={**os.environ, "HOME": str(tmp_path)},
-        )
+    with launched(env={**os.environ, "HOME": str(tmp_path)}) as browser:
         context = browser.new_context(
             viewport={"width": 360, "height": 740}, color_scheme=scheme
         )
@@ -261,7 +251,6 @@ def test_on_a_phone_in_any_light(scheme: str, tmp_path: Path) -> None:
             page.goto((tmp_path / name).as_uri())
             assert page.evaluate("document.documentElement.scrollWidth") <= 360
             assert contrast(page) >= 4.5
-        browser.close()
     assert all(url.startswith("file:") for url in asked)
 
 

@@ -119,14 +119,19 @@ def test_every_public_name_is_there_or_a_stub(
             assert (stub in caught.value.line) == (home not in kept), name
 
 
-def test_captum_is_a_stub_where_it_has_the_method(
+def test_a_library_is_a_stub_where_it_has_the_method(
     student: SandboxedStudent, problem: int
 ) -> None:
     file = student.call("imported", "captum.attr")
-    assert file.startswith("/grader/") == (problem in cutdown.WITHOUT_CAPTUM)
-    if problem in cutdown.WITHOUT_CAPTUM:
-        with pytest.raises(StudentError, match="write your own Saliency"):
-            student.call("call", "captum.attr", "Saliency", 1)
+    assert file.startswith("/grader/") == (problem in (2, 3, 5))
+    more = ("pytorch_grad_cam", "torchcam") if problem == 5 else ()
+    for package in ("captum", *more) if problem in (2, 3, 5) else ():
+        for module in (package, f"{package}.attr"):
+            with pytest.raises(StudentError, match="write your own Saliency"):
+                student.call("call", module, "Saliency", 1)
+        with pytest.raises(StudentError):
+            student.call("imported", f"{package}.methods")
+    if problem in (2, 3, 5):
         assert student.call("visible", str(_folder_of("captum"))) in (None, [])
 
 

@@ -314,27 +314,36 @@ class Captum(Column):
         )
 
 
-class PytorchGradCam(Column):
+class CamLibrary(Column):
+    """A library of CAMs: its Grad-CAM and Grad-CAM++, and how it makes the maps of several classes."""
+
+    kinds: tuple[Any, Any]
+
+    def gradcam(self, **options: Any) -> Maps:
+        return self._cams(self.kinds[0], self.subject.targets[:1])[0]
+
+    def gradcam_plus_plus(self, **options: Any) -> Maps:
+        return self._cams(self.kinds[1], self.subject.targets[:1])[0]
+
+    def classes(self, **options: Any) -> Maps:
+        return self._cams(self.kinds[0], self.subject.classes)
+
+    def cams_together(self, **options: Any) -> Maps:
+        cam, plus = self.gradcam(), self.gradcam_plus_plus()
+        return np.concatenate([cam[None], plus[None], self.classes()])
+
+    def _cams(self, kind: Any, targets: list[int]) -> Maps:
+        raise NotImplementedError
+
+
+class PytorchGradCam(CamLibrary):
     """pytorch-grad-cam. It scales its maps itself."""
 
     def __init__(self, subject: Subject) -> None:
         import pytorch_grad_cam
 
         super().__init__(subject)
-        self.library = pytorch_grad_cam
-
-    def gradcam(self, **options: Any) -> Maps:
-        return self._cams(self.library.GradCAM, self.subject.targets[:1])[0]
-
-    def gradcam_plus_plus(self, **options: Any) -> Maps:
-        return self._cams(self.library.GradCAMPlusPlus, self.subject.targets[:1])[0]
-
-    def classes(self, **options: Any) -> Maps:
-        return self._cams(self.library.GradCAM, self.subject.classes)
-
-    def cams_together(self, **options: Any) -> Maps:
-        cam, plus = self.gradcam(), self.gradcam_plus_plus()
-        return np.concatenate([cam[None], plus[None], self.classes()])
+        self.kinds = pytorch_grad_cam.GradCAM, pytorch_grad_cam.GradCAMPlusPlus
 
     def _cams(self, kind: Any, targets: list[int]) -> Maps:
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -349,27 +358,14 @@ class PytorchGradCam(Column):
             )
 
 
-class TorchCam(Column):
+class TorchCam(CamLibrary):
     """torch-cam. One forward pass serves all classes of one method. Its maps have the layer's grid; resized here."""
 
     def __init__(self, subject: Subject) -> None:
         import torchcam.methods
 
         super().__init__(subject)
-        self.library = torchcam.methods
-
-    def gradcam(self, **options: Any) -> Maps:
-        return self._cams(self.library.GradCAM, self.subject.targets[:1])[0]
-
-    def gradcam_plus_plus(self, **options: Any) -> Maps:
-        return self._cams(self.library.GradCAMpp, self.subject.targets[:1])[0]
-
-    def classes(self, **options: Any) -> Maps:
-        return self._cams(self.library.GradCAM, self.subject.classes)
-
-    def cams_together(self, **options: Any) -> Maps:
-        cam, plus = self.gradcam(), self.gradcam_plus_plus()
-        return np.concatenate([cam[None], plus[None], self.classes()])
+        self.kinds = torchcam.methods.GradCAM, torchcam.methods.GradCAMpp
 
     def _cams(self, kind: Any, targets: list[int]) -> Maps:
         s = self.subject

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
+from chapter4.study.summary import spread
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -53,15 +55,6 @@ def ratio(numerator: list[float], denominator: list[float]) -> Ratio:
         raise ValueError(
             f"the same rounds are needed on both sides, not {len(numerator)} and {len(denominator)}"
         )
-    low, high = quartiles([a / b for a, b in zip(numerator, denominator, strict=True)])
-    return Ratio(
-        statistics.median(numerator) / statistics.median(denominator), low, high
-    )
-
-
-def quartiles(values: list[float]) -> tuple[float, float]:
-    """The first and third quartile, between the values by linear interpolation."""
-    if len(values) == 1:
-        return values[0], values[0]
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, high
+    rounds = spread(a / b for a, b in zip(numerator, denominator, strict=True))
+    value = statistics.median(numerator) / statistics.median(denominator)
+    return Ratio(value, rounds.low, rounds.high)

@@ -14,7 +14,7 @@ from torch import nn
 
 from benchmarks import main, memory, printed, reference, store, targets
 from benchmarks.columns import TASKS
-from benchmarks.rounds import in_turn, quartiles, ratio
+from benchmarks.rounds import in_turn, ratio
 from benchmarks.subjects import Subject
 from benchmarks.worker import Worker
 from chapter4.study import speed
@@ -28,8 +28,21 @@ def test_ratio_is_that_of_the_medians_with_quartiles_of_the_rounds():
     assert ratio([3.0], [2.0]).low == 1.5
 
 
-def test_quartiles_lie_between_the_values():
-    assert quartiles([1.0, 2.0, 3.0, 4.0]) == (1.75, 3.25)
+def test_the_table_of_ratios_divides_ours_by_theirs():
+    seconds = {"ours": [3.0, 1.0, 2.0], "printed": [8.0, 4.0, 4.0], "captum": [1.0] * 3}
+    data = {"times": {"resnet50/1/gradcam": {"seconds": seconds}}}
+    row = speed.ratio_table(data, "resnet50").splitlines()[-1]
+    cells = [each.strip() for each in row.strip("|").split("|")]
+    assert cells == ["Grad-CAM", "2", "", "0.50", "2.00", "", "", ""]
+    assert "Grad-CAM" not in speed.ratio_table(data, "efficientnet-lite0")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_saved_benchmark_fills_the_tables(device):
+    data = speed.benchmark(device)
+    for model in speed.MODELS:
+        table = speed.ratio_table(data, model)
+        assert all(f"| {words} |" in table for words in speed.TASKS.values())
 
 
 @pytest.mark.parametrize(("a", "b"), [([1.0], [1.0, 2.0]), ([], [])])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -11,24 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from chromium import launched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 HTML = Path(__file__).resolve().parents[2] / "book" / "_build" / "html"
-
-CHROMIUM_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # Whatever a page asks of another machine fails at once, and the failure is what the tests look for.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -54,21 +41,6 @@ def home() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Start the machine's Chromium."""
-    executable = (
-        shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
-    if executable is None:
-        pytest.skip(
-            "no Chromium on this machine: install the package `chromium` for the browser checks"
-        )
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=executable, args=CHROMIUM_FLAGS
-        )
+    """The machine's Chromium."""
+    with launched() as running:
         yield running
-        running.close()
