@@ -223,9 +223,7 @@ def gradient_sum(
     """
     total = torch.zeros_like(like)
     stream = iter(points)
-    if chunk_size is None:
-        chunk_size = GPU_CHUNK_SIZE if like.is_cuda else CHUNK_SIZE
-    size = check_count("chunk_size", chunk_size)
+    size = chunk_of(chunk_size, like)
     while chunk := list(islice(stream, size)):
         batch, images, weights = zip(*chunk, strict=True)
         gradient, _, _ = input_gradient(
@@ -236,6 +234,15 @@ def gradient_sum(
         )
         total.index_add_(0, torch.tensor(images, device=like.device), gradient * weight)
     return total
+
+
+def chunk_of(chunk_size: Any, x: Tensor) -> int:
+    """How many images go through the model at a time: the given number, checked, or what
+    suits the device of x for None.
+    """
+    if chunk_size is None:
+        return GPU_CHUNK_SIZE if x.is_cuda else CHUNK_SIZE
+    return check_count("chunk_size", chunk_size)
 
 
 def check_count(name: str, value: Any) -> int:

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from chapter4.adaptive_path import PathIntegral, check_tolerance, integrate
 from chapter4.attribution import (
-    CHUNK_SIZE,
     GradientAttribution,
     Score,
     check_count,
     check_score,
     choose_targets,
+    chunk_of,
     gradient_sum,
     input_gradient,
     is_single,
@@ -263,7 +263,7 @@ def _adaptive(
     n_steps: int,
     chunk_size: int | None,
 ) -> PathIntegral:
-    chunk = check_count("chunk_size", CHUNK_SIZE if chunk_size is None else chunk_size)
+    chunk = chunk_of(chunk_size, x)
 
     def evaluate(alphas: Sequence[float]) -> tuple[Tensor, Tensor]:
         maps, values = [], []
@@ -303,10 +303,7 @@ def _captum(
     def forward(batch: Tensor, target: Tensor) -> Tensor:
         return select(logits_of(model, batch.clone()), target.tolist(), score)
 
-    chunk = max(
-        CHUNK_SIZE if chunk_size is None else check_count("chunk_size", chunk_size),
-        len(x),
-    )
+    chunk = max(chunk_of(chunk_size, x), len(x))
     return IntegratedGradients(forward).attribute(
         x,
         start,

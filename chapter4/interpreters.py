@@ -464,8 +464,7 @@ def _random_lines(results: Interpretation) -> list[str]:
     return [
         f"- {TITLES[results.details[key].method]}: {line}."
         for key, evidence in results.evidence.items()
-        for line in evidence.lines()
-        if "rank correlation" in line
+        for line in evidence.random_lines()
     ]
 
 

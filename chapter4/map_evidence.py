@@ -48,14 +48,19 @@ class MapEvidence:
         if self.delta is not None:
             mark = "INCOMPLETE: " if self.incomplete else ""
             found.append(f"{mark}completeness error {percent(self.delta)}")
-        if self.rank_correlation is not None:
-            left = (
-                "undefined (a constant map)"
-                if math.isnan(self.rank_correlation)
-                else f"{self.rank_correlation:.2f}"
-            )
-            found.append(f"rank correlation with random {self.stage}: {left}")
-        return found
+        return [*found, *self.random_lines()]
+
+    def random_lines(self) -> list[str]:
+        """What is left with a random last layer, in words; none where it was not asked."""
+        if self.rank_correlation is None:
+            return []
+        undefined = math.isnan(self.rank_correlation)
+        left = (
+            "undefined (a constant map)"
+            if undefined
+            else f"{self.rank_correlation:.2f}"
+        )
+        return [f"rank correlation with random {self.stage}: {left}"]
 
     def facts(self) -> dict[str, Any]:
         """The same for a file: plain values by name."""

@@ -354,8 +354,7 @@ def _random_lines(beside: Mapping[str, Mapping[str, MapEvidence]]) -> list[str]:
     return [
         f"- {TITLES[method]}, predicted class: {line}."
         for method, known in beside.items()
-        for line in known["predicted"].lines()
-        if "rank correlation" in line
+        for line in known["predicted"].random_lines()
     ]
 
 

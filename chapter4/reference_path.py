@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from chapter4.attribution import (
-    CHUNK_SIZE,
     Score,
     check_count,
     check_finite,
     check_score,
     choose_targets,
+    chunk_of,
     logits_of,
     select,
     undisturbed,
@@ -54,8 +54,8 @@ def reference_attributions(
     Raises ValueError for several images; else as `integrated_gradients`.
     """
     n_steps = check_count("n_steps", n_steps)
-    chunk = check_count("chunk_size", CHUNK_SIZE if chunk_size is None else chunk_size)
     x = image_tensor(image, model)
+    chunk = chunk_of(chunk_size, x)
     if len(x) != 1:
         raise ValueError(f"a reference is made for one image, not {len(x)}")
     start = make_baseline(baseline, x, model) if isinstance(baseline, str) else baseline

@@ -49,7 +49,7 @@ def encode(text):
 """
 
 
-@pytest.fixture(scope="module", params=[1, 2, 4])
+@pytest.fixture(scope="module", params=[1, 2, 4, 5])
 def problem(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
