@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARSERS = [*(ROOT / "autograder").glob("*.py"), ROOT / "chapter4" / "cli.py"]
 COLUMNS = "80"  # what a listing has room for
 # A line that describes an argument, or the result, or the errors.
-ITEM = re.compile(r"\.?[`A-Za-z][\w`.]*(?:, [`\w.]+)*: ")
+ITEM = re.compile(r"\.?[`a-z_][\w`.]*(?:, [`\w.]+)*: ")
 CLOSING = re.compile(r"(?:Returns|Raises|Source:|Sources:) ?")
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5}|\d{4}\.\d{4})")
 DOI = re.compile(r"doi:(10\.\d+/[^\s,]*[^\s,.])")

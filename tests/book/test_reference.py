@@ -65,6 +65,8 @@ def test_a_docstring_keeps_its_lines(api: ModuleType) -> None:
         "Raises ValueError.",
         "Source: A 2013, `arXiv:1312.6034 <https://arxiv.org/abs/1312.6034>`__.",
     ]
+    # A sentence that begins with a method's name is no argument.
+    assert api.paragraphs(["SmoothGrad: the mean."]) == ["SmoothGrad: the mean.", ""]
 
 
 @pytest.mark.parametrize(
