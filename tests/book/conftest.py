@@ -39,8 +39,8 @@ def home() -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's Chromium."""
+    """The machine's Chromium, closed with its file: Playwright allows one at a time, and other files open their own."""
     with launched() as running:
         yield running
