@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chapter4.folding import Around, folded
-from chapter4.images import check_dtype
+from chapter4.images import all_finite, check_dtype
 
 Score = Literal["logit", "probability"]
 
@@ -65,12 +65,14 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     .grad fields are never written. Gradients are on inside, also when the caller has
     turned them off.
     """
-    everything = list(model.parameters())
+    modules = list(model.modules())
+    # model.parameters() takes as long as a small layer.
+    everything = [p for m in modules for p in m._parameters.values() if p is not None]
     if any(parameter.is_inference() for parameter in everything):
         raise ValueError(
             "the model was made in torch.inference_mode(), which forbids gradients: make it outside"
         )
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for module in modules]
     parameters = [p for p in everything if p.requires_grad and p.is_leaf]
     devices = sorted({p.get_device() for p in everything if p.is_cuda})
     try:
@@ -82,14 +84,16 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         ):
             # Directly, not by model.eval(): a module may override train(), and it must
             # come back as it was.
-            for module, _ in modes:
-                module.training = False
+            for module, training in modes:
+                if training:  # setting it takes long enough to leave it out
+                    module.training = False
             for parameter in parameters:
                 parameter.requires_grad_(False)
             yield
     finally:
         for module, training in modes:
-            module.training = training
+            if module.training != training:
+                module.training = training
         for parameter in parameters:
             parameter.requires_grad_(True)
 
@@ -130,10 +134,8 @@ def select(logits: Tensor, targets: Sequence[int], score: Score) -> Tensor:
     to (N,).
     """
     values = logits.softmax(dim=1) if score == "probability" else logits
-    chosen = values[
-        torch.arange(len(logits), device=logits.device),
-        torch.as_tensor(targets, device=logits.device),
-    ]
+    index = torch.as_tensor(targets, device=logits.device)
+    chosen = values.gather(1, index[:, None])[:, 0]
     if not chosen.isfinite().all():
         raise ValueError("the model gives NaN or infinite scores for this input")
     return chosen
@@ -257,7 +259,7 @@ def check_finite(gradient: Tensor) -> None:
     """ValueError for a gradient with NaN or infinite values, such as that of a square
     root at 0.
     """
-    if not gradient.isfinite().all():
+    if not all_finite(gradient):
         raise ValueError(
             "the gradient of the score holds NaN or infinite values for this input"
         )

@@ -62,6 +62,10 @@ LAYOUT = {
 }
 
 
+# A batch norm of fewer numbers costs less than folding it, some 50 us on a CPU.
+LEAST_OUTPUTS = 100_000
+
+
 class StaleStructureError(RuntimeError):
     """A pass did not fit the structure that was recorded."""
 
@@ -79,12 +83,18 @@ class Norm(NamedTuple):
         return [self.mean, self.var, self.weight, self.bias]
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """scale = weight / sqrt(var + eps), shift = bias - mean * scale, each (K,)."""
-        scale = (self.var + self.eps).rsqrt()
+        """scale = weight / sqrt(var + eps), shift = bias - mean * scale, each (K,).
+
+        In float64, rounded once: every rounding here reaches all outputs of a channel,
+        and an activation near its kink turns it into another gradient.
+        """
+        scale = (self.var.double() + self.eps).rsqrt()
         if self.weight is not None:
             scale = scale * self.weight
         shift = -self.mean * scale
-        return scale, shift if self.bias is None else shift + self.bias
+        if self.bias is not None:
+            shift = shift + self.bias
+        return scale.to(self.var.dtype), shift.to(self.var.dtype)
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,12 @@ class Pair:
     eps: float
     weights: int
     outputs: float
+
+    def pays(self, numbers: int) -> bool:
+        """Whether folding costs less than the batch norm, for an input of so many
+        numbers: it makes the weights anew, and the norm reads the outputs.
+        """
+        return numbers * self.outputs >= max(self.weights, LEAST_OUTPUTS)
 
     def alive(self) -> list[Tensor | None]:
         found = [None if each is None else each() for each in self.tensors]
@@ -136,7 +152,10 @@ class Structure:
 
         StaleStructureError where the pass does not fit.
         """
-        mode = _Folding(self.pairs, numbers)
+        pairs = {
+            number: pair for number, pair in self.pairs.items() if pair.pays(numbers)
+        }
+        mode = _Folding(pairs)
         with mode:
             yield
         mode.finish()
@@ -180,15 +199,15 @@ def _may_fold(model: nn.Module, x: Tensor) -> bool:
     if x.ndim != 4 or x.dtype not in (torch.float32, torch.float64):
         return False
     # A GPU waits for its many small operations, and this adds to them.
-    if x.is_cuda or torch.is_autocast_enabled(x.device.type) or _watched(model):
+    if x.is_cuda or torch.is_autocast_enabled(x.device.type):
         return False
+    modules = list(model.modules())
     return any(
-        isinstance(module, nn.modules.batchnorm._BatchNorm)
-        for module in model.modules()
-    )
+        isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules
+    ) and not _watched(model, modules)
 
 
-def _watched(model: nn.Module) -> bool:
+def _watched(model: nn.Module, modules: Sequence[nn.Module]) -> bool:
     """A hook or a mode of somebody else would see values that the model does not have;
     a compiled model would be compiled again.
     """
@@ -196,13 +215,14 @@ def _watched(model: nn.Module) -> bool:
         return True
     if torch._C._len_torch_function_stack() or torch._C._len_torch_dispatch_stack():
         return True
-    for module in model.modules():
+    for module in modules:
         if getattr(module, "_compiled_call_impl", None) is not None:
             return True
         if type(module).__name__ == "OptimizedModule":
             return True
+        state = module.__dict__
         for name in HOOKS:
-            hooks = getattr(module, name)
+            hooks = state[name]
             if hooks and not (module is model and all(map(_own, hooks.values()))):
                 return True
     return False
@@ -329,9 +349,9 @@ class _Folding(TorchFunctionMode):
     pass.
     """
 
-    def __init__(self, pairs: dict[int, Pair], numbers: int) -> None:
+    def __init__(self, pairs: dict[int, Pair]) -> None:
         super().__init__()
-        self._pairs, self._numbers = pairs, numbers
+        self._pairs = pairs
         self._calls = 0
         self._stand_ins: dict[int, Tensor] = {}
         # The folded result of each stand-in that waits for its norm, the norm, and the
@@ -347,7 +367,10 @@ class _Folding(TorchFunctionMode):
             first = args[0] if args else None
             if id(first) in self._stand_ins and isinstance(first, Tensor):
                 return self._normalised(first, _norm_arguments(func, args, kwargs))
-            if any(id(each) in self._stand_ins for each in _tensors((args, kwargs))):
+            # Most calls get tensors and numbers, where their ids alone tell.
+            nested = kwargs or any(isinstance(each, (tuple, list)) for each in args)
+            read = _tensors((args, kwargs)) if nested else args
+            if any(id(each) in self._stand_ins for each in read):
                 self._give_up("a folded convolution's output is read")
         if func == torch.conv2d:
             number, self._calls = self._calls, self._calls + 1
@@ -363,9 +386,6 @@ class _Folding(TorchFunctionMode):
         # Checkpointing saves by place what a second forward pass, without us, saves.
         if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
             self._give_up("somebody else keeps what is saved for the gradient")
-        if weight.numel() > self._numbers * pair.outputs:
-            # More weights than outputs: folding would cost more than the batch norm.
-            return F.conv2d(x, weight, bias, **rest)
         norm = Norm(mean, var, norm_weight, norm_bias, pair.eps)  # type: ignore[arg-type]
         scale, shift = norm.scale_and_shift()
         if _onednn_waits(x, weight, rest):

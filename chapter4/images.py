@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,7 @@ def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a torch.nn.Module, not {type(model).__name__}")
-    like = next(iter([*model.parameters(), *model.buffers()]), None)
+    like = next(chain(model.parameters(), model.buffers()), None)
     device = like.device if like is not None else None
     _refuse_bfloat16(image, like)
     if not isinstance(image, Tensor):
@@ -158,19 +159,28 @@ def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
         )
     if image.numel() == 0:
         raise ValueError(f"the image tensor {tuple(image.shape)} is empty")
-    if not image.isfinite().all():
+    if not all_finite(image):
         raise ValueError("the image tensor holds NaN or infinite values")
     return image.detach().reshape(-1, *image.shape[-3:]).to(device=device)
 
 
 def check_dtype(x: Tensor, model: nn.Module) -> None:
     """TypeError where x has another dtype than the model's weights."""
+    floating = (p.dtype for p in model.parameters() if p.is_floating_point())
+    if x.dtype == next(floating, x.dtype):
+        return
     weights = {p.dtype for p in model.parameters() if p.is_floating_point()}
     if len(weights) == 1 and x.dtype not in weights:
         (weight,) = weights
         raise TypeError(
             f"the image is {x.dtype} and the model {weight}: hand over image.to({weight})"
         )
+
+
+def all_finite(values: Tensor) -> bool:
+    """True if no number is NaN or infinite."""
+    # Finite numbers alone give a finite sum, which is quick; but a sum may overflow.
+    return bool(values.sum().isfinite() or values.isfinite().all())
 
 
 def _refuse_bfloat16(image: Any, like: Tensor | None) -> None:

@@ -90,6 +90,12 @@ def ours(net: nn.Module, x: Tensor, target: int = 1) -> Tensor:
     return gradient
 
 
+@pytest.fixture(autouse=True)
+def however_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nets here are smaller than what pays."""
+    monkeypatch.setattr(folding, "LEAST_OUTPUTS", 0)
+
+
 @pytest.fixture
 def norms(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A letter for every batch norm that is really computed."""
@@ -145,6 +151,19 @@ def test_small_weights_fold_and_large_ones_do_not(norms: list[str]) -> None:
     assert norms == []
     ours(net, image()[:, :, :5, :5].clone())  # 108 weights, 100 outputs
     assert norms == ["n"]
+
+
+def test_few_outputs_do_not_fold(
+    norms: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, x = built(Net), image()
+    outputs = 4 * x.numel() // 3
+    for least, computed in ((outputs, []), (outputs + 1, ["n"])):
+        monkeypatch.setattr(folding, "LEAST_OUTPUTS", least)
+        equal(net, x)
+        norms.clear()
+        ours(net, x)
+        assert norms == computed
 
 
 def begins_to_catch(net: Any, x: Tensor) -> Tensor:
