@@ -151,12 +151,17 @@ def _built(html: Path) -> dict[str, bytes]:
         path: without_answers(path.read_text(encoding="utf-8"))
         for path in html.glob("*.html")
     }
+    answered = {
+        f"notebooks/{path.stem}.ipynb" for path in pages if LEFT_OUT in pages[path]
+    }
     shown = set(re.findall(r"_images/([\w.-]+)", "".join(pages.values())))
     files = {}
     for path in _files(html):
         name = path.relative_to(html).as_posix()
         if path in pages:
             files[name] = pages[path].encode()
+        elif name in answered:
+            continue
         elif name.startswith("_sources/"):
             text = path.read_text(encoding="utf-8")
             files[name] = without_answer_sources(text).encode()
@@ -182,6 +187,8 @@ def without_answers(page: str) -> str:
     from bs4 import BeautifulSoup
 
     soup = BeautifulSoup(page, "html.parser")
+    for link in soup.select('a[href$=".ipynb"]'):  # its cells are the sample answer
+        (link.find_parent(["li", "span"]) or link).decompose()
     for answer in soup.select("div.solution"):
         places = [str(part["id"]) for part in (answer, *answer.select("[id]"))]
         answer.clear()

@@ -86,7 +86,7 @@ def report(results: Sequence[CheckResult], *, hint: str = "", hidden: float = 0)
     if hidden:
         lines += textwrap.wrap(
             f"Public checks: {points:g} of the task's {points + hidden:g} points. "
-            f"Grading asks the same with other numbers, and more ({hidden:g} points).",
+            f"Grading asks the same with other numbers, and more ({hidden:g} point{'s' * (hidden != 1)}).",
             WIDTH,
         )
     if hint:

@@ -267,7 +267,7 @@ def execution_digest() -> str:
 
 def frame_digest() -> str:
     """Return what the pages' frame depends on besides the pages: extension,
-    configuration, Sphinx.
+    configuration, Sphinx, the repository's address.
     """
     files = [
         *BOOK.glob("*.yml"),
@@ -275,8 +275,9 @@ def frame_digest() -> str:
         *(BOOK / "_ext").glob("*.py"),
         BOOK / "build.py",
     ]
-    names = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme")
-    return digest_of(files, *(f"{n}=={metadata.version(n)}" for n in names))
+    names = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "markdownify")
+    address = os.environ.get("CHAPTER4_REPOSITORY", "")
+    return digest_of(files, address, *(f"{n}=={metadata.version(n)}" for n in names))
 
 
 def forget_what_changed(fresh: bool) -> None:

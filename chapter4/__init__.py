@@ -60,6 +60,14 @@ _PUBLIC = {
         "most_attended",
         "word_attention",
     ),
+    "explore": (
+        "Explorer",
+        "explore_attention",
+        "explore_gradcam",
+        "explore_integrated_gradients",
+        "explore_smoothgrad",
+        "explore_vit_attention",
+    ),
     "evidence": (
         "Completeness",
         "Curve",

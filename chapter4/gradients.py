@@ -115,8 +115,8 @@ def smooth_grad(
     batch share the noise, so that each gets the map that it would get alone.
     chunk_size: noisy copies per pass; memory grows with it, never with n_samples.
     logits: the model's logits for the image, (N, K), where they are known already: saves
-    a forward pass. Other arguments, result and errors as in `vanilla_gradients`. Source: Smilkov et al. 2017,
-    arXiv:1706.03825.
+    a forward pass. Other arguments, result and errors as in `vanilla_gradients`.
+    Source: Smilkov et al. 2017, arXiv:1706.03825.
     """
     n_samples = check_count("n_samples", n_samples)
     if isinstance(noise_level, bool) or not isinstance(noise_level, numbers.Real):
@@ -133,7 +133,7 @@ def smooth_grad(
             with torch.no_grad():
                 logits = logits_of(model, x.clone())
         targets = choose_targets(logits, target_class)
-        points = _noisy(x, noise_level * spread, n_samples, seed)
+        points = noisy_copies(x, noise_level * spread, n_samples, seed)
         mean = gradient_sum(
             model, points, x, targets, score=check_score(score), chunk_size=chunk_size
         )
@@ -148,9 +148,12 @@ def smooth_grad(
     )
 
 
-def _noisy(
+def noisy_copies(
     x: Tensor, sigma: Tensor, n_samples: int, seed: int
 ) -> Iterator[tuple[Tensor, int, float]]:
+    """x + sigma * e for images x (N, 3, H, W) and sigma (N,...), e normal and the same for all
+    images of a sample: each copy (3, H, W), its image's number and its weight 1 / n.
+    """
     # One draw a sample, on the CPU: the sequence depends neither on the chunk size nor
     # on the device.
     generator = seeded(seed)

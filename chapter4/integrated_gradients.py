@@ -268,8 +268,9 @@ def _adaptive(
     def evaluate(alphas: Sequence[float]) -> tuple[Tensor, Tensor]:
         maps, values = [], []
         for i in range(0, len(alphas), chunk):
-            steps = torch.tensor(alphas[i : i + chunk]).to(x).reshape(-1, 1, 1, 1)
-            points = start + steps * (x - start)
+            some = alphas[i : i + chunk]
+            steps = torch.tensor(some, dtype=x.dtype, device=x.device)
+            points = start + steps[:, None, None, None] * (x - start)
             gradient, value, _ = input_gradient(
                 model, points, [target] * len(points), score
             )

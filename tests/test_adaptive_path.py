@@ -223,6 +223,23 @@ def test_neither_the_chunk_nor_the_batch_changes_the_map() -> None:
             )
 
 
+def test_steps_of_a_float64_image_are_not_rounded_to_float32() -> None:
+    model, x, start = built(Power, 3), image()[0], image(seed=1)[0]
+
+    def evaluate(alphas: Sequence[float]) -> tuple[Tensor, Tensor]:
+        points = [start + alpha * (x - start) for alpha in alphas]
+        batch = torch.stack(points).requires_grad_()
+        scores = model(batch)[:, 2]
+        (gradient,) = torch.autograd.grad(scores.sum(), batch)
+        return gradient * (x - start), scores.detach()
+
+    first, last = model(torch.stack([start, x]))[:, 2].tolist()
+    by_hand = integrate(evaluate, (first, last), 0.001, 200)
+    found = chapter4.integrated_gradients(x, model, 2, start, 200, tolerance=0.001)
+    assert found.settings["gradients"] == len(by_hand.alphas)
+    close("adaptive IG: by hand", found.attributions, by_hand.total, EXACT)
+
+
 def test_settings_say_what_came_of_it() -> None:
     result = chapter4.integrated_gradients(
         image(), built(Power, 1), 1, image(seed=1), 30, tolerance=0.1

@@ -35,7 +35,8 @@ WORDS_PER_MINUTE = 200
 PAGE_SCRIPTS = {
     '<pre class="mermaid">': ("mermaid/dist/mermaid.min.js", "diagrams.js"),
     '<div id="playground"': ("playground.js",),
-    "<section": ("progress.js",),  # every page: its table of contents shows the ticks
+    # Every page: the table of contents shows ticks, and a dark page prints light.
+    "<section": ("progress.js", "print.js"),
 }
 
 FIRST_PAGE = """<!DOCTYPE html>

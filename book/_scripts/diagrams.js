@@ -28,6 +28,7 @@
   // One after the other: the theme may set its colours while the first drawing is under way.
   let last = Promise.resolve();
   const queue = () => {
+    if (root.dataset.printedFrom) return; // light for the printer only, which waits for no drawing
     last = last.then(draw, draw);
   };
   queue();

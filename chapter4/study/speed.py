@@ -23,14 +23,14 @@ TASKS = {
     "gradcam": "Grad-CAM",
     "gradcam_plus_plus": "Grad-CAM++",
     "cams_together": "Grad-CAM, Grad-CAM++, 5 classes",
-    "smooth_grad": "SmoothGrad(50)",
-    "integrated_gradients": "Integrated Gradients(50)",
+    "smooth_grad": "SmoothGrad, 50",
+    "integrated_gradients": "Integrated Gradients, 50",
 }
 COLUMNS = {
     "forward": "a forward pass",
     "printed": "printed chapter",
     "captum": "Captum",
-    "captum_best": "Captum, its best chunk",
+    "captum_best": "Captum, best chunk",
     "pytorch_grad_cam": "pytorch-grad-cam",
     "torch_cam": "torch-cam",
 }

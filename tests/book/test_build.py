@@ -157,6 +157,17 @@ def test_a_changed_frame_keeps_the_executed_cells(build: ModuleType) -> None:
     assert kept(build) == {".jupyter_cache"}
 
 
+def test_a_new_address_writes_every_page_again(
+    build: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launch buttons lead to the repository: no page keeps an old address, and no cell runs for it."""
+    monkeypatch.delenv("CHAPTER4_REPOSITORY", raising=False)
+    leave_results(build)
+    monkeypatch.setenv("CHAPTER4_REPOSITORY", "https://github.com/somebody/course")
+    build.forget_what_changed(fresh=False)
+    assert kept(build) == {".jupyter_cache"}
+
+
 def test_a_failed_build_is_not_passed_the_second_time(build: ModuleType) -> None:
     """Without the mark of success pages are read again, so that their warnings are heard again."""
     leave_results(build)

@@ -1,8 +1,15 @@
-"""Every built page in a real browser: complete, described, and nothing asked of a third party."""
+"""Every built page in a real browser: complete, described, and nothing asked of a third party.
+
+A run leaves a picture of each page, and a table of what each weighs and how long it takes to be drawn, in
+tests/_output (CHAPTER4_OUTPUT names another folder).
+"""
 
 from __future__ import annotations
 
+import csv
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +22,25 @@ if TYPE_CHECKING:
 
 HTML = Path(__file__).resolve().parents[2] / "book" / "_build" / "html"
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("*.html"))
+
+OUTPUT = Path(
+    os.environ.get("CHAPTER4_OUTPUT") or Path(__file__).parents[1] / "_output"
+)
+
+COUNTED = ("figures", "pictures", "with alt text")
+
+# Notes when the page had loaded, its fonts were there, and its formulas, diagrams and pictures were drawn.
+DRAWN = """
+window.addEventListener("load", async () => {
+  if (document.querySelector(".math")) await window.MathJax?.startup?.promise;
+  while (document.querySelectorAll("pre.mermaid").length > document.querySelectorAll("pre.mermaid svg").length) {
+    await new Promise((next) => setTimeout(next, 10));
+  }
+  await document.fonts.ready;
+  await Promise.all([...document.images].filter((i) => i.loading !== "lazy").map((i) => i.decode().catch(() => null)));
+  window.chapter4Drawn = Math.round(performance.now());
+});
+"""
 
 # What the checks read from a page, once its scripts have come to rest.
 REPORT = """
@@ -43,6 +69,10 @@ async () => {
     links: [...document.querySelectorAll("a[href]")].map((a) => a.href),
     width: document.documentElement.scrollWidth,
     dark: document.documentElement.dataset.theme === "dark",
+    figures: document.querySelectorAll("article :is(figure, pre.mermaid, iframe)").length,
+    pictures: document.querySelectorAll("article img").length,
+    "with alt text": [...document.querySelectorAll("article img")].filter((image) => image.alt.trim()).length,
+    drawn: window.chapter4Drawn,
   };
 }
 """
@@ -79,9 +109,70 @@ class Traffic:
         )
 
 
+class Summary:
+    """The table as closing lines of a run, for CI and for `pytest -v`."""
+
+    def __init__(self, rows: list[dict[str, object]]) -> None:
+        self.rows = rows
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter
+    ) -> None:
+        """Print a line a page, and the sums."""
+        if not (os.environ.get("CI") or terminalreporter.config.get_verbosity() > 0):
+            return
+        terminalreporter.section("pages")
+        for row in self.rows:
+            page, *rest = row.items()
+            line = ", ".join(f"{value} {key}" for key, value in rest)
+            terminalreporter.write_line(f"{page[1]}: {line}")
+        sums = {key: sum(int(str(row[key])) for row in self.rows) for key in COUNTED}
+        line = ", ".join(f"{value} {key}" for key, value in sums.items())
+        terminalreporter.write_line(f"{len(self.rows)} pages: {line}")
+
+
+@pytest.fixture(scope="module")
+def table(request: pytest.FixtureRequest) -> Iterator[list[dict[str, object]]]:
+    """One row a page, on a desk; written when all pages have been seen."""
+    rows: list[dict[str, object]] = []
+    yield rows
+    if rows:
+        with (OUTPUT / "pages.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        request.config.pluginmanager.register(Summary(rows), "pages of the book")
+
+
+def weigh(page: Page) -> list[float]:
+    """The bytes of each answer from now on, headers included."""
+    sizes: list[float] = []
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.on(
+        "Network.loadingFinished", lambda e: sizes.append(e["encodedDataLength"])
+    )
+    return sizes
+
+
+def keep_picture(page: Page, name: str) -> None:
+    """A picture of the whole page, for who looks at a run's results."""
+    folder = OUTPUT / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.jpg"
+    page.screenshot(path=path, full_page=True, type="jpeg", quality=60)
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
 @pytest.mark.parametrize("name", PAGES or ["index.html"])
-def test_page(home: str, browser: Browser, name: str, width: int, scheme: str) -> None:
+def test_page(
+    home: str,
+    browser: Browser,
+    table: list[dict[str, object]],
+    name: str,
+    width: int,
+    scheme: str,
+) -> None:
     """A page is complete, on a desk and on a phone."""
     traffic = Traffic()
     context = browser.new_context(
@@ -90,12 +181,22 @@ def test_page(home: str, browser: Browser, name: str, width: int, scheme: str) -
     try:
         page = context.new_page()
         traffic.watch(page, home)
+        sizes = weigh(page)
+        page.add_init_script(DRAWN)
         page.goto(home + name, wait_until="networkidle")
         if page.locator("pre.mermaid").count():
             page.wait_for_selector("pre.mermaid svg")
+        # The page that leads to the first one is gone before it is drawn.
+        page.wait_for_function("window.chapter4Drawn !== undefined")
+        kilobytes = round(sum(sizes) / 1000)
         seen = page.evaluate(REPORT)
+        keep_picture(page, f"{Path(name).stem}-{width}-{scheme}")
     finally:
         context.close()
+    if width == 1280 and name not in ("index.html", "search.html"):
+        row: dict[str, object] = {"page": name, "kB": kilobytes}
+        row["ms until drawn"] = seen["drawn"]
+        table.append(row | {key: seen[key] for key in COUNTED})
     assert traffic.foreign == [], "asked another machine"
     assert traffic.failed == []
     assert traffic.errors == []
@@ -119,9 +220,9 @@ def test_page(home: str, browser: Browser, name: str, width: int, scheme: str) -
 
 
 def stands(link: str, home: str) -> bool:
-    """Tell whether a link inside the book leads to a file and an anchor in it; others are not followed."""
+    """Tell whether a link inside the book leads to a file and an anchor in it; others are https and not followed."""
     if not link.startswith(home):
-        return True
+        return re.fullmatch(r"https://[\w-]+(\.[\w-]+)+(/[^\s<>]*)?", link) is not None
     parts = urlsplit(link)
     target = HTML / unquote(parts.path).lstrip("/")
     if target.is_dir():

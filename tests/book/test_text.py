@@ -73,6 +73,10 @@ def test_numbers_are_found() -> None:
 
 def test_every_figure_of_a_cell_has_a_number_and_a_caption(page: str) -> None:
     for image in article(page).select("div.cell_output img"):
+        if image.find_parent("figure", class_="explorer") is not None:
+            # A figure to touch has a caption of its own, and no number.
+            assert len(str(image["alt"]).split()) > 3
+            continue
         figure = image.find_parent("figure")
         assert figure is not None, (
             f"{image.get('alt')}: give the cell `mystnb: figure:`"

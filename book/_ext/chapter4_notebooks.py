@@ -1,0 +1,272 @@
+"""Each page with code cells as a notebook: beside the page, offline, in the menu above
+it; and buttons for Colab and Binder once the repository has an address.
+
+The address is `repository: url:` in _config.yml, or the environment variable
+CHAPTER4_REPOSITORY, which wins: https://github.com/NAME/REPOSITORY. The services open
+the notebooks from that repository's branch `notebooks`, which the publishing workflow
+fills with the folder written here.
+"""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+import os
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from bs4 import BeautifulSoup
+from docutils import nodes
+from notebook_text import Links, pieces, quoted
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "notebooks"
+BRANCH = "notebooks"
+CLONE = "chapter4-course"
+ADDRESS = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?")
+
+# Where chapter4 is installed this does nothing. The whole course is fetched, because
+# the problems' pages read their sample answers from its folder solutions/.
+SETUP = """\
+# Only where the course is not installed, as on Colab: this takes a minute or two.
+import sys
+from importlib.util import find_spec
+
+if find_spec("chapter4") is None:
+    !git clone --quiet --depth 1 {url} {clone}
+    %pip install --quiet -e ./{clone}
+    sys.path.insert(0, "{clone}")"""
+
+# For Binder, whose machines have no graphics card and little room.
+REQUIREMENTS = """\
+--extra-index-url https://download.pytorch.org/whl/cpu
+-e git+{url}#egg=chapter4
+"""
+
+
+def repository(app: Sphinx) -> str | None:
+    """The repository's public address, https://github.com/NAME/REPOSITORY, if known.
+
+    Any other form is a build warning, and no address.
+    """
+    configured = app.config.html_theme_options.get("repository_url")
+    url = os.environ.get("CHAPTER4_REPOSITORY") or configured
+    if not url:
+        return None
+    found = ADDRESS.fullmatch(url)
+    if found is None:
+        logger.warning(
+            "the repository's address is https://github.com/NAME/REPOSITORY, not %s",
+            url,
+        )
+        return None
+    return f"https://github.com/{found[1]}/{found[2]}"
+
+
+def add_notebook(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Write the notebook of a page that has cells, and put it into the page's menu."""
+    if doctree is None or not any(map(_is_cell, doctree.findall(nodes.container))):
+        return
+    url = repository(app)
+    notebook = notebook_of(app, page, context["body"], url)
+    target = Path(app.outdir, FOLDER, f"{page}.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, target)
+    here = f"{FOLDER}/{page}.ipynb"
+    link = f'<span class="noprint"> · <a href="{here}" download>Download as a notebook</a></span></p>'
+    context["body"] = re.sub(
+        r'(<p class="page-facts">.*?)</p>',
+        lambda facts: facts[1] + link,
+        context["body"],
+        count=1,
+        flags=re.DOTALL,
+    )
+    menu = context.get("header_buttons", [])
+    for group in menu:
+        if group.get("label") == "download-buttons":
+            group["buttons"].insert(0, _button(".ipynb", "Notebook", here))
+    if url:
+        menu.insert(0, _launch(url, page))
+
+
+def _is_cell(node: nodes.Element) -> bool:
+    return node.get("nb_element") == "cell_code"
+
+
+def _button(text: str, tooltip: str, url: str, icon: str = "fas fa-code") -> dict:
+    return {
+        "type": "link",
+        "text": text,
+        "tooltip": tooltip,
+        "url": url,
+        "icon": icon,
+    }
+
+
+def _launch(url: str, page: str) -> dict[str, Any]:
+    """The menu of services that run a notebook from the repository."""
+    place = url.removeprefix("https://github.com/")
+    colab = (
+        f"https://colab.research.google.com/github/{place}/blob/{BRANCH}/{page}.ipynb"
+    )
+    binder = (
+        f"https://mybinder.org/v2/gh/{place}/{BRANCH}?urlpath=lab/tree/{page}.ipynb"
+    )
+    images = "_static/images"
+    return {
+        "type": "group",
+        "label": "launch-buttons",
+        "tooltip": "Run this page elsewhere",
+        "icon": "fas fa-rocket",
+        "buttons": [
+            _button("Colab", "Run on Colab", colab, f"{images}/logo_colab.png"),
+            _button("Binder", "Run on Binder", binder, f"{images}/logo_binder.svg"),
+        ],
+    }
+
+
+def notebook_of(
+    app: Sphinx, page: str, body: str, url: str | None
+) -> nbformat.NotebookNode:
+    """The page as a notebook: its cells as jupytext reads them from the source, without
+    results, and its text between them.
+
+    body: the page's HTML. url: the repository's address, which adds a cell that
+    installs the course where it is missing. Logs a warning where the page shows other
+    cells than its source has.
+    """
+    source = jupytext.read(app.env.doc2path(page))
+    codes = [cell for cell in source.cells if cell.cell_type == "code"]
+    attachments, names = _attachments(app, body)
+    texts = pieces(body, link_of(app), names)
+    if texts.count(None) != len(codes):
+        logger.warning("%s: its cells are not those of its source", page)
+    cells: list[nbformat.NotebookNode] = []
+    for piece in texts:
+        if piece is None:
+            cells += [_code(code) for code in codes[:1]]
+            del codes[:1]
+        else:
+            cells.append(nbformat.v4.new_markdown_cell(piece))
+            used = {n: a for n, a in attachments.items() if f"attachment:{n}" in piece}
+            if used:
+                cells[-1]["attachments"] = used
+    first, rest = _split_title(cells[0].source)
+    cells[0].source = "\n\n".join(filter(None, [first, _about(app, url), rest]))
+    if url:
+        setup = SETUP.format(url=url, clone=CLONE)
+        cells.insert(1, nbformat.v4.new_code_cell(setup, metadata={"tags": ["setup"]}))
+    for number, cell in enumerate(cells):
+        cell["id"] = f"{page}-{number}"[-64:]
+    about = {"kernelspec": dict(source.metadata["kernelspec"])}
+    about["language_info"] = {"name": "python"}
+    return nbformat.v4.new_notebook(cells=cells, metadata=about)
+
+
+def _code(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    tags = cell.metadata.get("tags", [])
+    hidden = {"hide-input", "hide-cell", "remove-input"} & set(tags)
+    # JupyterLab folds the code that the page folds.
+    about = {"jupyter": {"source_hidden": True}} if hidden else {}
+    return nbformat.v4.new_code_cell(cell.source, metadata=about)
+
+
+def _split_title(text: str) -> tuple[str, str]:
+    title, _, rest = text.partition("\n\n")
+    return (title, rest) if title.startswith("# ") else ("", text)
+
+
+def _about(app: Sphinx, url: str | None) -> str:
+    """Where the notebook comes from and what it needs, below its title."""
+    version = metadata.version("chapter4")
+    install = f"`git clone {url} {CLONE}` and " if url else ""
+    folder = f"`{CLONE}`" if url else "the course's folder"
+    return quoted(
+        [
+            f"This notebook is a page of *{app.config.html_title}*, version {version}."
+            " Its text is under CC BY 4.0, its code under MIT.",
+            "It needs Python 3.11 or newer and the course in the kernel that runs it:"
+            f" {install}`python -m pip install -e .` in {folder}. No cell needs a"
+            " network. Run the cells from the first to the last; the figures that the"
+            " text speaks of are drawn below their cells.",
+        ]
+    )
+
+
+def link_of(app: Sphinx) -> Links:
+    """How a notebook links: papers to their address, pages to the published book where
+    `html_baseurl` says its address, and to nothing otherwise.
+    """
+    papers = _papers(app)
+    base = app.config.html_baseurl
+
+    def link(href: str) -> str | None:
+        page, _, anchor = href.partition("#")
+        if anchor in papers:
+            return papers[anchor]
+        return f"{base.rstrip('/')}/{href}" if page and base else None
+
+    return link
+
+
+def _papers(app: Sphinx) -> dict[str, str]:
+    """The anchor of each cited paper on the page of references -> its address."""
+    if "cite" not in app.env.domains:
+        return {}
+    found = {}
+    for citation in app.env.get_domain("cite").data["citations"]:
+        fields = citation.entry.fields
+        if "doi" in fields:
+            found[citation.citation_id] = f"https://doi.org/{fields['doi']}"
+        elif "eprint" in fields:
+            found[citation.citation_id] = f"https://arxiv.org/abs/{fields['eprint']}"
+        elif "url" in fields:
+            found[citation.citation_id] = fields["url"]
+    return found
+
+
+def _attachments(
+    app: Sphinx, body: str
+) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """The page's own pictures, as a notebook carries them: name -> content by type,
+    and `src` on the page -> name. What cells draw is left out.
+    """
+    soup = BeautifulSoup(body, "html.parser")
+    files = {f"_images/{name}": name for name in app.builder.images.values()}
+    where = {name: file for file, name in app.builder.images.items()}
+    content, names = {}, {}
+    for image in soup.select("img"):
+        src = str(image.get("src"))
+        if src not in files or image.find_parent("div", class_="cell_output"):
+            continue
+        name = names[src] = files[src]
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        data = Path(app.srcdir, where[name]).read_bytes()
+        content[name] = {kind: base64.b64encode(data).decode("ascii")}
+    return content, names
+
+
+def write_requirements(app: Sphinx, error: Exception | None) -> None:
+    """Say what Binder installs, beside the notebooks."""
+    folder = Path(app.outdir, FOLDER)
+    url = repository(app) if error is None else None
+    if url and folder.is_dir():
+        text = REQUIREMENTS.format(url=url)
+        (folder / "requirements.txt").write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension with Sphinx."""
+    # After the theme, which makes the menu at 501.
+    app.connect("html-page-context", add_notebook, priority=600)
+    app.connect("build-finished", write_requirements)
+    return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

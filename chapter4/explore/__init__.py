@@ -1,0 +1,25 @@
+"""Figures to touch: pictures that answer to a slider, made from the package's own maps.
+
+Each function computes all that its figure can show and returns an `Explorer`, which a
+notebook, the book and a file of its own can hold.
+"""
+
+from __future__ import annotations
+
+from chapter4.explore.attention import explore_attention
+from chapter4.explore.attention_images import explore_vit_attention
+from chapter4.explore.gradcam import explore_gradcam
+from chapter4.explore.integrated_gradients import explore_integrated_gradients
+from chapter4.explore.smoothgrad import explore_smoothgrad
+from chapter4.explore.view import Choice, Explorer, Slider
+
+__all__ = [
+    "Choice",
+    "Explorer",
+    "Slider",
+    "explore_attention",
+    "explore_gradcam",
+    "explore_integrated_gradients",
+    "explore_smoothgrad",
+    "explore_vit_attention",
+]

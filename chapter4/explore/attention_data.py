@@ -1,0 +1,166 @@
+"""What the attention figures hold: names of tokens, and the weights of every layer and
+head with their means, small enough for a page.
+"""
+
+from __future__ import annotations
+
+import base64
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from chapter4.attention import average_attention
+from chapter4.attention_plots import CMAP
+
+# Weights are embedded as whole 65535ths, 16 bits each: the largest error is half of
+# one, less than 1e-5.
+FULL = 65535
+# About 2.7 MB of text on the page.
+MAX_WEIGHTS = 1_000_000
+TOP = 3
+
+# Marks that turn the direction of the text around them.
+_TURNING = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Weights of every layer and head, then the means over them.
+
+    values: (layers, heads, T, T) in 65535ths; where there are several, the
+    last layer is the mean of all layers and the last head that of all heads. layers,
+    heads: in words, one for each index.
+    """
+
+    values: np.ndarray
+    layers: list[str]
+    heads: list[str]
+
+    def where(self, layer: int, head: int) -> str:
+        """Layer and head in words, as a sentence begins."""
+        words = f"{self.layers[layer]}, {self.heads[head]}"
+        return words[0].upper() + words[1:]
+
+
+def stack_of(weights: np.ndarray, layers: Sequence[int] | None = None) -> Stack:
+    """All that can be chosen, rounded to 65535ths.
+
+    weights: (L, H, T, T). layers: the ones to embed, from 0; None for all. The means
+    are `average_attention`'s. Raises ValueError for more than `MAX_WEIGHTS` numbers.
+    """
+    picked = list(range(len(weights)) if layers is None else layers)
+    one_each: list[list[int]] = [[i] for i in picked]
+    by_layer = one_each + ([picked] if len(picked) > 1 else [])
+    everyone = list(range(weights.shape[1]))
+    by_head = [[i] for i in everyone] + ([everyone] if len(everyone) > 1 else [])
+    means = "all" if len(picked) == len(weights) else "these"
+    size = len(by_layer) * len(by_head) * weights.shape[-1] ** 2
+    if size > MAX_WEIGHTS:
+        raise ValueError(
+            f"{len(picked)} layers and {len(everyone)} heads of {weights.shape[-1]} tokens make {size:,} weights; "
+            f"a page holds {MAX_WEIGHTS:,}: choose fewer layers, such as layers=-1"
+        )
+    values = np.array(
+        [[average_attention(weights, ls, hs) for hs in by_head] for ls in by_layer]
+    )
+    return Stack(
+        np.round(values * FULL).astype(np.uint16),
+        [_named("layer", ls, means) for ls in by_layer],
+        [_named("head", hs, "all") for hs in by_head],
+    )
+
+
+def as_text(values: np.ndarray) -> str:
+    """Whole numbers, 16 bits each, low byte first, as base64."""
+    return base64.b64encode(values.astype("<u2").tobytes()).decode()
+
+
+def readable(tokens: Sequence[str]) -> list[str]:
+    """Names that can stand in a sentence: each its own, none of them able to turn the
+    text around it.
+
+    A token that comes twice gets # and its position, counted from 0. What can't be seen is written
+    as its number, and letters that may run from right to left are kept apart.
+    """
+    times = Counter(tokens)
+    return [
+        _apart("".join(map(_seen, token)) or "(empty)")
+        + (f" #{at}" if times[token] > 1 else "")
+        for at, token in enumerate(tokens)
+    ]
+
+
+def weight(units: int, digits: int = 3) -> str:
+    """A weight as the figures write it: three digits in a sentence, two in a cell."""
+    return f"{units / FULL:.{digits}f}"
+
+
+def strongest(units: np.ndarray, names: Sequence[str], own: int) -> str:
+    """The largest of a row or column in words: 'a (0.500), b (0.300) and itself
+    (0.200)'. units: (T,). own: whose row it is.
+    """
+    order = np.argsort(-units.astype(int), kind="stable")[:TOP]
+    found = [
+        f"{'itself' if i == own else names[i]} ({weight(int(units[i]))})" for i in order
+    ]
+    return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]]))
+
+
+@cache
+def colours() -> tuple[list[str], int]:
+    """256 colours from no weight to the full scale as hex, and the first of them on
+    which black is read more easily than white.
+    """
+    from matplotlib import colormaps
+
+    table = colormaps[CMAP](np.arange(256))[:, :3]
+    linear = np.where(table <= 0.04045, table / 12.92, ((table + 0.055) / 1.055) ** 2.4)
+    light = linear @ [0.2126, 0.7152, 0.0722]
+    # Contrast with black against contrast with white, as WCAG has it.
+    black = (light + 0.05) ** 2 > 0.05 * 1.05
+    names = [
+        "#{:02x}{:02x}{:02x}".format(*row) for row in np.round(table * 255).astype(int)
+    ]
+    return names, int(black.argmax())
+
+
+def shared_data(stack: Stack, names: Sequence[str]) -> dict[str, Any]:
+    """What the script needs of every attention figure."""
+    table, black_from = colours()
+    return {
+        "weights": as_text(stack.values),
+        "layers": stack.layers,
+        "heads": stack.heads,
+        "names": list(names),
+        "colours": table,
+        "blackFrom": black_from,
+    }
+
+
+def _named(kind: str, which: Sequence[int], means: str) -> str:
+    if len(which) == 1:
+        return f"{kind} {which[0]}"
+    return f"mean of {means} {len(which)} {kind}s"
+
+
+def _seen(letter: str) -> str:
+    hidden = letter in _TURNING or unicodedata.category(letter) in (
+        "Cc",
+        "Cs",
+        "Zl",
+        "Zp",
+    )
+    return f"U+{ord(letter):04X}" if hidden else letter
+
+
+def _apart(name: str) -> str:
+    # First strong isolate and its end: nothing inside reaches out, for _seen has
+    # written every other such mark as its number.
+    return name if name.isascii() else f"\u2068{name}\u2069"

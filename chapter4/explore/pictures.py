@@ -1,0 +1,195 @@
+"""Pictures for explorers: maps in a few shades of a uniform colour map, photos, panels
+with a scale, and the figure that shows one state for each setting.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from chapter4.explore.view import HERE, Choice, Explorer, Slider
+
+# Shades of a map: what the eye tells apart in a fine grain, at half the size of 64.
+SHADES = 16
+CSS = "pictures.css"
+
+# What changes in one part of the figure: attributes; "src" and "ground" hold a picture.
+Change = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class State:
+    """What one setting shows: the sentence, and the attributes of the parts."""
+
+    said: str
+    parts: Mapping[str, Change]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture with a heading and, for a map, its colour scale.
+
+    name: of the part that holds the picture; its scale's end is the part `name-high`.
+    cmap: matplotlib's name of the scale's colours, or None for a photo. unit: what the
+    scale is of. cells: enlarge without smoothing, for the few cells of a grid.
+    """
+
+    name: str
+    heading: str
+    cmap: str | None = None
+    unit: str = ""
+    cells: bool = False
+
+    def html(self, change: Change, high: str = "") -> str:
+        """The panel as the first setting shows it."""
+        src, alt = html.escape(change["src"]), html.escape(change["alt"])
+        ground = (
+            f"background-image: url('{change['ground']}')" if "ground" in change else ""
+        )
+        style = f"opacity: {change['opacity']};" if "opacity" in change else ""
+        style += " image-rendering: pixelated;" if self.cells else ""
+        return (
+            f'<div class="explorer-panel"><p class="explorer-name">{html.escape(self.heading)}</p>'
+            f'<span class="explorer-frame" style="{ground}"><img data-part="{self.name}" src="{src}" alt="{alt}" '
+            f'style="{style}"></span>{self._scale(high)}</div>'
+        )
+
+    def _scale(self, high: str) -> str:
+        if self.cmap is None:
+            return ""
+        # As many steps as the picture has shades, without smooth passages between them.
+        colours = [f"rgb({r} {g} {b})" for r, g, b in palette(self.cmap)]
+        steps = ", ".join(
+            f"{c} {100 * i / SHADES:.4g}% {100 * (i + 1) / SHADES:.4g}%"
+            for i, c in enumerate(colours)
+        )
+        return (
+            f'<p class="explorer-scale"><span>0</span><span class="explorer-bar" '
+            f'style="background: linear-gradient(to right, {steps})"></span>'
+            f'<span data-part="{self.name}-high">{html.escape(high)}</span></p>'
+            f'<p class="explorer-scale">{html.escape(self.unit)}</p>'
+        )
+
+
+@dataclass
+class Album:
+    """Pictures that several states share, each held once."""
+
+    pictures: list[str] = field(default_factory=list)
+
+    def place(self, picture: str) -> int:
+        """Where the picture stands in the list."""
+        if picture not in self.pictures:
+            self.pictures.append(picture)
+        return self.pictures.index(picture)
+
+
+def settings(controls: Sequence[Slider | Choice]) -> Iterator[tuple[int, ...]]:
+    """Every setting of the controls, the last control fastest: the order of states."""
+    return product(*(range(len(control.values)) for control in controls))
+
+
+def explorer(
+    title: str,
+    controls: Sequence[Slider | Choice],
+    panels: Sequence[Panel],
+    states: Sequence[State],
+    caption: str,
+    *,
+    below: str = "",
+) -> Explorer:
+    """A figure with one state for each setting, in the order of `settings`.
+
+    below: HTML under the panels, such as a plot, whose parts the states change too.
+    """
+    shown = dict(zip(settings(controls), states, strict=True))
+    first = shown[tuple(control.start for control in controls)]
+    stage = "\n".join(
+        panel.html(
+            first.parts[panel.name],
+            first.parts.get(f"{panel.name}-high", {}).get("words", ""),
+        )
+        for panel in panels
+    )
+    album = Album()
+    coded = [
+        {
+            "said": state.said,
+            "parts": {
+                name: {
+                    key: album.place(value) if key in ("src", "ground") else value
+                    for key, value in change.items()
+                }
+                for name, change in state.parts.items()
+            },
+        }
+        for state in states
+    ]
+    style = (HERE / CSS).read_text(encoding="utf-8")
+    return Explorer(
+        title=title,
+        controls=controls,
+        stage=f'<style>\n{style}</style>\n<div class="explorer-panels">\n{stage}\n</div>\n{below}',
+        said=first.said,
+        caption=caption,
+        data={
+            "controls": [[control.name, len(control.values)] for control in controls],
+            "pictures": album.pictures,
+            "states": coded,
+        },
+        script="pictures.js",
+    )
+
+
+def map_picture(
+    values: np.ndarray, limit: float, cmap: str, shades: int = SHADES
+) -> str:
+    """A non-negative map (H, W) as a data address, in a few shades from 0 to limit.
+
+    Lossless: colour k of the palette stands for values around k / (shades - 1) of
+    limit. Values above the limit get the last one.
+    """
+    share = np.clip(values / limit, 0, 1) if limit > 0 else np.zeros_like(values)
+    level = np.rint(share * (shades - 1)).astype(int)
+    return _webp(palette(cmap, shades)[level], lossless=True)
+
+
+def photo_picture(pixels: np.ndarray, quality: int = 80) -> str:
+    """A picture (H, W, 3) in [0, 1] as a data address; close to it, not equal."""
+    return _webp(np.rint(pixels * 255).astype(np.uint8), quality=quality)
+
+
+def palette(cmap: str, shades: int = SHADES) -> np.ndarray:
+    """The shades of a map, (shades, 3), 0 to 255."""
+    from matplotlib import colormaps
+
+    colours = colormaps[cmap](np.linspace(0, 1, shades))[:, :3]
+    return np.rint(colours * 255).astype(np.uint8)
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) without its colour, so that colour means the map."""
+    level = pixels @ np.array([0.299, 0.587, 0.114], dtype=pixels.dtype)
+    return np.repeat(level[..., None], 3, axis=2)
+
+
+def halved(values: np.ndarray) -> np.ndarray:
+    """The mean of each block of 2 x 2 pixels: (H, W) to (H // 2, W // 2)."""
+    height, width = (side // 2 * 2 for side in values.shape)
+    blocks = values[:height, :width].reshape(height // 2, 2, width // 2, 2)
+    return blocks.mean(axis=(1, 3))
+
+
+def _webp(pixels: np.ndarray, **options: Any) -> str:
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", **options)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,127 @@
+"""What the tests of the attention figures share: a page in a real browser, and the words that it should show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from chapter4.explore import Explorer
+
+CAT = "The cat sat on the mat"
+NAMES = ["[CLS]", "the #1", "cat", "sat", "on", "the #5", "mat", "[SEP]"]
+QUOTED = [f"“{name}”" for name in NAMES]
+HOSTILE = [
+    "</script><script>document.title = 'broken'</script>",
+    "<img src=x onerror=\"document.title = 'broken'\">",
+    "<!--<script>",
+    "\u202etfel ot thgir",
+    "\u2067\u05e9\u05dc\u05d5\u05dd",
+    "\u05e9\u05dc\u05d5\u05dd",
+    "a" * 300,
+    "'\"&amp;{x}`${x}",
+    "\x00\n\u2028",
+    "",
+]
+
+
+@contextmanager
+def opened(browser: Browser, *explorers: Explorer, **options: Any) -> Iterator[Page]:
+    """The figures on one page, without a network; a request or a complaint fails."""
+    options = {"viewport": {"width": 1280, "height": 900}} | options
+    context = browser.new_context(offline=True, **options)
+    trouble: list[str] = []
+    try:
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("request", lambda r: trouble.append(r.url))
+        page.on("pageerror", lambda e: trouble.append(str(e)))
+        page.on("console", lambda m: trouble.append(m.text))
+        shown = "\n".join(e._repr_html_() for e in explorers)
+        head = (
+            "<meta name='viewport' content='width=device-width'><title>figures</title>"
+        )
+        page.set_content(
+            f"<!DOCTYPE html><html lang='en'>{head}<main><h1>Figures</h1>{shown}</main></html>"
+        )
+        yield page
+        assert page.title() == "figures"
+    finally:
+        context.close()
+    assert [t for t in trouble if not t.startswith("data:")] == []
+
+
+def cell(page: Page, row: int, column: int) -> Any:
+    """A cell of the token table, names not counted."""
+    return page.locator(f"tbody tr:nth-child({row + 1}) td:nth-child({column + 2})")
+
+
+def chosen(page: Page, label: str) -> Any:
+    """The list of that name."""
+    return page.get_by_role("combobox", name=label, exact=True)
+
+
+def said(page: Page, part: str = "said") -> str:
+    """The words of one part of the only figure."""
+    return page.locator(f'[data-part="{part}"]').inner_text()
+
+
+def said_of(page: Page, figure: int, part: str) -> str:
+    """The words of one part of one of several figures."""
+    return (
+        page.locator("figure.explorer")
+        .nth(figure)
+        .locator(f'[data-part="{part}"]')
+        .inner_text()
+    )
+
+
+def rounded(weights: np.ndarray) -> np.ndarray:
+    """Weights as the figures hold them, to 65535ths."""
+    return np.round(weights.astype(np.float64) * 65535) / 65535
+
+
+def three(units: np.ndarray, names: list[str], own: int) -> str:
+    """The strongest three as the sentences list them, worked out from plain weights."""
+    order = sorted(range(len(units)), key=lambda i: (-units[i], i))[:3]
+    a, b, c = (f"{'itself' if i == own else names[i]} ({units[i]:.3f})" for i in order)
+    return f"{a}, {b} and {c}"
+
+
+def pixels(page: Page) -> np.ndarray:
+    """What the canvas shows, (H, W, 3)."""
+    found = page.evaluate(
+        """() => {
+          const canvas = document.querySelector("canvas");
+          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return [canvas.height, canvas.width, [...data]];
+        }"""
+    )
+    return np.array(found[2], np.uint8).reshape(found[0], found[1], 4)[..., :3]
+
+
+class Pieces:
+    """A tokenizer whose tokens are the hostile ones, as one with a vocabulary of its own could have."""
+
+    model_max_length = 512
+    cls_token_id = sep_token_id = pad_token_id = bos_token_id = eos_token_id = None
+
+    def __call__(self, text: str, verbose: bool) -> Any:
+        class Encoded(dict[str, Any]):
+            is_fast = True
+
+            def word_ids(self) -> list[int]:
+                return list(range(len(HOSTILE)))
+
+        return Encoded(input_ids=list(range(5, 5 + len(HOSTILE))))
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return HOSTILE
+
+    def convert_tokens_to_string(self, pieces: list[str]) -> str:
+        return "".join(pieces)

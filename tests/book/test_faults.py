@@ -1,0 +1,173 @@
+"""A failing cell, a picture without alt text or an outside request fails the build, in a line that says where."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+EXTENSIONS = Path(__file__).resolve().parents[2] / "book" / "_ext"
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+HEADER = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# Page
+"""
+CELL = """
+```{{code-cell}} ipython3
+{options}from base64 import b64decode
+
+from IPython.display import Image
+
+Image(b64decode("{pixel}"))
+```
+"""
+
+
+@pytest.fixture
+def build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], tuple[int, list[str]]]:
+    """Return a function that builds a page as `book/build.py` does: its exit code, and the lines of its warnings."""
+    monkeypatch.syspath_prepend(str(EXTENSIONS))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+
+    def run(text: str) -> tuple[int, list[str]]:
+        source = tmp_path / "source"
+        source.mkdir(exist_ok=True)
+        (source / "dot.png").write_bytes(base64.b64decode(PIXEL))
+        (source / "page.md").write_text(HEADER + text, encoding="utf-8")
+        warnings = io.StringIO()
+        settings = {
+            "extensions": ["myst_nb", "chapter4_faults"],
+            "root_doc": "page",
+            # One of its own: MyST-NB adds to Sphinx's default, which later builds share.
+            "source_suffix": {".md": "myst-nb"},
+            "html_theme": "basic",
+            "nb_execution_mode": "force" if "code-cell" in text else "off",
+            "nb_execution_show_tb": True,
+            "mathjax_path": "mathjax.js",
+        }
+        with patch_docutils(str(source)), docutils_namespace():
+            app = Sphinx(
+                srcdir=source,
+                confdir=None,
+                outdir=tmp_path / "out",
+                doctreedir=tmp_path / "trees",
+                buildername="html",
+                confoverrides=settings,
+                status=None,
+                warning=warnings,
+                warningiserror=True,
+                keep_going=True,
+            )
+            app.build()
+        plain = re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())
+        return app.statuscode, plain.strip().splitlines()
+
+    return run
+
+
+def test_a_sound_page_passes(build: Callable[..., tuple[int, list[str]]]) -> None:
+    """Described pictures, links to elsewhere and everything from here are no fault."""
+    text = (
+        "![A dot.](dot.png) [elsewhere](https://example.org)\n\n"
+        '```{raw} html\n<img src="_images/dot.png" alt="A dot."><iframe title="x" srcdoc="<p>https://example.org</p>">'
+        '</iframe><link rel="canonical" href="https://example.org">\n```\n'
+    )
+    assert build(text) == (0, [])
+
+
+PICTURES = {
+    "text": ("![](dot.png)", "dot.png"),
+    "figure": ("```{figure} dot.png\n\nCaption.\n```", "dot.png"),
+    "raw HTML": ('```{raw} html\n<img src="a/b.png">\n```', "b.png"),
+    "empty": ('```{raw} html\n<img src="c.png" alt=" ">\n```', "c.png"),
+    "in a frame": (
+        '```{raw} html\n<iframe title="x" srcdoc="<img src=\'d.png\'>"></iframe>\n```',
+        "d.png",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_without_alt_text(
+    build: Callable[..., tuple[int, list[str]]], name: str
+) -> None:
+    """One line, with the page and the picture."""
+    text, picture = PICTURES[name]
+    code, (line,) = build(text)
+    assert code == 1
+    assert line.endswith(f"WARNING: page.md: the picture {picture} has no alt text")
+
+
+def test_a_cells_picture_without_alt_text(
+    build: Callable[..., tuple[int, list[str]]],
+) -> None:
+    """The line quotes the cell, since the picture's name is made up; with alt text the page passes."""
+    code, (line,) = build(CELL.format(options="", pixel=PIXEL))
+    assert code == 1
+    assert "WARNING: page.md: the picture " in line
+    assert f'its cell ends with `Image(b64decode("{PIXEL}"))`' in line
+    assert "needs `mystnb: {image: {alt: ...}}`" in line
+    described = '---\nmystnb: {image: {alt: "A dot."}}\n---\n'
+    assert build(CELL.format(options=described, pixel=PIXEL)) == (0, [])
+
+
+OUTSIDE = {
+    "script": '<script src="https://example.org/a.js"></script>',
+    "style sheet": '<link rel="stylesheet" href="//example.org/a.css">',
+    "connection": '<link rel="preconnect" href="https://example.org">',
+    "picture": '<img alt="x" src="http://example.org/a.png">',
+    "picture in sizes": '<img alt="x" src="_images/a.png" srcset="https://example.org/a.png 2x">',
+    "frame": '<iframe title="x" src="https://example.org/a.html"></iframe>',
+    "inside a frame": '<iframe title="x" srcdoc="<script src=\'https://example.org/a.js\'></script>"></iframe>',
+    "font in a style": "<style>@font-face { src: url('https://example.org/a.woff'); }</style>",
+    "background": '<p style="background: url(https://example.org/a.png)">x</p>',
+    "drawing": '<svg role="img" aria-label="x"><image href="https://example.org/a.png" /></svg>',
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_an_outside_request(
+    build: Callable[..., tuple[int, list[str]]], name: str
+) -> None:
+    """One line, with the page and the address."""
+    code, (line,) = build(f"```{{raw}} html\n{OUTSIDE[name]}\n```")
+    assert code == 1
+    assert line.startswith("WARNING: page.html asks another machine: ")
+    assert "//example.org" in line
+
+
+def test_an_outside_request_in_a_style_sheet(
+    build: Callable[..., tuple[int, list[str]]], tmp_path: Path
+) -> None:
+    """Style sheets are read, too."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "own.css").write_text("@import 'https://example.org/b.css';")
+    code, (line,) = build("Words.")
+    assert code == 1
+    assert line == ("WARNING: own.css asks another machine: https://example.org/b.css")
+
+
+def test_a_failing_cell(build: Callable[..., tuple[int, list[str]]]) -> None:
+    """The page is named, and the error is quoted."""
+    code, lines = build("\n```{code-cell} ipython3\n1 / 0\n```\n")
+    assert code == 1
+    assert any("page.md: WARNING: Executing notebook failed" in line for line in lines)
+    assert "ZeroDivisionError: division by zero" in lines
