@@ -52,26 +52,30 @@ def benchmark(device: str = "cpu") -> dict[str, Any]:
 
 
 def ratio_table(data: Mapping[str, Any], model: str) -> str:
-    """A Markdown table: our median time over each column's, a task a row. Below 1 we are
-    faster.
+    """A Markdown table: our median time over each column's, a task a row, with the fewest
+    threads that were measured. Below 1 we are faster.
     """
+    threads = min((key.split("/")[1] for key in data["times"]), key=int)
     rows = [
         ["Task", "Seconds", *COLUMNS.values()],
         ["---"] * (2 + len(COLUMNS)),
     ]
     for task, words in TASKS.items():
         for key, cell in data["times"].items():
-            name, _, found = key.split("/")
-            if (name, found) != (model, task) or "ours" not in cell["seconds"]:
+            if key != f"{model}/{threads}/{task}" or "ours" not in cell["seconds"]:
                 continue
             middle = {k: statistics.median(v) for k, v in cell["seconds"].items()}
             ours = middle["ours"]
             beside = [
-                f"{ours / middle[each]:.2f}" if each in middle else ""
+                _ratio(ours / middle[each]) if each in middle else ""
                 for each in COLUMNS
             ]
             rows.append([words, f"{ours:.2g}", *beside])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def scaling_figure(data: Mapping[str, Any]) -> Figure:

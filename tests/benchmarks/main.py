@@ -333,7 +333,7 @@ class Benchmark:
 
     def scaling(self) -> None:
         """The cost of this package's methods against samples, steps and images."""
-        threads = self.args.threads[-1]
+        threads = self.args.threads[0]
         for model in self.args.models:
             for what, (task, points) in SCALING.items():
                 key = f"{model}/{what}"
