@@ -1,6 +1,6 @@
 # ruff: noqa
 # Eats the next question, so that the worker never sees it.
-# expect: timed-out wrong
+# expect: timed-out wrong crashed
 # seconds: 0.8
 import os, threading, time
 
