@@ -4,7 +4,9 @@ in the book and as a file.
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import os
 import re
@@ -44,6 +46,7 @@ body {{ margin: 12px; background: #fff; color: #000; font-family: "Helvetica Neu
 h1 {{ font-size: 1rem; margin: 0 0 0.25rem; }}
 p {{ font-size: 0.875rem; line-height: 1.4; margin: 0 0 0.75rem; max-width: 46rem; }}
 select {{ font: inherit; }}
+noscript img {{ height: auto; image-rendering: pixelated; max-width: 100%; }}
 #vis svg {{ overflow: visible; }}
 :focus-visible {{ outline: 2px solid #0b57d0; outline-offset: 1px; }}
 </style>
@@ -51,6 +54,7 @@ select {{ font: inherit; }}
 <body>
 <h1>{title}</h1>
 <p>{help}</p>
+{still}
 <script>
 {scripts}
 </script>
@@ -149,8 +153,9 @@ def head_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
         title,
         note,
         body.replace('id="layer"', 'id="layer" aria-label="Layer"'),
-        attention.tokens,
+        attention,
         "Head ${at}",
+        1,
     )
     return InteractiveView(page, title, 190 + round(22.5 * count))
 
@@ -179,7 +184,9 @@ def model_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
     # one, whichever is higher.
     drawn = max(layers * (count * 84 / heads + 10) + 38, count * 18 + 55)
     return InteractiveView(
-        _page(title, note, body, attention.tokens, name), title, 150 + round(drawn)
+        _page(title, note, body, attention, name, layers),
+        title,
+        150 + round(drawn),
     )
 
 
@@ -207,7 +214,9 @@ def _check_lines(matrices: int, count: int) -> None:
         )
 
 
-def _page(title: str, note: str, body: str, tokens: list[str], name: str) -> str:
+def _page(
+    title: str, note: str, body: str, attention: TextAttention, name: str, layers: int
+) -> str:
     from bertviz.util import format_special_chars
 
     body = re.sub(r'<script src="https:[^"]*"></script>', "", body, count=1)
@@ -220,17 +229,46 @@ def _page(title: str, note: str, body: str, tokens: list[str], name: str) -> str
         )
     data = json.loads(found[1])
     for matrices in data["attention"]:
-        matrices["left_text"] = matrices["right_text"] = format_special_chars(tokens)
+        matrices["left_text"] = matrices["right_text"] = format_special_chars(
+            attention.tokens
+        )
     # "<" can start what ends a script; as \u003c it is the same string to JavaScript
     # and nothing to HTML.
     safe = json.dumps(data).replace("<", "\\u003c")
     return _PAGE.format(
         title=html.escape(title),
         help=html.escape(note),
+        still=_still(attention.weights[:layers], attention.tokens),
         scripts="\n".join(_script(*script) for script in SCRIPTS),
         body=f"{body[: found.start()]}const params = {safe};{body[found.end() :]}",
         keys=_KEYS % name,
     )
+
+
+def _still(weights: np.ndarray, tokens: list[str]) -> str:
+    """What readers without scripts see: a square for each layer and head, (L, A, T, T),
+    whose rows look and whose columns are looked at.
+    """
+    from matplotlib import colormaps
+    from PIL import Image
+
+    layers, heads, count, _ = weights.shape
+    cell = max(2, 48 // count)
+    squares = weights.repeat(cell, axis=2).repeat(cell, axis=3)
+    squares = np.pad(squares, [(0, 0), (0, 0), (2, 2), (2, 2)], constant_values=np.nan)
+    sheet = squares.transpose(0, 2, 1, 3).reshape(layers * squares.shape[2], -1)
+    colours = colormaps["viridis"].with_extremes(bad="white")(sheet, bytes=True)
+    file = io.BytesIO()
+    Image.fromarray(colours[..., :3]).save(file, "png", optimize=True)
+    picture = base64.b64encode(file.getvalue()).decode("ascii")
+    which = "Layer 0" if layers == 1 else f"Rows of squares: layers 0 to {layers - 1}"
+    words = (
+        f"{which}; columns of squares: heads 0 to {heads - 1}. In a square each row is a token that looks, each column "
+        f"one that is looked at, in the order {' '.join(tokens)}. Dark is 0, yellow is 1."
+    )
+    words = html.escape(words)
+    image = f'<img alt="Attention weights as squares. {words}" src="data:image/png;base64,{picture}">'
+    return f"<noscript><p>Without scripts: {words}</p>{image}</noscript>"
 
 
 def _script(package: str, path: str) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from chromium import launched
+from matplotlib import colormaps
+from PIL import Image
 
 from chapter4.attention import attention_weights
 from chapter4.bertviz_views import MAX_LINES, InteractiveView, head_view, model_view
@@ -105,6 +110,35 @@ def test_head_view_draws_the_weights(
             page.evaluate("getComputedStyle(document.body).backgroundColor")
             == "rgb(255, 255, 255)"
         )
+
+
+@pytest.mark.parametrize("view", [head_view, model_view])
+def test_without_scripts_there_is_a_picture_of_the_weights(
+    view: Any, bert: TextModel, browser: Browser, tmp_path: Path
+) -> None:
+    weights = attention_weights(TIRED, bert).weights[: 1 if view is head_view else None]
+    file = view(TIRED, bert=bert).save(tmp_path / "still.html")
+    context = browser.new_context(offline=True, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    picture = page.locator("img")
+    assert picture.is_visible()
+    assert "each row is a token that looks" in str(picture.get_attribute("alt"))
+    source = str(picture.get_attribute("src"))
+    context.close()
+    pixels = np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+    )
+    layers, heads, count, _ = weights.shape
+    cell, side = 4, 4 * count + 4  # 2 pixels of white around each square
+    assert pixels.shape == (layers * side, heads * side, 3)
+    for layer, head, row, column in [(0, 0, 1, 0), (-1, 5, 2, 7), (0, 11, 11, 11)]:
+        layer %= layers
+        found = pixels[
+            layer * side + 2 + row * cell + 1, head * side + 2 + column * cell + 1
+        ]
+        colour = colormaps["viridis"](weights[layer, head, row, column], bytes=True)
+        assert found.tolist() == list(colour[:3])
 
 
 def test_choosing_a_layer(bert: TextModel, browser: Browser, tmp_path: Path) -> None:
@@ -285,7 +319,10 @@ def test_hostile_piece_stays_text(
 def test_page_stands_alone(bert: TextModel, tmp_path: Path) -> None:
     view = head_view(TIRED, bert=bert)
     assert (
-        re.findall(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=", view.html) == []
+        re.findall(
+            r'<(?:script|link|img|iframe)\b[^>]*(?:src|href)=(?!"data:)', view.html
+        )
+        == []
     )
     assert "cdnjs" not in view.html
     assert view.html.startswith("<!DOCTYPE html>")

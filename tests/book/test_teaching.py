@@ -166,7 +166,9 @@ def test_a_page_is_marked_read_and_stays_so(page: Page, home: str) -> None:
     page.locator(MARK).focus()
     page.keyboard.press("Enter")
     assert page.locator(MARK).inner_text() == "Mark this page as not read"
-    assert page.locator(".reading-progress [role=status]").inner_text().startswith("1 of ")
+    assert (
+        page.locator(".reading-progress [role=status]").inner_text().startswith("1 of ")
+    )
     page.goto(home + "attention.html")
     link = page.locator("#pst-primary-sidebar nav a", has=page.locator(".page-read"))
     assert link.get_attribute("href") == "gradcam.html"
