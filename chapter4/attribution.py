@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chapter4.folding import Around, folded
+from chapter4.folding import Around, every_module, folded
 from chapter4.images import all_finite, check_dtype
 
 Score = Literal["logit", "probability"]
@@ -66,19 +66,24 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     .grad fields are never written. Gradients are on inside, also when the caller has
     turned them off.
     """
-    modules = list(model.modules())
-    # model.parameters() takes as long as a small layer.
-    everything = [p for m in modules for p in m._parameters.values() if p is not None]
-    if any(parameter.is_inference() for parameter in everything):
-        raise ValueError(
-            "the model was made in torch.inference_mode(), which forbids gradients: make it outside"
-        )
-    modes = [(module, module.training) for module in modules]
-    parameters = [p for p in everything if p.requires_grad and p.is_leaf]
-    devices = sorted({p.get_device() for p in everything if p.is_cuda})
+    modes, parameters, devices = [], [], set()
+    for module in every_module(model):
+        modes.append((module, module.training))
+        # model.parameters() takes as long as a small layer.
+        for parameter in module._parameters.values():
+            if parameter is None:
+                continue
+            if parameter.is_inference():
+                raise ValueError(
+                    "the model was made in torch.inference_mode(), which forbids gradients: make it outside"
+                )
+            if parameter.is_cuda:
+                devices.add(parameter.get_device())
+            if parameter.requires_grad and parameter.is_leaf:
+                parameters.append(parameter)
     try:
         with (
-            torch.random.fork_rng(devices),
+            torch.random.fork_rng(sorted(devices)),
             torch.inference_mode(False),
             torch.enable_grad(),
             _whole_float32() if devices else nullcontext(),
@@ -134,9 +139,20 @@ def select(logits: Tensor, targets: Sequence[int], score: Score) -> Tensor:
     """F for each row: the logit of its target class, or its softmax probability. (N, K)
     to (N,).
     """
-    values = logits.softmax(dim=1) if score == "probability" else logits
-    index = torch.as_tensor(targets, device=logits.device)
-    chosen = values.gather(1, index[:, None])[:, 0]
+    return pick(scores_of(logits, score), [targets])[0]
+
+
+def scores_of(logits: Tensor, score: Score) -> Tensor:
+    """F of every class: (N, K) to (N, K)."""
+    return logits.softmax(dim=1) if score == "probability" else logits
+
+
+def pick(scores: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+    """The scores (N, K) of each list of N targets: (lists, N). ValueError where one is
+    not finite.
+    """
+    index = torch.as_tensor(targets, device=scores.device)
+    chosen = scores.T.gather(0, index)
     if not chosen.isfinite().all():
         raise ValueError("the model gives NaN or infinite scores for this input")
     return chosen

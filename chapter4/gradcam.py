@@ -22,7 +22,8 @@ from chapter4.attribution import (
     choose_targets,
     is_single,
     logits_of,
-    select,
+    pick,
+    scores_of,
     unbatch,
     undisturbed,
 )
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 # Where 2 + sum(A) g is this near 0, which needs negative activations, alpha = 1 / (2 +
 # sum(A) g) says nothing.
 SMALLEST_DENOMINATOR = 1e-3
+Found = list[tuple[list[int], Tensor, Tensor]]
+"""For each class that is asked for, the targets of N images, their scores (N,) and the
+gradient at the layer (N, K, h, w).
+"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ class GradCAM:
 
     def __init__(self, model: nn.Module, target_layer: nn.Module | str) -> None:
         self.model = model
-        self.target_layer, self.layer_name = _find(model, target_layer)
+        self.target_layer, path = _find(model, target_layer)
+        self.layer_name = path or type(model).__name__
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +123,9 @@ class GradCAM:
         if not wanted:
             return []
         x, activations, found = self._pass(image_tensor, wanted, check_score(score))
-        return self._results(image_tensor, x, activations, score, found)
+        raws = self._raw_maps(activations, found)
+        maps = _drawable(raws, x)
+        return self._results(image_tensor, raws, maps, score, found)
 
     def channel_weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
         """Weight of each channel, (N, K, 1, 1): alpha_k = 1/Z sum_ij dF/dA^k_ij. Both
@@ -127,22 +135,23 @@ class GradCAM:
 
     def _pass(
         self, image: ImageInput, wanted: Sequence[Any], score: Score
-    ) -> tuple[Tensor, Tensor, list[tuple[list[int], Tensor, Tensor]]]:
-        """Image (N, 3, H, W), activations (N, K, h, w), and for each entry of `wanted`
-        the targets, the scores (N,) and the gradient (N, K, h, w).
+    ) -> tuple[Tensor, Tensor, Found]:
+        """Image (N, 3, H, W), activations (N, K, h, w), and what was found for each
+        entry of `wanted`.
         """
         x = to_tensor(image, self.model)
 
-        def work(
-            x: Tensor, around: Around
-        ) -> tuple[Tensor, list[tuple[list[int], Tensor, Tensor]]]:
+        def work(x: Tensor, around: Around) -> tuple[Tensor, Found]:
             activations, logits = self._forward(x, around)
-            found = []
-            for target_class in wanted:
-                targets = choose_targets(logits.detach(), target_class)
-                values = select(logits, targets, score)
-                gradient = self._gradient(values, activations)
-                found.append((targets, values.detach(), gradient))
+            scores = scores_of(logits, score)
+            targets = [choose_targets(logits.detach(), each) for each in wanted]
+            values = pick(scores.detach(), targets)
+            # 1 at each target and 0 elsewhere: what the scores are weighted by.
+            chosen = scores.new_zeros(len(wanted), *scores.shape)
+            index = torch.as_tensor(targets, device=chosen.device)
+            chosen.scatter_(2, index[..., None], 1)
+            gradients = [self._gradient(scores, each, activations) for each in chosen]
+            found = list(zip(targets, values, gradients, strict=True))
             return activations.detach(), found
 
         with undisturbed(self.model):
@@ -151,20 +160,23 @@ class GradCAM:
                 return x, *work(x, nullcontext)
             return x, *folded(self.model, x, work)
 
+    def _raw_maps(self, activations: Tensor, found: Found) -> Tensor:
+        """relu(sum_k w_k A^k) for each entry of `found`: (classes, N, h, w)."""
+        weights = [self.channel_weights(activations, each) for _, _, each in found]
+        products = torch.stack(weights, dim=1)[..., 0, 0] @ activations.flatten(2)
+        return torch.relu(products).transpose(0, 1).unflatten(2, activations.shape[2:])
+
     def _results(
         self,
         image: ImageInput,
-        x: Tensor,
-        activations: Tensor,
+        raws: Tensor,
+        maps: Tensor,
         score: Score,
-        found: Sequence[tuple[list[int], Tensor, Tensor]],
+        found: Found,
     ) -> list[CamAttribution]:
-        weights = [self.channel_weights(activations, each) for _, _, each in found]
-        products = torch.stack(weights, dim=1)[..., 0, 0] @ activations.flatten(2)
-        raws = torch.relu(products).transpose(0, 1)  # (classes, N, h * w)
-        raws = raws.unflatten(2, activations.shape[2:])
-        maps = scale_map(resize_map(raws.flatten(0, 1), x.shape[-2:]))
-        maps = maps.unflatten(0, raws.shape[:2])
+        """One result for each entry of `found`; raws: (classes, N, h, w), maps:
+        (classes, N, H, W).
+        """
         blanks = (raws.amax(dim=(2, 3)) == 0).tolist()
         single = is_single(image)
         return [
@@ -214,13 +226,13 @@ class GradCAM:
             )
         return kept[0], logits
 
-    def _gradient(self, values: Tensor, activations: Tensor) -> Tensor:
+    def _gradient(self, scores: Tensor, chosen: Tensor, activations: Tensor) -> Tensor:
         # The graph above the layer is kept for the next class; it goes with the logits.
         gradient = (
             torch.autograd.grad(
-                values.sum(), activations, retain_graph=True, allow_unused=True
+                scores, activations, chosen, retain_graph=True, allow_unused=True
             )[0]
-            if values.requires_grad
+            if scores.requires_grad
             else None
         )
         if gradient is None:
@@ -250,11 +262,14 @@ class GradCAMPlusPlus(GradCAM):
         K, h, w).
         """
         positive = torch.relu(gradient)
-        denominator = 2 + activations.sum(dim=(2, 3), keepdim=True) * gradient
-        # Divided by infinity, a cell has no part in the sum.
-        usable = denominator.abs() > SMALLEST_DENOMINATOR
-        terms = positive / denominator.where(usable, torch.inf)
-        return terms.sum(dim=(2, 3), keepdim=True)
+        sums = activations.sum(dim=(2, 3), keepdim=True)
+        # Where g is not positive its cell has no part in the sum, whatever alpha is.
+        denominator = 2 + sums * positive
+        if (sums < 0).any():  # else it is at least 2
+            # Divided by infinity, a cell has no part either.
+            usable = denominator.abs() > SMALLEST_DENOMINATOR
+            denominator = denominator.where(usable, torch.inf)
+        return (positive / denominator).sum(dim=(2, 3), keepdim=True)
 
 
 METHODS: dict[str, type[GradCAM]] = {
@@ -287,16 +302,25 @@ def cams(
                 f"no method {method!r}{nearest(str(method), METHODS)}; there are "
                 f"{', '.join(METHODS)}"
             )
-    makers = {method: METHODS[method](model, target_layer) for method in methods}
+    _, path = _find(model, target_layer)
+    makers = {method: METHODS[method](model, path) for method in methods}
     wanted = _several(target_classes)
     if not makers or not wanted:
         return {method: [] for method in makers}
     first = next(iter(makers.values()))
     x, activations, found = first._pass(image, wanted, check_score(score))
+    raws = torch.stack([m._raw_maps(activations, found) for m in makers.values()])
+    maps = _drawable(raws, x)
     return {
-        method: maker._results(image, x, activations, score, found)
-        for method, maker in makers.items()
+        method: maker._results(image, raw, map_, score, found)
+        for (method, maker), raw, map_ in zip(makers.items(), raws, maps, strict=True)
     }
+
+
+def _drawable(raws: Tensor, x: Tensor) -> Tensor:
+    """Maps (..., h, w) as they are drawn on images x (N, 3, H, W): (..., H, W)."""
+    cells = raws.flatten(0, -3)
+    return scale_map(resize_map(cells, x.shape[-2:])).unflatten(0, raws.shape[:-2])
 
 
 def resize_map(raw: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
@@ -315,11 +339,11 @@ def resize_map(raw: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
 
 
 def scale_map(maps: Tensor) -> Tensor:
-    """Each map (N, H, W) divided by its own maximum; a map without positive values
-    stays zero. 0 keeps its meaning.
+    """Each map (N, H, W) divided by its own maximum, in place; a map without positive
+    values stays zero. 0 keeps its meaning.
     """
     peak = maps.amax(dim=(1, 2), keepdim=True)
-    return maps / peak.where(peak > 0, torch.inf)
+    return maps.div_(peak.where(peak > 0, torch.inf))
 
 
 def default_target_layer(model: nn.Module, x: Tensor) -> str:
@@ -387,13 +411,19 @@ def _find(model: nn.Module, layer: nn.Module | str) -> tuple[nn.Module, str]:
             raise ValueError(
                 f"the model has no layer {layer!r}{nearest(layer, names)}"
             ) from None
-    for name, module in model.named_modules(remove_duplicate=False):
-        if module is layer:
-            return module, name or type(model).__name__
-    if isinstance(layer, nn.Module):
-        raise ValueError(
-            f"the {type(layer).__name__} given as target layer is not a part of the model"
+    if not isinstance(layer, nn.Module):
+        raise TypeError(
+            f"target_layer is a module of the model or its dotted name, not {type(layer).__name__}"
         )
-    raise TypeError(
-        f"target_layer is a module of the model or its dotted name, not {type(layer).__name__}"
+    # Nearest first, and only so far: the layer to explain is mostly near the top.
+    places, seen = [(model, "")], {model}
+    for module, path in places:  # which grows meanwhile
+        if module is layer:
+            return layer, path
+        for name, child in module._modules.items():
+            if child is not None and child not in seen:
+                seen.add(child)
+                places.append((child, f"{path}.{name}" if path else name))
+    raise ValueError(
+        f"the {type(layer).__name__} given as target layer is not a part of the model"
     )

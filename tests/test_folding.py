@@ -94,6 +94,7 @@ def ours(net: nn.Module, x: Tensor, target: int = 1) -> Tensor:
 def however_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The nets here are smaller than what pays."""
     monkeypatch.setattr(folding, "LEAST_OUTPUTS", 0)
+    monkeypatch.setattr(folding, "SMALL_FOR_ONEDNN", 0)
 
 
 @pytest.fixture
@@ -142,6 +143,44 @@ def test_every_kind_of_convolution(
     equal(net, x)
 
 
+@pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN"
+)
+@pytest.mark.parametrize("folds", [True, False])
+def test_a_1x1_kernel_on_one_thread_takes_the_fastest_path(
+    folds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its batch norm is folded in or not: oneDNN, and where torch does not give
+    it that, the path of a kernel that is not dilated.
+    """
+    monkeypatch.undo()
+    monkeypatch.setattr(folding, "LEAST_OUTPUTS", 0 if folds else 10**9)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 1),
+        nn.BatchNorm2d(8),
+        nn.SiLU(),
+        nn.Conv2d(8, 6, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ).eval()
+
+    def operations(numbers: int) -> set[str]:
+        x = torch.randn(1, 3, 1, numbers // 3)
+        ours(net, x)
+        with torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU]
+        ) as watch:
+            ours(net, x)
+        names = {event.key.removeprefix("aten::") for event in watch.key_averages()}
+        return {name for name in names if "slow_conv" in name or "mkldnn_conv" in name}
+
+    slow = {"_slow_conv2d_forward", "_slow_conv2d_backward"}
+    assert operations(20481) == {"mkldnn_convolution"}
+    # 54,613 numbers reach the second.
+    assert operations(20480 // 8 * 3) == slow
+    assert operations(20478) == slow | {"mkldnn_convolution"}
+
+
 def test_small_weights_fold_and_large_ones_do_not(norms: list[str]) -> None:
     """Folding costs a pass over the weights, a batch norm one over the outputs."""
     net = built(Net)
@@ -164,6 +203,16 @@ def test_few_outputs_do_not_fold(
         norms.clear()
         ours(net, x)
         assert norms == computed
+
+
+def begins_to_read(reader: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Any], None]:
+    """The model comes to read its convolution's output beside the norm."""
+
+    def between(net: Any, x: Tensor) -> Tensor:
+        y = net.conv(x)
+        return reader(net.norm(y), y)
+
+    return lambda net: setattr(net, "between", between)
 
 
 def begins_to_catch(net: Any, x: Tensor) -> Tensor:
@@ -200,6 +249,11 @@ def begins_to_catch(net: Any, x: Tensor) -> Tensor:
         lambda net: setattr(
             net, "between", lambda n, x: n.norm(y := n.conv(x)) + y.abs()
         ),
+        # A comparison hides that a stand-in holds no values.
+        begins_to_read(lambda z, y: z * y.gt(0)),
+        begins_to_read(lambda z, y: z * torch.gt(torch.zeros_like(z), other=y)),
+        begins_to_read(lambda z, y: z * torch.stack([z, y]).gt(0)[1]),
+        begins_to_read(lambda z, y: z * torch.stack(tensors=(z, y)).gt(0)[1]),
         lambda net: setattr(net, "between", lambda n, x: n.norm(n.conv(x)).neg()),
         lambda net: setattr(net, "between", lambda n, x: n.norm(n.conv(x) + 1)),
         lambda net: parametrizations.weight_norm(

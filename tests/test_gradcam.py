@@ -150,6 +150,16 @@ def test_a_second_name_of_a_layer_is_a_name_too() -> None:
     close("Grad-CAM: a layer with two names", maps[1:], [maps[0]] * 2, 0)
 
 
+def test_a_layer_with_two_names_has_the_one_nearer_to_the_top() -> None:
+    net = built(ConvNet)
+    layer = nn.Sequential(nn.ReLU())
+    net.deep = nn.Sequential(nn.Sequential(layer))
+    net.near = nn.Sequential(layer)
+    for part, name in ((layer, "near.0"), (layer[0], "near.0.0"), (net, "ConvNet")):
+        cam = GradCAM(net, part)
+        assert (cam.target_layer, cam.layer_name) == (part, name)
+
+
 def test_one_pass_is_enough() -> None:
     net = Watched(built(ConvNet))
     GradCAM(net, "features").generate_cam(image(3), [0, 1, 2])
