@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from chapter4.attribution import undisturbed
+from chapter4.images import nearest
 from chapter4.models import TextModel, load_bert, name_of
 
 if TYPE_CHECKING:
@@ -229,6 +230,26 @@ def check_position(name: str, value: Any, count: int, model_name: str) -> int:
             f"{name} {at} is out of range: {model_name} has {name}s 0 to {count - 1}; -1 to -{count} count from the end"
         )
     return at % count
+
+
+def find_by_name(what: str, wanted: Any, names: Sequence[str]) -> int:
+    """The place of a token or word: its name, in any case where that is enough, or its
+    number as in check_position. ValueError for a name that is not there or there twice.
+    """
+    if not isinstance(wanted, str):
+        return check_position(what, wanted, len(names), "this text")
+    exact = [i for i, name in enumerate(names) if name == wanted]
+    folded = wanted.casefold()
+    found = exact or [i for i, name in enumerate(names) if name.casefold() == folded]
+    if not found:
+        raise ValueError(
+            f"there is no {what} {wanted!r}{nearest(wanted, names)}; there are {', '.join(names)}"
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"{wanted!r} stands at {' and '.join(map(str, found))}; give the position"
+        )
+    return found[0]
 
 
 def choose(name: str, which: Which, count: int, model_name: str) -> list[int]:

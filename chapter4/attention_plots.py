@@ -13,6 +13,7 @@ import numpy as np
 from chapter4.attention import attention_weights, check_position
 from chapter4.attention_images import cls_attention, vit_attention_weights
 from chapter4.attention_words import WordAttention, word_attention
+from chapter4.images import brightness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -207,8 +208,7 @@ def draw_patches(
     token stands for them.
     """
     # In grey, so that colour means attention.
-    grey = crop @ np.array([0.299, 0.587, 0.114], dtype=crop.dtype)
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=1)
+    axes.imshow(brightness(crop), cmap="gray", vmin=0, vmax=1)
     bottom, right = grid.shape[0] * patch[0], grid.shape[1] * patch[1]
     # Cells, not a smooth surface: between the centres of two patches the model says
     # nothing.

@@ -4,15 +4,18 @@ claims answered by numbers.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chapter4.attention import TextAttention, average_attention, choose
-from chapter4.images import nearest
+from chapter4.attention import (
+    TextAttention,
+    average_attention,
+    choose,
+    find_by_name,
+)
 
 if TYPE_CHECKING:
     from chapter4.attention import Which
@@ -186,7 +189,9 @@ def attention_pair(
     as both.
     """
     words = _words_of(attention)
-    row, column = _find(words, from_word), _find(words, to_word)
+    row, column = (
+        find_by_name("word", each, words.words) for each in (from_word, to_word)
+    )
     if row == column:
         raise ValueError(
             f"{words.words[row]!r} ({row}) is both ends; a word is not ranked against itself"
@@ -258,31 +263,6 @@ def _words_of(attention: WordAttention | TextAttention) -> WordAttention:
             f"expected a result of word_attention or attention_weights, not {type(attention).__name__}"
         )
     return attention
-
-
-def _find(words: WordAttention, word: int | str) -> int:
-    if isinstance(word, str):
-        found = [
-            i
-            for i, name in enumerate(words.words)
-            if name.casefold() == word.casefold()
-        ]
-        if not found:
-            known = ", ".join(words.words)
-            raise ValueError(
-                f"there is no word {word!r}{nearest(word, words.words)}; there are {known}"
-            )
-        if len(found) > 1:
-            raise ValueError(
-                f"{word!r} stands at {' and '.join(map(str, found))}; give the position"
-            )
-        return found[0]
-    at = operator.index(word)
-    if not -len(words.words) <= at < len(words.words):
-        raise ValueError(
-            f"word {at} is out of range: there are words 0 to {len(words.words) - 1}"
-        )
-    return at % len(words.words)
 
 
 def _chosen(

@@ -4,9 +4,7 @@ in the book and as a file.
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 import os
 import re
@@ -21,6 +19,7 @@ import numpy as np
 import torch
 
 from chapter4.attention import TextAttention, attention_weights
+from chapter4.images import picture_url
 
 if TYPE_CHECKING:
     from chapter4.models import TextModel
@@ -250,7 +249,6 @@ def _still(weights: np.ndarray, tokens: list[str]) -> str:
     whose rows look and whose columns are looked at.
     """
     from matplotlib import colormaps
-    from PIL import Image
 
     layers, heads, count, _ = weights.shape
     cell = max(2, 48 // count)
@@ -258,16 +256,13 @@ def _still(weights: np.ndarray, tokens: list[str]) -> str:
     squares = np.pad(squares, [(0, 0), (0, 0), (2, 2), (2, 2)], constant_values=np.nan)
     sheet = squares.transpose(0, 2, 1, 3).reshape(layers * squares.shape[2], -1)
     colours = colormaps["viridis"].with_extremes(bad="white")(sheet, bytes=True)
-    file = io.BytesIO()
-    Image.fromarray(colours[..., :3]).save(file, "png", optimize=True)
-    picture = base64.b64encode(file.getvalue()).decode("ascii")
     which = "Layer 0" if layers == 1 else f"Rows of squares: layers 0 to {layers - 1}"
     words = (
         f"{which}; columns of squares: heads 0 to {heads - 1}. In a square each row is a token that looks, each column "
         f"one that is looked at, in the order {' '.join(tokens)}. Dark is 0, yellow is 1."
     )
     words = html.escape(words)
-    image = f'<img alt="Attention weights as squares. {words}" src="data:image/png;base64,{picture}">'
+    image = f'<img alt="Attention weights as squares. {words}" src="{picture_url(colours[..., :3])}">'
     return f"<noscript><p>Without scripts: {words}</p>{image}</noscript>"
 
 

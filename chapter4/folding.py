@@ -63,11 +63,8 @@ LAYOUT = {
     Tensor.untyped_storage,
 }
 
-
 # A batch norm of fewer numbers costs less than folding it, some 50 us on a CPU.
 LEAST_OUTPUTS = 150_000
-
-
 # torch gives oneDNN no input of at most so many numbers; dilated it would go to a path
 # that is slower still.
 SMALL_FOR_ONEDNN = 20480

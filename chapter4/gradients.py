@@ -151,8 +151,9 @@ def smooth_grad(
 def noisy_copies(
     x: Tensor, sigma: Tensor, n_samples: int, seed: int
 ) -> Iterator[tuple[Tensor, int, float]]:
-    """x + sigma * e for images x (N, 3, H, W) and sigma (N,...), e normal and the same for all
-    images of a sample: each copy (3, H, W), its image's number and its weight 1 / n.
+    """x + sigma * e for images x (N, 3, H, W) and sigma (N,...), e normal and the same
+    for all images of a sample: each copy (3, H, W), its image's number and its weight
+    1 / n.
     """
     # One draw a sample, on the CPU: the sequence depends neither on the chunk size nor
     # on the device.

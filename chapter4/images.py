@@ -7,10 +7,12 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from base64 import b64encode
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,6 +183,22 @@ def all_finite(values: Tensor) -> bool:
     """True if no number is NaN or infinite."""
     # Finite numbers alone give a finite sum, which is quick; but a sum may overflow.
     return bool(values.sum().isfinite() or values.isfinite().all())
+
+
+def brightness(pixels: np.ndarray) -> np.ndarray:
+    """Luma of RGB pixels (..., 3) by ITU-R BT.601, in their dtype: (...). A picture is
+    drawn in grey where colour means a map.
+    """
+    return pixels @ np.array([0.299, 0.587, 0.114], dtype=pixels.dtype)
+
+
+def picture_url(pixels: np.ndarray, kind: str = "png", **options: Any) -> str:
+    """Bytes (H, W, 3) as a data URL. options: Pillow's for the kind, "png" or "webp"."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, kind, **{"optimize": True} | options)
+    return f"data:image/{kind};base64," + b64encode(file.getvalue()).decode()
 
 
 def _refuse_bfloat16(image: Any, like: Tensor | None) -> None:

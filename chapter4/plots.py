@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chapter4.images import image_tensor, seen_pixels
+from chapter4.images import brightness, image_tensor, seen_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,8 +141,7 @@ def show_overlay(
     """A map (H, W) over the crop (H, W, 3) that the model saw, which is drawn in grey
     so that colour means the map.
     """
-    grey = pixels @ np.array([0.299, 0.587, 0.114], dtype=pixels.dtype)
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=1)
+    axes.imshow(brightness(pixels), cmap="gray", vmin=0, vmax=1)
     drawn = axes.imshow(values, cmap=cmap, vmin=0, vmax=limit or 1, alpha=OVERLAY_ALPHA)
     _title(axes, title)
     axes.set_axis_off()
@@ -359,7 +358,7 @@ def text_figure(
         left = 0.15
         for i in members:
             colour = mapping.to_rgba(np.array(scores[i]))
-            dark = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] < 0.5
+            dark = brightness(np.array(colour[:3])) < 0.5
             middle, y = left + (advance[i] - 0.2) / 2, 0.72 + row * row_height
             box = {
                 "boxstyle": "round,pad=0.25",

@@ -508,7 +508,7 @@ def test_words_that_can_not_be_found() -> None:
     with pytest.raises(ValueError, match="there is no word 'cta'; did you mean 'cat'"):
         attention_pair(twice, "cta", 0)
     with pytest.raises(
-        ValueError, match="word 3 is out of range: there are words 0 to 2"
+        ValueError, match="word 3 is out of range: this text has words 0 to 2"
     ):
         attention_pair(twice, 3, 0)
     with pytest.raises(ValueError, match="is both ends"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chapter4.attention import attention_weights, check_position
+from chapter4.attention import attention_weights, check_position, find_by_name
 from chapter4.explore.attention_data import (
     FULL,
     Stack,
@@ -20,7 +20,6 @@ from chapter4.explore.attention_data import (
     weight,
 )
 from chapter4.explore.view import Choice, Explorer
-from chapter4.images import nearest
 
 if TYPE_CHECKING:
     from chapter4.attention import TextAttention
@@ -120,19 +119,7 @@ def style() -> str:
 def _position(token: int | str | None, attention: TextAttention) -> int:
     if token is None:
         return int((~attention.special).argmax())
-    if not isinstance(token, str):
-        return check_position("token", token, len(attention.tokens), "this text")
-    found = [i for i, name in enumerate(attention.tokens) if name == token]
-    if not found:
-        known = " ".join(attention.tokens)
-        raise ValueError(
-            f"there is no token {token!r}{nearest(token, attention.tokens)}; there are {known}"
-        )
-    if len(found) > 1:
-        raise ValueError(
-            f"{token!r} stands at {' and '.join(map(str, found))}; give the position"
-        )
-    return found[0]
+    return find_by_name("token", token, attention.tokens)
 
 
 def _stage(shown: np.ndarray, names: list[str], chosen: int) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 from html import escape
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 from torch import nn
 
 from chapter4.attention import check_position, choose
@@ -23,6 +21,7 @@ from chapter4.explore.attention_data import (
     weight,
 )
 from chapter4.explore.view import Choice, Explorer
+from chapter4.images import brightness, picture_url
 
 if TYPE_CHECKING:
     from chapter4.attention import Which
@@ -127,7 +126,7 @@ def said(
 
 def in_grey(crop: np.ndarray) -> np.ndarray:
     """The crop (H, W, 3) in [0, 1] as grey bytes (H, W): colour means attention."""
-    return np.round(crop @ np.array([0.299, 0.587, 0.114]) * 255).astype(np.uint8)
+    return np.round(brightness(crop) * 255).astype(np.uint8)
 
 
 def overlay(attention: VitAttention, looks: np.ndarray) -> np.ndarray:
@@ -172,20 +171,14 @@ def _stage(
 <div class="explorer-attention explorer-attention-pair">
 <div>
 <div class="explorer-attention-picture" style="{shape}">
-<img src="{_png(crop)}" alt="{escape(shows)}" width="{width}" height="{height}">
+<img src="{picture_url(crop)}" alt="{escape(shows)}" width="{width}" height="{height}">
 </div>
 </div>
 <div>
 <div class="explorer-attention-picture" data-part="picture" style="{shape}">
-<img data-part="still" src="{_png(laid)}" alt="{escape(alt)}" width="{width}" height="{height}">
+<img data-part="still" src="{picture_url(laid)}" alt="{escape(alt)}" width="{width}" height="{height}">
 <div class="explorer-attention-grid"></div>
 </div>
 {scale(top)}
 </div>
 </div>"""
-
-
-def _png(pixels: np.ndarray) -> str:
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "png", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

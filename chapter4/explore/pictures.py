@@ -4,17 +4,16 @@ with a scale, and the figure that shows one state for each setting.
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from chapter4.explore.view import HERE, Choice, Explorer, Slider
+from chapter4.images import brightness, picture_url
 
 # Shades of a map: what the eye tells apart in a fine grain, at half the size of 64.
 SHADES = 16
@@ -158,12 +157,12 @@ def map_picture(
     """
     share = np.clip(values / limit, 0, 1) if limit > 0 else np.zeros_like(values)
     level = np.rint(share * (shades - 1)).astype(int)
-    return _webp(palette(cmap, shades)[level], lossless=True)
+    return picture_url(palette(cmap, shades)[level], "webp", lossless=True)
 
 
 def photo_picture(pixels: np.ndarray, quality: int = 80) -> str:
     """A picture (H, W, 3) in [0, 1] as a data address; close to it, not equal."""
-    return _webp(np.rint(pixels * 255).astype(np.uint8), quality=quality)
+    return picture_url(np.rint(pixels * 255).astype(np.uint8), "webp", quality=quality)
 
 
 def palette(cmap: str, shades: int = SHADES) -> np.ndarray:
@@ -176,8 +175,7 @@ def palette(cmap: str, shades: int = SHADES) -> np.ndarray:
 
 def grey(pixels: np.ndarray) -> np.ndarray:
     """A picture (H, W, 3) without its colour, so that colour means the map."""
-    level = pixels @ np.array([0.299, 0.587, 0.114], dtype=pixels.dtype)
-    return np.repeat(level[..., None], 3, axis=2)
+    return np.repeat(brightness(pixels)[..., None], 3, axis=2)
 
 
 def halved(values: np.ndarray) -> np.ndarray:
@@ -185,11 +183,3 @@ def halved(values: np.ndarray) -> np.ndarray:
     height, width = (side // 2 * 2 for side in values.shape)
     blocks = values[:height, :width].reshape(height // 2, 2, width // 2, 2)
     return blocks.mean(axis=(1, 3))
-
-
-def _webp(pixels: np.ndarray, **options: Any) -> str:
-    from PIL import Image
-
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "WEBP", **options)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

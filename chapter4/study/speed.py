@@ -61,16 +61,15 @@ def ratio_table(data: Mapping[str, Any], model: str) -> str:
         ["---"] * (2 + len(COLUMNS)),
     ]
     for task, words in TASKS.items():
-        for key, cell in data["times"].items():
-            if key != f"{model}/{threads}/{task}" or "ours" not in cell["seconds"]:
-                continue
-            middle = {k: statistics.median(v) for k, v in cell["seconds"].items()}
-            ours = middle["ours"]
-            beside = [
-                _ratio(ours / middle[each]) if each in middle else ""
-                for each in COLUMNS
-            ]
-            rows.append([words, f"{ours:.2g}", *beside])
+        seconds = data["times"].get(f"{model}/{threads}/{task}", {}).get("seconds", {})
+        if "ours" not in seconds:
+            continue
+        middle = {column: statistics.median(each) for column, each in seconds.items()}
+        beside = [
+            _ratio(middle["ours"] / middle[column]) if column in middle else ""
+            for column in COLUMNS
+        ]
+        rows.append([words, f"{middle['ours']:.2g}", *beside])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -116,6 +115,7 @@ def scaling_figure(data: Mapping[str, Any]) -> Figure:
                 ends = [0, counts[-1]]
                 panel.plot(ends, [slope * n for n in ends], color=drawn.get_color())
         panel.set(title=title, xlabel=label, ylabel=unit)
+        panel.locator_params(axis="x", integer=True)
         panel.set_xlim(left=0)
         panel.set_ylim(bottom=0)
     if axes[0][0].get_legend_handles_labels()[0]:
