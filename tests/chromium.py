@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
 
 FLAGS = [
     "--headless",
@@ -45,3 +47,30 @@ def launched(**options: Any) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def watched(browser: Browser, file: Path, **options: Any) -> Iterator[Page]:
+    """A page opened from a file, without a network. It asks for nothing beyond itself and a frame inside it, and
+    complains of nothing. options: as playwright's `new_context` takes them.
+    """
+    size = {"width": 900, "height": 700}
+    context = browser.new_context(**{"offline": True, "viewport": size} | options)
+    page = context.new_page()
+    requests: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda r: requests.append(r.url))
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.on(
+        "console",
+        lambda m: errors.append(m.text) if m.type in ("error", "warning") else None,
+    )
+    try:
+        page.goto(file.as_uri())
+        yield page
+    finally:
+        context.close()
+    asked = [url for url in requests if not url.startswith("data:")]
+    assert all(url.startswith(("file:", "about:srcdoc")) for url in asked), asked
+    assert len(asked) <= 2
+    assert errors == []

@@ -16,9 +16,7 @@ from chapter4.explore import Explorer
 from chapter4.explore.pictures import SHADES, palette, settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 HOSTILE = '</title></script><script>document.title = "broken"</script><!-- <img src=x onerror=x()> & "q" \'s\' \u2028'
 
@@ -52,36 +50,6 @@ def shades(address: str, cmap: str, count: int = SHADES) -> np.ndarray:
 def expected(values: np.ndarray, limit: float, count: int = SHADES) -> np.ndarray:
     """The shades that the map must have."""
     return np.rint(np.clip(values / limit, 0, 1) * (count - 1))
-
-
-class Watched:
-    """A page opened from a file, without a network, and what it asked for and complained of."""
-
-    def __init__(self, browser: Browser, file: Path, **options: Any) -> None:
-        self.context = browser.new_context(
-            offline=True, viewport={"width": 900, "height": 700}, **options
-        )
-        self.page: Page = self.context.new_page()
-        self.requests: list[str] = []
-        self.errors: list[str] = []
-        self.page.on("request", lambda r: self.requests.append(r.url))
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.on(
-            "console",
-            lambda m: (
-                self.errors.append(m.text) if m.type in ("error", "warning") else None
-            ),
-        )
-        self.page.goto(file.as_uri())
-
-    def __enter__(self) -> Page:
-        return self.page
-
-    def __exit__(self, *_: object) -> None:
-        asked = [url for url in self.requests if not url.startswith(("file:", "data:"))]
-        self.context.close()
-        assert asked == []
-        assert self.errors == []
 
 
 SEEN = """(figure) => {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from chromium import launched
+from chromium import launched, watched
 from matplotlib import colormaps
 from PIL import Image
 
@@ -22,7 +22,7 @@ from chapter4.bertviz_views import MAX_LINES, InteractiveView, head_view, model_
 from chapter4.models import TextModel, load_bert
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 TIRED = "The cat sat on the mat because it was tired"
 TOKENS = ["[CLS]", *TIRED.lower().split(), "[SEP]"]
@@ -42,39 +42,7 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-class Watched:
-    """A page opened from a file, without a network, and what it asked for and complained of."""
-
-    def __init__(self, browser: Browser, file: Path) -> None:
-        self.context = browser.new_context(
-            offline=True, viewport={"width": 1100, "height": 900}, color_scheme="dark"
-        )
-        self.page: Page = self.context.new_page()
-        self.requests: list[str] = []
-        self.errors: list[str] = []
-        self.page.on("request", lambda r: self.requests.append(r.url))
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.on(
-            "console",
-            lambda m: (
-                self.errors.append(m.text) if m.type in ("error", "warning") else None
-            ),
-        )
-        self.page.goto(file.as_uri())
-
-    def __enter__(self) -> Watched:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asked = [
-            url
-            for url in self.requests
-            if not url.startswith(("file:", "about:srcdoc", "data:"))
-        ]
-        self.context.close()
-        assert asked == []
-        assert len(self.requests) <= 2  # the page itself, and the frame inside it
-        assert self.errors == []
+LARGE = {"viewport": {"width": 1100, "height": 900}, "color_scheme": "dark"}
 
 
 def texts(page: Any, selector: str) -> list[str]:
@@ -94,8 +62,8 @@ def test_head_view_draws_the_weights(
     """Every line's strength is a weight: from the token on the left to the token on the right, by head."""
     weights = attention_weights(TIRED, bert).weights
     file = head_view(TIRED, bert=bert).save(tmp_path / "head.html")
-    with Watched(browser, file) as watched:
-        page = watched.page
+    with watched(browser, file, **LARGE) as page:
+        page = page
         assert texts(page, "#left text") == TOKENS
         assert texts(page, "#right text") == TOKENS
         assert strengths(page) == pytest.approx(
@@ -144,8 +112,8 @@ def test_without_scripts_there_is_a_picture_of_the_weights(
 def test_choosing_a_layer(bert: TextModel, browser: Browser, tmp_path: Path) -> None:
     weights = attention_weights(TIRED, bert).weights
     file = head_view(TIRED, bert=bert).save(tmp_path / "head.html")
-    with Watched(browser, file) as watched:
-        page = watched.page
+    with watched(browser, file, **LARGE) as page:
+        page = page
         layer = page.get_by_label("Layer")
         assert texts(page, "#layer option") == ["0", "1", "2", "3", "4", "5"]
         page.keyboard.press("Tab")
@@ -167,8 +135,8 @@ def test_turning_heads_on_and_off(
 ) -> None:
     weights = attention_weights(TIRED, bert).weights
     file = head_view(TIRED, bert=bert).save(tmp_path / "head.html")
-    with Watched(browser, file) as watched:
-        page = watched.page
+    with watched(browser, file, **LARGE) as page:
+        page = page
         squares = page.get_by_role("button")
         assert squares.count() == 12
         squares.nth(3).click()
@@ -187,8 +155,8 @@ def test_turning_heads_on_and_off(
 
 def test_heads_by_keyboard(bert: TextModel, browser: Browser, tmp_path: Path) -> None:
     file = head_view(TIRED, bert=bert).save(tmp_path / "head.html")
-    with Watched(browser, file) as watched:
-        page = watched.page
+    with watched(browser, file, **LARGE) as page:
+        page = page
         page.get_by_label("Layer").select_option("2")  # the squares are drawn anew
         page.get_by_label("Layer").focus()
         page.keyboard.press("Tab")
@@ -208,8 +176,8 @@ def test_heads_by_keyboard(bert: TextModel, browser: Browser, tmp_path: Path) ->
 def test_model_view(bert: TextModel, browser: Browser, tmp_path: Path) -> None:
     weights = attention_weights(TIRED, bert).weights
     file = model_view(TIRED, bert=bert).save(tmp_path / "model.html")
-    with Watched(browser, file) as watched:
-        page = watched.page
+    with watched(browser, file, **LARGE) as page:
+        page = page
         drawn = page.locator("#vis svg line").evaluate_all(
             "all => all.map(l => +l.getAttribute('stroke-opacity'))"
         )
@@ -243,13 +211,11 @@ def test_inside_a_page(
         f"<!DOCTYPE html><meta charset='utf-8'><title>page</title>{shown._repr_html_()}",
         encoding="utf-8",
     )
-    with Watched(browser, file) as watched:
-        frame = watched.page.frame_locator("iframe")
+    with watched(browser, file, **LARGE) as page:
+        frame = page.frame_locator("iframe")
         frame.locator("#vis svg").wait_for()
-        assert watched.page.locator("iframe").get_attribute("title") == shown.title
-        assert (
-            watched.page.locator("iframe").get_attribute("sandbox") == "allow-scripts"
-        )
+        assert page.locator("iframe").get_attribute("title") == shown.title
+        assert page.locator("iframe").get_attribute("sandbox") == "allow-scripts"
         # Nothing of it hides below the frame's lower edge.
         bottom = frame.locator("#vis svg").evaluate(
             "svg => svg.getBoundingClientRect().bottom - innerHeight"
@@ -261,11 +227,9 @@ def test_hostile_text_stays_text(
     bert: TextModel, browser: Browser, tmp_path: Path
 ) -> None:
     view = head_view(HOSTILE, bert=bert)
-    with Watched(browser, view.save(tmp_path / "hostile.html")) as watched:
-        assert (
-            texts(watched.page, "#left text") == attention_weights(HOSTILE, bert).tokens
-        )
-        assert watched.page.title() == view.title
+    with watched(browser, view.save(tmp_path / "hostile.html"), **LARGE) as page:
+        assert texts(page, "#left text") == attention_weights(HOSTILE, bert).tokens
+        assert page.title() == view.title
 
 
 class OnePiece:
@@ -301,13 +265,13 @@ def test_hostile_piece_stays_text(
 ) -> None:
     """A whole attack in a single token, which BERT's own vocabulary would have cut up."""
     shown = view(text, bert=TextModel(bert.model, OnePiece()))  # type: ignore[arg-type]
-    with Watched(browser, shown.save(tmp_path / "hostile.html")) as watched:
-        assert watched.page.title() == shown.title
+    with watched(browser, shown.save(tmp_path / "hostile.html"), **LARGE) as page:
+        assert page.title() == shown.title
         if view is head_view:
-            assert texts(watched.page, "#left text") == [text, "\u2028 end"]
+            assert texts(page, "#left text") == [text, "\u2028 end"]
         else:
-            watched.page.get_by_role("button").first.click(position={"x": 5, "y": 5})
-            assert texts(watched.page, "#vis svg text.token")[:2] == [
+            page.get_by_role("button").first.click(position={"x": 5, "y": 5})
+            assert texts(page, "#vis svg text.token")[:2] == [
                 text,
                 "\u2028 end",
             ]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import nets
 import pytest
 import torch
-from chromium import launched
-from explorers import HOSTILE, Watched, seen, shows, small_model, states
+from chromium import launched, watched
+from explorers import HOSTILE, seen, shows, small_model, states
 
 from chapter4.explore import (
     Choice,
@@ -59,7 +59,7 @@ def test_keys_move_the_sliders(
     browser: Browser, smooth: Explorer, tmp_path: Path
 ) -> None:
     found = states(smooth)
-    with Watched(browser, smooth.save(tmp_path / "a.html")) as page:
+    with watched(browser, smooth.save(tmp_path / "a.html")) as page:
         assert page.title() == smooth.title
         now = seen(page)
         shows(now, found[0, 1])
@@ -89,7 +89,7 @@ def test_choosing_a_class_and_a_layer(
 ) -> None:
     figure = explore_gradcam(x, model, layers=["features.0", "features"])
     found = states(figure)
-    with Watched(browser, figure.save(tmp_path / "a.html")) as page:
+    with watched(browser, figure.save(tmp_path / "a.html")) as page:
         shows(seen(page), found[1, 0])
         page.keyboard.press("Tab")
         page.keyboard.press("ArrowLeft")
@@ -111,7 +111,7 @@ def test_walking_the_path(
         x, model, 0, baselines=["white", "random"], n_steps=4
     )
     found = states(figure)
-    with Watched(browser, figure.save(tmp_path / "a.html")) as page:
+    with watched(browser, figure.save(tmp_path / "a.html")) as page:
         shows(seen(page), found[0, 3])
         page.get_by_role("combobox", name="Baseline").select_option("random")
         page.get_by_role("slider", name="Position").focus()
@@ -138,7 +138,7 @@ def test_without_scripts_the_still_is_shown(
 ) -> None:
     start = states(smooth)[0, 1]
     file = smooth.save(tmp_path / "a.html")
-    with Watched(browser, file, java_script_enabled=False) as page:
+    with watched(browser, file, java_script_enabled=False) as page:
         for name in ("copy", "map"):
             picture = page.locator(f"[data-part={name}]")
             assert picture.is_visible()
@@ -166,7 +166,7 @@ def test_two_on_a_page_do_not_meet(
         encoding="utf-8",
     )
     mine, its = states(smooth), states(other)
-    with Watched(browser, file) as page:
+    with watched(browser, file) as page:
         count = page.evaluate("Object.getOwnPropertyNames(window).length")
         assert count == page.evaluate("window.before") + 1  # `before` itself
         page.get_by_role("slider", name="Noise level").nth(1).focus()
@@ -201,7 +201,7 @@ def test_as_a_notebook_inserts_it(
       document.querySelector("main").append(host);
     }"""
     found = states(smooth)
-    with Watched(browser, file) as page:
+    with watched(browser, file) as page:
         for _ in range(2):
             page.evaluate(insert, smooth._repr_html_())
         page.get_by_role("slider", name="Samples").nth(1).focus()
@@ -223,7 +223,7 @@ def test_hostile_class_names_stay_text(
     ]
     assert HOSTILE in figures[0].title
     for figure in figures:
-        with Watched(browser, figure.save(tmp_path / "a.html")) as page:
+        with watched(browser, figure.save(tmp_path / "a.html")) as page:
             assert page.title().split() == figure.title.split()
             assert page.locator("figure img").count() == len(
                 [p for p in states(figure)[0, 0]["parts"].values() if "src" in p]
@@ -257,7 +257,7 @@ def test_hostile_values_of_controls(browser: Browser, tmp_path: Path) -> None:
         },
         script="pictures.js",
     )
-    with Watched(browser, figure.save(tmp_path / "a.html")) as page:
+    with watched(browser, figure.save(tmp_path / "a.html")) as page:
         assert page.locator("output").text_content() == HOSTILE
         assert page.locator("[data-part=said]").text_content() == f"{HOSTILE}1"
         assert page.locator("figcaption").text_content() == HOSTILE

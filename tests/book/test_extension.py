@@ -11,10 +11,7 @@ from pathlib import Path
 import pytest
 from docutils import nodes
 from PIL import Image
-from sphinx.application import Sphinx
-from sphinx.util.docutils import docutils_namespace, patch_docutils
-
-EXTENSIONS = Path(__file__).resolve().parents[2] / "book" / "_ext"
+from small_books import EXTENSIONS, build_book
 
 DRAWN = "# A\n\n```{mermaid}\nflowchart LR\n  accDescr: From a to <b>\n  a --> b\n```\n"
 PLAIN = "---\norphan: true\n---\n# B\n\nText.\n"
@@ -28,30 +25,16 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
     def run(**pages: str) -> str:
         for name, text in pages.items():
             (tmp_path / f"{name}.md").write_text(text, encoding="utf-8")
-        warnings = io.StringIO()
         settings = {
             "extensions": ["myst_parser", "chapter4_book"],
             "root_doc": "a",
-            "html_theme": "basic",
         }
         # No script folders here: whether the real ones are there depends on an earlier build.
         monkeypatch.setattr("chapter4_book.VENDOR", tmp_path / "vendor")
         monkeypatch.setattr("chapter4_book.SCRIPTS", tmp_path / "scripts")
         (tmp_path / "vendor").mkdir(exist_ok=True)
         (tmp_path / "scripts").mkdir(exist_ok=True)
-        with patch_docutils(str(tmp_path)), docutils_namespace():
-            app = Sphinx(
-                srcdir=tmp_path,
-                confdir=None,
-                outdir=tmp_path / "out",
-                doctreedir=tmp_path / "trees",
-                buildername="html",
-                confoverrides=settings,
-                status=None,
-                warning=warnings,
-            )
-            app.build()
-        return warnings.getvalue()
+        return build_book(tmp_path, tmp_path, settings)[1]
 
     return run
 

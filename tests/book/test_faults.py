@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sphinx.application import Sphinx
-from sphinx.util.docutils import docutils_namespace, patch_docutils
+from small_books import EXTENSIONS, HEADER, PIXEL, build_book
 
-EXTENSIONS = Path(__file__).resolve().parents[2] / "book" / "_ext"
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-
-HEADER = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-# Page
-"""
 CELL = """
 ```{{code-cell}} ipython3
 {options}from base64 import b64decode
@@ -51,34 +32,20 @@ def build(
         source = tmp_path / "source"
         source.mkdir(exist_ok=True)
         (source / "dot.png").write_bytes(base64.b64decode(PIXEL))
-        (source / "page.md").write_text(HEADER + text, encoding="utf-8")
-        warnings = io.StringIO()
+        (source / "page.md").write_text(HEADER + "# Page\n" + text, encoding="utf-8")
         settings = {
             "extensions": ["myst_nb", "chapter4_faults"],
             "root_doc": "page",
             # One of its own: MyST-NB adds to Sphinx's default, which later builds share.
             "source_suffix": {".md": "myst-nb"},
-            "html_theme": "basic",
             "nb_execution_mode": "force" if "code-cell" in text else "off",
             "nb_execution_show_tb": True,
             "mathjax_path": "mathjax.js",
         }
-        with patch_docutils(str(source)), docutils_namespace():
-            app = Sphinx(
-                srcdir=source,
-                confdir=None,
-                outdir=tmp_path / "out",
-                doctreedir=tmp_path / "trees",
-                buildername="html",
-                confoverrides=settings,
-                status=None,
-                warning=warnings,
-                warningiserror=True,
-                keep_going=True,
-            )
-            app.build()
-        plain = re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())
-        return app.statuscode, plain.strip().splitlines()
+        code, warnings = build_book(
+            source, tmp_path, settings, warningiserror=True, keep_going=True
+        )
+        return code, warnings.strip().splitlines()
 
     return run
 

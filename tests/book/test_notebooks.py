@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import base64
-import io
 import os
 import re
 from collections.abc import Callable
@@ -16,28 +15,13 @@ import pytest
 from bs4 import BeautifulSoup
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
-from sphinx.application import Sphinx
-from sphinx.util.docutils import docutils_namespace, patch_docutils
+from small_books import EXTENSIONS, HEADER, PIXEL, build_book
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 HTML = BOOK / "_build" / "html"
 NOTEBOOKS = sorted((HTML / "notebooks").glob("*.ipynb"))
 # The others have the same cells as their pages, which the build has executed.
 EXECUTED = ("playground", "problem-1")
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-
-HEADER = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-"""
 PAGE = (
     HEADER
     + r"""# Title
@@ -72,14 +56,13 @@ OTHER = "---\norphan: true\n---\n# Other page\n\nNo cell.\n"
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Return a function that builds a two-page book, executing nothing, and returns the warnings."""
-    monkeypatch.syspath_prepend(str(BOOK / "_ext"))
+    monkeypatch.syspath_prepend(str(EXTENSIONS))
     monkeypatch.delenv("CHAPTER4_REPOSITORY", raising=False)
     (tmp_path / "dot.png").write_bytes(base64.b64decode(PIXEL))
 
     def run(page: str = PAGE, **options: object) -> str:
         (tmp_path / "a.md").write_text(page, encoding="utf-8")
         (tmp_path / "other.md").write_text(OTHER, encoding="utf-8")
-        warnings = io.StringIO()
         settings = {
             "extensions": ["myst_nb", "sphinx_book_theme", "chapter4_notebooks"],
             "root_doc": "a",
@@ -92,20 +75,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
             "numfig": True,
             "numfig_format": {"figure": "Figure %s"},
         }
-        with patch_docutils(str(tmp_path)), docutils_namespace():
-            app = Sphinx(
-                srcdir=tmp_path,
-                confdir=None,
-                outdir=tmp_path / "out",
-                doctreedir=tmp_path / "trees",
-                buildername="html",
-                confoverrides=settings | options,
-                status=None,
-                warning=warnings,
-                freshenv=True,
-            )
-            app.build(force_all=True)
-        return warnings.getvalue()
+        return build_book(tmp_path, tmp_path, settings | options)[1]
 
     return run
 
@@ -245,7 +215,7 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What Sphinx makes of a directive becomes Markdown that Jupyter reads."""
-    monkeypatch.syspath_prepend(str(BOOK / "_ext"))
+    monkeypatch.syspath_prepend(str(EXTENSIONS))
     from notebook_text import pieces
 
     body, wanted = TEXTS[name]
@@ -255,7 +225,7 @@ def test_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cells_inside_a_box_stay_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample answers of a problem stand in a box; results are left out, captions stay."""
-    monkeypatch.syspath_prepend(str(BOOK / "_ext"))
+    monkeypatch.syspath_prepend(str(EXTENSIONS))
     from notebook_text import pieces
 
     cell = (
