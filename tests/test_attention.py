@@ -505,6 +505,12 @@ def test_words_that_can_not_be_found() -> None:
         attention_pair(twice, "the", "cat")
     assert attention_pair(twice, 2, "CAT").from_index == 2
     assert attention_pair(twice, -1, "cat").from_index == 2
+    both = plain(np.full((3, 3), 1 / 3), "The cat the")
+    assert [
+        attention_pair(both, each, "cat").from_index for each in ("The", "the")
+    ] == [0, 2]
+    with pytest.raises(ValueError, match="'THE' stands at 0 and 2"):
+        attention_pair(both, "THE", "cat")
     with pytest.raises(ValueError, match="there is no word 'cta'; did you mean 'cat'"):
         attention_pair(twice, "cta", 0)
     with pytest.raises(
