@@ -301,8 +301,13 @@ def check_score(score: str) -> Score:
 
 def unbatch(values: Tensor, image: Any) -> np.ndarray:
     """(N, ...) to numpy; without the first axis where `image` was a single one."""
-    array = values.detach().cpu().contiguous().numpy()
+    array = as_array(values)
     return array[0] if is_single(image) else array
+
+
+def as_array(values: Tensor) -> np.ndarray:
+    """On the CPU and contiguous, without gradients."""
+    return values.detach().cpu().contiguous().numpy()
 
 
 def is_single(image: Any) -> bool:

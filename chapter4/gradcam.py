@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from chapter4.attribution import (
     Attribution,
     Score,
+    as_array,
     check_finite,
     check_score,
     choose_targets,
@@ -24,7 +25,6 @@ from chapter4.attribution import (
     logits_of,
     pick,
     scores_of,
-    unbatch,
     undisturbed,
 )
 from chapter4.folding import Around, folded
@@ -37,10 +37,8 @@ if TYPE_CHECKING:
 # Where 2 + sum(A) g is this near 0, which needs negative activations, alpha = 1 / (2 +
 # sum(A) g) says nothing.
 SMALLEST_DENOMINATOR = 1e-3
-Found = list[tuple[list[int], Tensor, Tensor]]
-"""For each class that is asked for, the targets of N images, their scores (N,) and the
-gradient at the layer (N, K, h, w).
-"""
+Found = list[tuple[list[int], Tensor]]
+"""For each class that is asked for, the targets of N images and their scores (N,)."""
 
 
 @dataclass(frozen=True)
@@ -122,26 +120,27 @@ class GradCAM:
         wanted = _several(target_classes)
         if not wanted:
             return []
-        x, activations, found = self._pass(image_tensor, wanted, check_score(score))
-        raws = self._raw_maps(activations, found)
+        x, layer, found = self._pass(image_tensor, wanted, check_score(score))
+        raws = self._raw_maps(*layer)
         maps = _drawable(raws, x)
         return self._results(image_tensor, raws, maps, score, found)
 
     def channel_weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
         """Weight of each channel, (N, K, 1, 1): alpha_k = 1/Z sum_ij dF/dA^k_ij. Both
-        arguments are (N, K, h, w).
+        arguments are (N, K, h, w); a gradient (classes, N, K, h, w) gives weights for
+        each class.
         """
-        return gradient.mean(dim=(2, 3), keepdim=True)
+        return gradient.mean(dim=(-2, -1), keepdim=True)
 
     def _pass(
         self, image: ImageInput, wanted: Sequence[Any], score: Score
-    ) -> tuple[Tensor, Tensor, Found]:
-        """Image (N, 3, H, W), activations (N, K, h, w), and what was found for each
-        entry of `wanted`.
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], Found]:
+        """Image (N, 3, H, W), activations (N, K, h, w) with their gradients (classes,
+        N, K, h, w), and what was found for each entry of `wanted`.
         """
         x = to_tensor(image, self.model)
 
-        def work(x: Tensor, around: Around) -> tuple[Tensor, Found]:
+        def work(x: Tensor, around: Around) -> tuple[tuple[Tensor, Tensor], Found]:
             activations, logits = self._forward(x, around)
             scores = scores_of(logits, score)
             targets = [choose_targets(logits.detach(), each) for each in wanted]
@@ -150,9 +149,12 @@ class GradCAM:
             chosen = scores.new_zeros(len(wanted), *scores.shape)
             index = torch.as_tensor(targets, device=chosen.device)
             chosen.scatter_(2, index[..., None], 1)
-            gradients = [self._gradient(scores, each, activations) for each in chosen]
-            found = list(zip(targets, values, gradients, strict=True))
-            return activations.detach(), found
+            gradients = torch.stack(
+                [self._gradient(scores, each, activations) for each in chosen]
+            )
+            check_finite(gradients)
+            found = list(zip(targets, values, strict=True))
+            return (activations.detach(), gradients), found
 
         with undisturbed(self.model):
             if isinstance(self.target_layer, nn.Conv2d):
@@ -160,10 +162,10 @@ class GradCAM:
                 return x, *work(x, nullcontext)
             return x, *folded(self.model, x, work)
 
-    def _raw_maps(self, activations: Tensor, found: Found) -> Tensor:
-        """relu(sum_k w_k A^k) for each entry of `found`: (classes, N, h, w)."""
-        weights = [self.channel_weights(activations, each) for _, _, each in found]
-        products = torch.stack(weights, dim=1)[..., 0, 0] @ activations.flatten(2)
+    def _raw_maps(self, activations: Tensor, gradients: Tensor) -> Tensor:
+        """relu(sum_k w_k A^k) for each class: (classes, N, h, w)."""
+        weights = self.channel_weights(activations, gradients)[..., 0, 0]
+        products = weights.transpose(0, 1) @ activations.flatten(2)
         return torch.relu(products).transpose(0, 1).unflatten(2, activations.shape[2:])
 
     def _results(
@@ -178,19 +180,20 @@ class GradCAM:
         (classes, N, H, W).
         """
         blanks = (raws.amax(dim=(2, 3)) == 0).tolist()
-        single = is_single(image)
+        # One image's things, or lists and arrays of all.
+        which = 0 if is_single(image) else slice(None)
         return [
             CamAttribution(
-                map=unbatch(map_, image),
-                target=targets[0] if single else targets,
-                score=values[0].item() if single else values.tolist(),
+                map=map_[which],
+                target=targets[which],
+                score=values.tolist()[which],
                 method=self.method,
                 settings={"score": score, "target_layer": self.layer_name},
-                raw=unbatch(raw, image),
-                blank=blank[0] if single else blank,
+                raw=raw[which],
+                blank=blank[which],
             )
-            for (targets, values, _), map_, raw, blank in zip(
-                found, maps, raws, blanks, strict=True
+            for (targets, values), map_, raw, blank in zip(
+                found, as_array(maps), as_array(raws), blanks, strict=True
             )
         ]
 
@@ -239,7 +242,6 @@ class GradCAM:
             raise ValueError(
                 f"the score does not depend on the layer {self.layer_name!r}"
             )
-        check_finite(gradient)
         return gradient
 
 
@@ -259,17 +261,17 @@ class GradCAMPlusPlus(GradCAM):
 
     def channel_weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
         """Weight of each channel, (N, K, 1, 1), from activations and gradient, both (N,
-        K, h, w).
+        K, h, w); a gradient (classes, N, K, h, w) gives weights for each class.
         """
         positive = torch.relu(gradient)
-        sums = activations.sum(dim=(2, 3), keepdim=True)
+        sums = activations.sum(dim=(-2, -1), keepdim=True)
         # Where g is not positive its cell has no part in the sum, whatever alpha is.
-        denominator = 2 + sums * positive
+        denominator = (sums * positive).add_(2)
         if (sums < 0).any():  # else it is at least 2
             # Divided by infinity, a cell has no part either.
             usable = denominator.abs() > SMALLEST_DENOMINATOR
             denominator = denominator.where(usable, torch.inf)
-        return (positive / denominator).sum(dim=(2, 3), keepdim=True)
+        return positive.div_(denominator).sum(dim=(-2, -1), keepdim=True)
 
 
 METHODS: dict[str, type[GradCAM]] = {
@@ -308,8 +310,8 @@ def cams(
     if not makers or not wanted:
         return {method: [] for method in makers}
     first = next(iter(makers.values()))
-    x, activations, found = first._pass(image, wanted, check_score(score))
-    raws = torch.stack([m._raw_maps(activations, found) for m in makers.values()])
+    x, layer, found = first._pass(image, wanted, check_score(score))
+    raws = torch.stack([maker._raw_maps(*layer) for maker in makers.values()])
     maps = _drawable(raws, x)
     return {
         method: maker._results(image, raw, map_, score, found)
@@ -335,7 +337,7 @@ def resize_map(raw: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
         for cells, pixels in zip(raw.shape[-2:], size, strict=True)
     )
     # Two products of small matrices take a fifth of the time of interpolating each pixel.
-    return rows.T @ raw @ columns
+    return rows.T @ (raw @ columns)
 
 
 def scale_map(maps: Tensor) -> Tensor:

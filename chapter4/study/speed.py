@@ -34,6 +34,7 @@ COLUMNS = {
     "pytorch_grad_cam": "pytorch-grad-cam",
     "torch_cam": "torch-cam",
 }
+IN_USE = "+in_use"  # ends a column of the memory that counts no holes between blocks
 MODELS = {"efficientnet-lite0": "EfficientNet-Lite0", "resnet50": "ResNet-50"}
 # Part of the file -> title, label of the x axis, of the y axis.
 PANELS = {
@@ -75,6 +76,27 @@ def ratio_table(data: Mapping[str, Any], model: str) -> str:
 
 def _ratio(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def memory_table(data: Mapping[str, Any], model: str) -> str:
+    """A Markdown table: MiB in use at the peak, over those of the loaded model, a task
+    and a number of samples or steps a row.
+    """
+    peaks: dict[str, dict[int, dict[str, float]]] = {}
+    for key, mib in data["memory"].items():
+        where, task, column, *count = key.split("/")
+        if where == model and column.endswith(IN_USE) and mib is not None:
+            found = peaks.setdefault(task, {}).setdefault(int(*count), {})
+            found[column.removesuffix(IN_USE)] = mib
+    shown = {"ours": "this package", **COLUMNS}
+    del shown["forward"]  # nobody waits for a pass that keeps nothing
+    rows = [["Task", *shown.values()], ["---"] * (1 + len(shown))]
+    for task, words in TASKS.items():
+        for count, found in sorted(peaks.get(task, {}).items()):
+            name = f"{words.split(',')[0]}, {count}" if count else words
+            cells = [f"{found[each]:,.0f}" if each in found else "" for each in shown]
+            rows.append([name, *cells])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def scaling_figure(data: Mapping[str, Any]) -> Figure:

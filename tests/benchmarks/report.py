@@ -19,7 +19,7 @@ def text(data: dict[str, Any]) -> str:
         versions,
         "time: median of the rounds; ratio: chapter4's median over the column's, with the quartiles of single rounds;",
         "memory: peak growth of the resident set; in use: the same where every large block goes back when it is freed;",
-        "deviation: relative L2 of the map from the right formula in float64, and in brackets that of the right formula",
+        "deviation: relative L2 of the map from the right formula in float64, and in brackets that of the formula",
         "in float32.",
     ]
     for where in dict.fromkeys(key.rsplit("/", 1)[0] for key in data["times"]):

@@ -37,6 +37,26 @@ def test_the_table_of_ratios_divides_ours_by_theirs():
     assert "Grad-CAM" not in speed.ratio_table(data, "efficientnet-lite0")
 
 
+def test_the_table_of_memory_has_what_is_in_use_by_count():
+    data = {
+        "memory": {
+            "resnet50/smooth_grad/ours+in_use/200": 21.4,
+            "resnet50/smooth_grad/ours+in_use/10": 20.6,
+            "resnet50/smooth_grad/captum+in_use/10": 1234.0,
+            "resnet50/smooth_grad/captum/10": 9999.0,
+            "resnet50/gradcam/ours+in_use": 3.0,
+            "resnet50/gradcam/captum_best+in_use": None,
+            "efficientnet-lite0/gradcam/ours+in_use": 7.0,
+        }
+    }
+    rows = speed.memory_table(data, "resnet50").splitlines()[2:]
+    assert [[cell.strip() for cell in row.strip("|").split("|")] for row in rows] == [
+        ["Grad-CAM", "3", "", "", "", "", ""],
+        ["SmoothGrad, 10", "21", "", "1,234", "", "", ""],
+        ["SmoothGrad, 200", "21", "", "", "", "", ""],
+    ]
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_saved_benchmark_fills_the_tables(device):
     data = speed.benchmark(device)
