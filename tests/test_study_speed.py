@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from chapter4.study import speed
 
 
@@ -31,3 +33,59 @@ def test_a_row_has_our_median_and_its_ratios() -> None:
     assert found.pop("Captum") == "0.50"
     assert found.pop("a forward pass") == "12"
     assert set(found.values()) == {""}
+
+
+def test_the_table_of_memory_has_what_is_in_use_by_count() -> None:
+    data = {
+        "memory": {
+            "resnet50/smooth_grad/ours+in_use/200": 21.4,
+            "resnet50/smooth_grad/ours+in_use/10": 20.6,
+            "resnet50/smooth_grad/captum+in_use/10": 1234.0,
+            "resnet50/smooth_grad/captum/10": 9999.0,
+            "resnet50/smooth_grad/ours/10": 25.0,
+            "resnet50/gradcam/ours+in_use": 3.0,
+            "resnet50/gradcam/captum_best+in_use": None,
+            "efficientnet-lite0/gradcam/ours+in_use": 7.0,
+        }
+    }
+    rows = speed.memory_table(data, "resnet50").splitlines()[2:]
+    assert [[cell.strip() for cell in row.strip("|").split("|")] for row in rows] == [
+        ["Grad-CAM", "3", "", "", "", "", "", ""],
+        ["SmoothGrad, 10", "21", "25", "", "1,234", "", "", ""],
+        ["SmoothGrad, 200", "21", "", "", "", "", "", ""],
+    ]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_saved_benchmark_fills_the_tables(device: str) -> None:
+    data = speed.benchmark(device)
+    for model in speed.MODELS:
+        table = speed.ratio_table(data, model)
+        for task, words in speed.TASKS.items():
+            count = f", {data['settings']['n']}" if task in speed.SAMPLED else ""
+            assert f"| {words}{count} |" in table
+
+
+def test_the_table_of_the_allocator_divides_by_the_time_without() -> None:
+    seconds = {
+        "ours": [4.0, 2.0, 3.0],
+        "ours+malloc": [2.0, 1.5, 1.0],
+        "captum": [2.0],
+        "captum+malloc": [1.8],
+    }
+    cells = {"m/smooth_grad": {"seconds": seconds}, "m/gradcam": {"seconds": {}}}
+    rows = speed.allocator_table({"malloc": cells}, "m").splitlines()[2:]
+    assert rows == ["| SmoothGrad | 0.50 | 0.90 | 0.83 |"]
+    assert not speed.allocator_table({"malloc": cells}, "n").splitlines()[2:]
+
+
+def test_the_figure_shows_medians_and_the_line_through_them() -> None:
+    seconds = {"5": [1.0, 1.1, 0.9], "10": [2.0, 2.2, 1.8]}
+    cells = {f"shapes/{what}": {"seconds": seconds} for what in speed.PANELS}
+    figure = speed.scaling_figure({"scaling": cells})
+    samples, _, images = figure.axes
+    points, line = samples.lines[0], samples.lines[-1]
+    assert points.get_ydata().tolist() == [1.0, 2.0]
+    assert line.get_ydata() == pytest.approx([0, 2.0])
+    assert images.lines[0].get_ydata().tolist() == [200.0, 200.0]
+    assert speed.through_origin([1, 2], [1.0, 4.0]) == 9 / 5

@@ -23,9 +23,10 @@ TASKS = {
     "gradcam": "Grad-CAM",
     "gradcam_plus_plus": "Grad-CAM++",
     "cams_together": "Grad-CAM, Grad-CAM++, 5 classes",
-    "smooth_grad": "SmoothGrad, 50",
-    "integrated_gradients": "Integrated Gradients, 50",
+    "smooth_grad": "SmoothGrad",
+    "integrated_gradients": "Integrated Gradients",
 }
+SAMPLED = ("smooth_grad", "integrated_gradients")  # for a number of samples or steps
 COLUMNS = {
     "forward": "a forward pass",
     "printed": "printed chapter",
@@ -70,7 +71,8 @@ def ratio_table(data: Mapping[str, Any], model: str) -> str:
             _ratio(middle["ours"] / middle[column]) if column in middle else ""
             for column in COLUMNS
         ]
-        rows.append([words, f"{middle['ours']:.2g}", *beside])
+        name = f"{words}, {data['settings']['n']}" if task in SAMPLED else words
+        rows.append([name, f"{middle['ours']:.2g}", *beside])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -80,22 +82,46 @@ def _ratio(value: float) -> str:
 
 def memory_table(data: Mapping[str, Any], model: str) -> str:
     """A Markdown table: MiB in use at the peak, over those of the loaded model, a task
-    and a number of samples or steps a row.
+    and a number of samples or steps a row. "Its process" is the growth of the resident
+    set, with the holes that the allocator keeps between blocks.
     """
     peaks: dict[str, dict[int, dict[str, float]]] = {}
     for key, mib in data["memory"].items():
         where, task, column, *count = key.split("/")
-        if where == model and column.endswith(IN_USE) and mib is not None:
+        if where == model and mib is not None:
             found = peaks.setdefault(task, {}).setdefault(int(*count), {})
-            found[column.removesuffix(IN_USE)] = mib
-    shown = {"ours": "this package", **COLUMNS}
-    del shown["forward"]  # nobody waits for a pass that keeps nothing
-    rows = [["Task", *shown.values()], ["---"] * (1 + len(shown))]
+            found[column] = mib
+    columns = {f"{name}{IN_USE}": words for name, words in COLUMNS.items()}
+    del columns[f"forward{IN_USE}"]  # nobody waits for a pass that keeps nothing
+    columns = {f"ours{IN_USE}": "this package", "ours": "its process", **columns}
+    rows = [["Task", *columns.values()], ["---"] * (1 + len(columns))]
     for task, words in TASKS.items():
         for count, found in sorted(peaks.get(task, {}).items()):
-            name = f"{words.split(',')[0]}, {count}" if count else words
-            cells = [f"{found[each]:,.0f}" if each in found else "" for each in shown]
+            name = f"{words}, {count}" if count else words
+            cells = [f"{found[c]:,.0f}" if c in found else "" for c in columns]
             rows.append([name, *cells])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def allocator_table(data: Mapping[str, Any], model: str) -> str:
+    """A Markdown table: the time where the allocator keeps large blocks over that where
+    it gives them back, for us and for Captum, and our time over Captum's where both keep
+    them. SmoothGrad and Integrated Gradients take Captum's chunk of eight.
+    """
+    rows = [
+        ["Task", "this package", "Captum", "this package over Captum, both kept"],
+        ["---"] * 4,
+    ]
+    for task, words in TASKS.items():
+        seconds = data["malloc"].get(f"{model}/{task}", {}).get("seconds", {})
+        middle = {column: statistics.median(each) for column, each in seconds.items()}
+        pairs = [
+            ("ours+malloc", "ours"),
+            ("captum+malloc", "captum"),
+            ("ours+malloc", "captum+malloc"),
+        ]
+        if all(name in middle for pair in pairs for name in pair):
+            rows.append([words, *(_ratio(middle[a] / middle[b]) for a, b in pairs)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

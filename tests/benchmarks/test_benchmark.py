@@ -17,7 +17,6 @@ from benchmarks.columns import TASKS
 from benchmarks.rounds import in_turn, ratio
 from benchmarks.subjects import Subject
 from benchmarks.worker import Worker
-from chapter4.study import speed
 
 
 def test_ratio_is_that_of_the_medians_with_quartiles_of_the_rounds():
@@ -26,43 +25,6 @@ def test_ratio_is_that_of_the_medians_with_quartiles_of_the_rounds():
     # The rounds' own ratios: 2, 2 and 1.5.
     assert (found.low, found.high) == (1.75, 2.0)
     assert ratio([3.0], [2.0]).low == 1.5
-
-
-def test_the_table_of_ratios_divides_ours_by_theirs():
-    seconds = {"ours": [3.0, 1.0, 2.0], "printed": [8.0, 4.0, 4.0], "captum": [1.0] * 3}
-    data = {"times": {"resnet50/1/gradcam": {"seconds": seconds}}}
-    row = speed.ratio_table(data, "resnet50").splitlines()[-1]
-    cells = [each.strip() for each in row.strip("|").split("|")]
-    assert cells == ["Grad-CAM", "2", "", "0.50", "2.00", "", "", ""]
-    assert "Grad-CAM" not in speed.ratio_table(data, "efficientnet-lite0")
-
-
-def test_the_table_of_memory_has_what_is_in_use_by_count():
-    data = {
-        "memory": {
-            "resnet50/smooth_grad/ours+in_use/200": 21.4,
-            "resnet50/smooth_grad/ours+in_use/10": 20.6,
-            "resnet50/smooth_grad/captum+in_use/10": 1234.0,
-            "resnet50/smooth_grad/captum/10": 9999.0,
-            "resnet50/gradcam/ours+in_use": 3.0,
-            "resnet50/gradcam/captum_best+in_use": None,
-            "efficientnet-lite0/gradcam/ours+in_use": 7.0,
-        }
-    }
-    rows = speed.memory_table(data, "resnet50").splitlines()[2:]
-    assert [[cell.strip() for cell in row.strip("|").split("|")] for row in rows] == [
-        ["Grad-CAM", "3", "", "", "", "", ""],
-        ["SmoothGrad, 10", "21", "", "1,234", "", "", ""],
-        ["SmoothGrad, 200", "21", "", "", "", "", ""],
-    ]
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_the_saved_benchmark_fills_the_tables(device):
-    data = speed.benchmark(device)
-    for model in speed.MODELS:
-        table = speed.ratio_table(data, model)
-        assert all(f"| {words} |" in table for words in speed.TASKS.values())
 
 
 @pytest.mark.parametrize(("a", "b"), [([1.0], [1.0, 2.0]), ([], [])])
@@ -370,15 +332,3 @@ def test_the_fingerprint_sees_a_changed_file(tmp_path: Path):
     before = store.fingerprint([tmp_path])
     (tmp_path / "a.py").write_text("x = 2")
     assert store.fingerprint([tmp_path]) != before
-
-
-def test_the_figure_shows_medians_and_the_line_through_them():
-    seconds = {"5": [1.0, 1.1, 0.9], "10": [2.0, 2.2, 1.8]}
-    cells = {f"shapes/{what}": {"seconds": seconds} for what in speed.PANELS}
-    figure = speed.scaling_figure({"scaling": cells})
-    samples, _, images = figure.axes
-    points, line = samples.lines[0], samples.lines[-1]
-    assert points.get_ydata().tolist() == [1.0, 2.0]
-    assert line.get_ydata() == pytest.approx([0, 2.0])
-    assert images.lines[0].get_ydata().tolist() == [200.0, 200.0]
-    assert speed.through_origin([1, 2], [1.0, 4.0]) == 9 / 5
