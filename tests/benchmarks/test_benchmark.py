@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import main, memory, printed, reference, store, targets
+from benchmarks import main, memory, printed, reference, report, store, targets
 from benchmarks.columns import TASKS
 from benchmarks.rounds import in_turn, ratio
 from benchmarks.subjects import Subject
@@ -240,6 +240,60 @@ def test_a_column_that_fails_on_the_way_is_left_out(capsys):
     runs = {"ours": lambda: 2.0, "captum": main.timed(Broken(), "smooth_grad", {})}
     assert main.Benchmark(args, Namespace()).rounds(runs) == {"ours": [2.0] * 3}
     assert "captum left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("device", "found"),
+    [
+        ("cpu", {"m/gradcam/ours": 30.0, "m/gradcam/ours+in_use": 20.0}),
+        ("cuda", {"m/gradcam/ours": 30.0}),
+    ],
+)
+def test_memory_in_use_comes_from_a_process_that_keeps_no_holes(
+    monkeypatch, tmp_path, device, found
+):
+    class Process:
+        def __init__(self, variables):
+            self.mib = 20.0 if main.IN_USE.items() <= variables.items() else 30.0
+
+        def ask(self, command):
+            if command["do"] == "load":
+                assert (command["column"], command["device"]) == ("ours", device)
+                return {"versions": {}}
+            return {"mib": self.mib}
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(main, "Process", Process)
+    options = {"models": ["m"], "tasks": ["gradcam"], "columns": ["ours"]}
+    args = Namespace(
+        **options, threads=[1], device=device, in_process=False, quick=False, n=5
+    )
+    kept = store.Store(tmp_path / "found.json", {"versions": {}}, keep=True)
+    main.Benchmark(args, kept).memory()
+    assert kept.data["memory"] == found
+
+
+def test_the_report_has_both_memories():
+    cell = {"seconds": seconds(ours=1.0, captum=2.0)}
+    data = {
+        **{"date": "", "device": "cpu", "machine": {}, "versions": {}},
+        **{"settings": {"n": 5}, "times": {"shapes/1/gradcam": cell}},
+        **{"deviation": {}, "scaling": {}, "malloc": {}},
+        "memory": {
+            "shapes/gradcam/ours": 30.4,
+            "shapes/gradcam/ours+in_use": 20.0,
+            "shapes/gradcam/captum": 9.0,
+        },
+    }
+    rows = {
+        line.split()[0]: line.split() for line in report.text(data).splitlines() if line
+    }
+    assert rows["memory"] == ["memory", "30", "MiB", "9", "MiB"]
+    assert rows["in"] == ["in", "use", "20", "MiB"]
+    del data["memory"]["shapes/gradcam/ours+in_use"]
+    assert "in use  " not in report.text(data)
 
 
 def test_a_column_without_the_task_and_one_that_fails_say_so(classifier):
