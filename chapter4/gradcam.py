@@ -120,15 +120,15 @@ class GradCAM:
         wanted = _several(target_classes)
         if not wanted:
             return []
-        x, layer, found = self._pass(image_tensor, wanted, check_score(score))
-        raws = self._raw_maps(*layer)
+        x, at_layer, found = self._pass(image_tensor, wanted, check_score(score))
+        raws = self._raw_maps(*at_layer)
         maps = _drawable(raws, x)
         return self._results(image_tensor, raws, maps, score, found)
 
     def channel_weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
         """Weight of each channel, (N, K, 1, 1): alpha_k = 1/Z sum_ij dF/dA^k_ij. Both
-        arguments are (N, K, h, w); a gradient (classes, N, K, h, w) gives weights for
-        each class.
+        arguments are (N, K, h, w), the gradient also (classes, N, K, h, w): the grid is
+        the last two axes.
         """
         return gradient.mean(dim=(-2, -1), keepdim=True)
 
@@ -180,7 +180,7 @@ class GradCAM:
         (classes, N, H, W).
         """
         blanks = (raws.amax(dim=(2, 3)) == 0).tolist()
-        # One image's things, or lists and arrays of all.
+        # The first image where there is only one, else all.
         which = 0 if is_single(image) else slice(None)
         return [
             CamAttribution(
@@ -261,17 +261,17 @@ class GradCAMPlusPlus(GradCAM):
 
     def channel_weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
         """Weight of each channel, (N, K, 1, 1), from activations and gradient, both (N,
-        K, h, w); a gradient (classes, N, K, h, w) gives weights for each class.
+        K, h, w), the gradient also (classes, N, K, h, w).
         """
         positive = torch.relu(gradient)
         sums = activations.sum(dim=(-2, -1), keepdim=True)
         # Where g is not positive its cell has no part in the sum, whatever alpha is.
-        denominator = (sums * positive).add_(2)
+        denominator = 2 + sums * positive
         if (sums < 0).any():  # else it is at least 2
             # Divided by infinity, a cell has no part either.
             usable = denominator.abs() > SMALLEST_DENOMINATOR
             denominator = denominator.where(usable, torch.inf)
-        return positive.div_(denominator).sum(dim=(-2, -1), keepdim=True)
+        return (positive / denominator).sum(dim=(-2, -1), keepdim=True)
 
 
 METHODS: dict[str, type[GradCAM]] = {
@@ -293,7 +293,7 @@ def cams(
 
     target_classes: as in `GradCAM.generate_cams`; default the predicted class alone.
     methods: "gradcam", "gradcam++". Returns for each method the maps in the order of
-    target_classes, equal to those of separate calls. Errors as for GradCAM, and
+    target_classes, up to rounding those of separate calls. Errors as for GradCAM, and
     ValueError for an unknown method.
     """
     if isinstance(methods, str):
@@ -310,8 +310,8 @@ def cams(
     if not makers or not wanted:
         return {method: [] for method in makers}
     first = next(iter(makers.values()))
-    x, layer, found = first._pass(image, wanted, check_score(score))
-    raws = torch.stack([maker._raw_maps(*layer) for maker in makers.values()])
+    x, at_layer, found = first._pass(image, wanted, check_score(score))
+    raws = torch.stack([maker._raw_maps(*at_layer) for maker in makers.values()])
     maps = _drawable(raws, x)
     return {
         method: maker._results(image, raw, map_, score, found)

@@ -23,15 +23,16 @@ SCALING = {
     "steps": ("integrated_gradients", (5, 10, 25, 50, 100)),
     "images": ("images", (1, 2, 4, 8, 16)),
 }
-# Memory that is freed is kept, and large blocks come from there: glibc's allocator
-# otherwise gives them back after every pass and the kernel has to fill them with zeros anew.
+# Memory that is freed is kept: glibc's allocator otherwise gives back a long free end of
+# it, and the system has to fill it with zeros anew. Before glibc 2.35 a block of more than
+# 32 MiB can't come from what was kept, and a larger first number is ignored.
 MALLOC = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
 }
 # The opposite: every large block goes back when it is freed, so that the resident set is
 # what is in use, without the holes that glibc keeps between blocks.
-IN_USE = {"MALLOC_MMAP_THRESHOLD_": str(2**17)}
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**17)}
 MALLOC_TASKS = ("gradient_1", "gradient_8", "gradcam", *CHUNKED)
 
 
@@ -285,7 +286,7 @@ class Benchmark:
                     for n in self.counts(task, column):
                         self.peak(model, task, column, n)
                         if self.args.device == "cpu" and not self.args.in_process:
-                            self.peak(model, task, f"{column}+in_use", n)
+                            self.peak(model, task, column + store.IN_USE, n)
 
     def counts(self, task: str, column: str) -> list[int]:
         """Samples or steps to measure; what keeps all of them in memory is spared the largest number."""
@@ -302,7 +303,7 @@ class Benchmark:
         key = f"{model}/{task}/{column}" + (f"/{n}" if n else "")
         if self.store.has("memory", key):
             return
-        threads = self.args.threads[-1]
+        threads = self.args.threads[0]
         chunk = (
             self.store.data["times"].get(f"{model}/{threads}/{task}", {}).get("best", 8)
         )
@@ -317,7 +318,7 @@ class Benchmark:
             if expected > memory.available_mib() / 2:
                 self.say(f"{key}: not run, about {expected:.0f} MiB expected")
                 return
-        worker = self.process(IN_USE if in_use else {}, threads)
+        worker = self.process(GIVE_BACK if in_use else {}, threads)
         answer = worker.ask(
             {
                 "do": "load",
@@ -369,7 +370,7 @@ class Benchmark:
 
     def malloc(self) -> None:
         """The same work with an allocator that keeps what was freed."""
-        threads = self.args.threads[-1]
+        threads = self.args.threads[0]
         for model in self.args.models:
             tasks = [
                 t

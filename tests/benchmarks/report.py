@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.columns import CHUNKED, COLUMNS, TASKS
 from benchmarks.rounds import ratio
+from benchmarks.store import IN_USE
 from benchmarks.subjects import TITLES
 
 
@@ -18,8 +19,9 @@ def text(data: dict[str, Any]) -> str:
         f"{data['date']}, {data['device']}; {machine}",
         versions,
         "time: median of the rounds; ratio: chapter4's median over the column's, with the quartiles of single rounds;",
-        "memory: peak growth of the resident set; in use: the same where every large block goes back when it is freed;",
-        "deviation: relative L2 of the map from the right formula in float64, and in brackets that of the formula",
+        "memory: peak growth, on a CPU of the resident set, on a GPU of PyTorch's tensors;",
+        "in use: that of the resident set where every large block goes back when it is freed;",
+        "deviation: relative L2 of the map from the right formula in float64, and in brackets that of the same formula",
         "in float32.",
     ]
     for where in dict.fromkeys(key.rsplit("/", 1)[0] for key in data["times"]):
@@ -65,7 +67,7 @@ def _table(data: dict[str, Any], where: str) -> list[str]:
         if "ours" in seconds:
             rows.append(["  chapter4 / it", *(_ratio(seconds, c) for c in shown)])
         rows.append(["  memory", *(_memory(data, model, task, c) for c in shown)])
-        in_use = [_memory(data, model, task, f"{c}+in_use") for c in shown]
+        in_use = [_memory(data, model, task, c + IN_USE) for c in shown]
         if any(in_use):
             rows.append(["  in use", *in_use])
         deviations = {

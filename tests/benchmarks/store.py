@@ -13,6 +13,7 @@ from typing import Any
 
 # What only judges and shows cells may change without a new measurement.
 SHOWING = ("report.py", "targets.py", "test_benchmark.py")
+IN_USE = "+in_use"  # ends the column of memory that counts no holes between blocks
 PARTS = ("times", "memory", "deviation", "scaling", "malloc")
 
 

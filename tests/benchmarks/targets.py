@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.rounds import Ratio, ratio
+from benchmarks.store import IN_USE
 
 # (task, column that ours is compared with, largest ratio, words).
 TIMES = (
@@ -51,14 +52,19 @@ def _interpret(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _memory(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What is in use: how many holes an allocator keeps is not the method's."""
-    peaks: dict[tuple[str, str], dict[int, float]] = {}
-    for wanted in ("ours", "ours+in_use"):  # a GPU has the first alone
-        for key, mib in data["memory"].items():
-            model, task, column, *n = key.split("/")
-            if column == wanted and n:
-                peaks.setdefault((model, task), {})[int(n[0])] = mib
-    for (model, task), by_n in peaks.items():
+    """What is in use: how many holes an allocator keeps is not the method's. A GPU has
+    one measure alone, and that has no holes.
+    """
+    peaks: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
+    for key, mib in data["memory"].items():
+        model, task, column, *n = key.split("/")
+        if column in ("ours", f"ours{IN_USE}") and n:
+            by_column = peaks.setdefault((model, task), {})
+            by_column.setdefault(column, {})[int(n[0])] = mib
+    for (model, task), by_column in peaks.items():
+        resident = by_column.get("ours", {})
+        in_use = by_column.get(f"ours{IN_USE}", {})
+        by_n = in_use if in_use.keys() >= resident.keys() else resident
         few, many = min(by_n), max(by_n)
         if few == many:
             continue
