@@ -48,10 +48,13 @@ def test_the_table_of_memory_has_what_is_in_use_by_count() -> None:
             "efficientnet-lite0/gradcam/ours+in_use": 7.0,
         }
     }
-    rows = speed.memory_table(data, "resnet50").splitlines()[2:]
+    head, _, *rows = speed.memory_table(data, "resnet50").splitlines()
+    names = [each.strip() for each in head.strip("|").split("|")]
+    assert names[:4] == ["Task", "this package", "printed chapter", "Captum"]
+    assert names[-1] == speed.OWN_PROCESS
     assert [[cell.strip() for cell in row.strip("|").split("|")] for row in rows] == [
         ["Grad-CAM", "3", "", "", "", "", "", ""],
-        ["SmoothGrad, 10", "21", "25", "", "1,234", "", "", ""],
+        ["SmoothGrad, 10", "21", "", "1,234", "", "", "", "25"],
         ["SmoothGrad, 200", "21", "", "", "", "", "", ""],
     ]
 
@@ -66,6 +69,18 @@ def test_the_saved_benchmark_fills_the_tables(device: str) -> None:
             assert f"| {words}{count} |" in table
 
 
+def test_the_saved_benchmark_fills_the_tables_of_memory() -> None:
+    data, model = speed.benchmark(), "efficientnet-lite0"
+    memory, allocator = (
+        make(data, model) for make in (speed.memory_table, speed.allocator_table)
+    )
+    for task, words in speed.TASKS.items():
+        counts = [f", {n}" for n in (10, 50, 200)] if task in speed.SAMPLED else [""]
+        assert all(f"| {words}{count} |" in memory for count in counts)
+    for task in ("gradient_1", "gradient_8", "gradcam", *speed.SAMPLED):
+        assert f"| {speed.TASKS[task]} |" in allocator
+
+
 def test_the_table_of_the_allocator_divides_by_the_time_without() -> None:
     seconds = {
         "ours": [4.0, 2.0, 3.0],
@@ -73,9 +88,17 @@ def test_the_table_of_the_allocator_divides_by_the_time_without() -> None:
         "captum": [2.0],
         "captum+malloc": [1.8],
     }
-    cells = {"m/smooth_grad": {"seconds": seconds}, "m/gradcam": {"seconds": {}}}
+    chunked = {"captum_best": [3.0], "captum_best+malloc": [1.2]}
+    cells = {
+        "m/gradcam": {"seconds": seconds},
+        "m/smooth_grad": {"seconds": seconds | chunked},
+        "m/gradient_1": {"seconds": {"ours": [1.0], "ours+malloc": [1.0]}},
+    }
     rows = speed.allocator_table({"malloc": cells}, "m").splitlines()[2:]
-    assert rows == ["| SmoothGrad | 0.50 | 0.90 | 0.83 |"]
+    assert rows == [
+        "| Grad-CAM | 0.50 | 0.90 |  | 0.83 |",
+        "| SmoothGrad | 0.50 | 0.90 | 0.40 | 1.25 |",
+    ]
     assert not speed.allocator_table({"malloc": cells}, "n").splitlines()[2:]
 
 
