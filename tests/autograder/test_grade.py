@@ -176,9 +176,11 @@ def test_a_finished_run_is_not_gone_on_with(place: Path) -> None:
     assert asked(place) == ["ada", "ada"]
 
 
+# A shell makes its background jobs deaf to Ctrl-C, and those whatever they start.
 DRIVER = """
-import sys
+import signal, sys
 from autograder import cli, grade
+signal.signal(signal.SIGINT, signal.default_int_handler)
 grade.LANE = (sys.executable, sys.argv[1])
 sys.exit(cli.main(["grade", *sys.argv[2:]]))
 """
