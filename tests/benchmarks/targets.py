@@ -69,7 +69,8 @@ def _memory(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if few == many:
             continue
         value = by_n[many] / by_n[few] if by_n[few] > 0 else float("inf")
-        words = f"{task}: peak memory in use at n = {many} / n = {few}"
+        what = "peak memory in use" if by_n is in_use else "peak memory"
+        words = f"{task}: {what} at n = {many} / n = {few}"
         yield _record(words, model, Ratio(value, value, value), FLAT)
 
 

@@ -207,7 +207,7 @@ def test_targets_say_what_is_met():
         "input gradient of 8 photos / plain forward pass": (1.9, True),
         "input gradient of 1 photo / Captum": (1.1, False),
         "interpret, all methods / the same one by one plus a forward pass": (1.0, True),
-        "smooth_grad: peak memory in use at n = 200 / n = 10": (1.11, False),
+        "smooth_grad: peak memory at n = 200 / n = 10": (1.11, False),
         "integrated_gradients: peak memory in use at n = 200 / n = 10": (1.05, True),
         "samples: seconds for each of 20 / of 10": (1.1, True),
         "an image of a batch of 8 / alone": (0.75, True),
