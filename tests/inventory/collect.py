@@ -22,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
+PIP_WHEEL = "-m pip wheel -q --no-deps --no-build-isolation --disable-pip-version-check"
 
 
 def public_names() -> dict[str, Any]:
@@ -91,8 +92,8 @@ def wheel() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder, "source"), Path(folder, "out")
         tracked = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard", "-z", "chapter4"]
-            + ["autograder", "pyproject.toml", "README.md", "LICENSE", "LICENSE-TEXT"],
+            "git ls-files -co --exclude-standard -z"
+            " chapter4 autograder pyproject.toml README.md LICENSE LICENSE-TEXT".split(),
             cwd=ROOT,
             capture_output=True,
             check=True,
@@ -102,8 +103,7 @@ def wheel() -> dict[str, Any]:
                 (source / name).parent.mkdir(parents=True, exist_ok=True)
                 (source / name).write_bytes((ROOT / name).read_bytes())
         subprocess.run(
-            [sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "-q"]
-            + ["--no-build-isolation", "--disable-pip-version-check", "-w", str(out)],
+            [sys.executable, *PIP_WHEEL.split(), "-w", str(out), str(source)],
             check=True,
         )
         with zipfile.ZipFile(next(out.glob("*.whl"))) as archive:
