@@ -22,6 +22,10 @@ from typing import Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
+LISTED = (
+    "git ls-files -co --exclude-standard -z"
+    " chapter4 autograder pyproject.toml README.md LICENSE LICENSE-TEXT"
+)
 PIP_WHEEL = "-m pip wheel -q --no-deps --no-build-isolation --disable-pip-version-check"
 
 
@@ -92,8 +96,7 @@ def wheel() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder, "source"), Path(folder, "out")
         tracked = subprocess.run(
-            "git ls-files -co --exclude-standard -z"
-            " chapter4 autograder pyproject.toml README.md LICENSE LICENSE-TEXT".split(),
+            LISTED.split(),
             cwd=ROOT,
             capture_output=True,
             check=True,
