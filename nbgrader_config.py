@@ -6,7 +6,7 @@ Grading goes through autograder/nbgrader_plugin.py: checks ask a sandboxed proce
 from pathlib import Path
 
 from autograder import nbgrader_plugin
-from autograder.release import write_sources
+from autograder.course.release import write_sources
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821
 

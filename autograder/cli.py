@@ -18,7 +18,7 @@ OF_THE_COURSE = ("bundle", "grade", "release", "sample-class")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns 0 for done, 1 if a public check or the command failed; wrong usage ends with 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    whole = Path(__file__).with_name("release.py").is_file()
+    whole = Path(__file__).with_name("course").is_dir()
     if not whole and given and given[0] in OF_THE_COURSE:
         return _wrong(
             f"'{given[0]}' is not part of the student's bundle: it needs the whole course"
@@ -52,9 +52,9 @@ def make_parser(whole: bool = True) -> argparse.ArgumentParser:
 
 def _add_course_commands(commands: Any) -> None:
     """What an instructor or author has."""
-    from autograder.bundle import add_bundle_command
-    from autograder.grade_command import add_grade_command
-    from autograder.sample_class import add_sample_class_command
+    from autograder.course.sample_class import add_sample_class_command
+    from autograder.course.student_bundle import add_bundle_command
+    from autograder.grading.command import add_grade_command
 
     release = commands.add_parser(
         "release",
@@ -70,7 +70,7 @@ def _add_course_commands(commands: Any) -> None:
 
 def run_check(options: argparse.Namespace) -> int:
     """`autograder check`."""
-    from autograder.notebook import Unreadable, cells_of, read_notebook
+    from autograder.sandbox.notebook import Unreadable, cells_of, read_notebook
 
     if not options.notebook.is_file():
         return _wrong(f"there is no file {options.notebook}")
@@ -86,10 +86,10 @@ def run_check(options: argparse.Namespace) -> int:
             f"which problem is {options.notebook.name}? Say it with --problem problem2"
         )
 
-    from autograder.checking import points_of, run_checks
-    from autograder.sandbox import Plain
+    from autograder.checking.runner import points_of, run_checks
+    from autograder.sandbox.launcher import Plain
+    from autograder.sandbox.student import SandboxedStudent
     from autograder.selfcheck import SEED, all_passed, next_hint, report
-    from autograder.student import SandboxedStudent
 
     try:
         points = points_of(problem)
@@ -138,7 +138,7 @@ def problem_of(path: Path, notebook: object) -> str:
 
 def run_release(options: argparse.Namespace) -> int:
     """`autograder release`."""
-    from autograder.release import write_releases
+    from autograder.course.release import write_releases
 
     try:
         for path in write_releases(only=options.problems):

@@ -33,15 +33,15 @@ from nbgrader.preprocessors import (
 )
 from traitlets import Bool, Float
 
-from autograder.checking import CheckResult, points_of, run_checks
-from autograder.notebook import Unreadable, cells_of, read_notebook
-from autograder.selfcheck import report
-from autograder.student import (
+from autograder.checking.runner import CheckResult, points_of, run_checks
+from autograder.sandbox.notebook import Unreadable, cells_of, read_notebook
+from autograder.sandbox.student import (
     BUDGET_SECONDS,
     SandboxedStudent,
     limits_of,
     one_line,
 )
+from autograder.selfcheck import report
 
 log = logging.getLogger("traitlets")
 
@@ -280,7 +280,7 @@ atexit.register(_stack.close)
 
 def _launcher(problem: str, root: Path, unsafe: bool) -> Any:
     """One warm sandbox per problem: it serves all submissions of a run."""
-    from autograder.sandbox import Plain, Sandbox
+    from autograder.sandbox.launcher import Plain, Sandbox
 
     key = (problem, root, unsafe)
     if key not in _open:

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autograder.checking import CheckResult, points_of, reason_of, run_checks
-from autograder.student import LocalStudent
+from autograder.checking.runner import CheckResult, points_of, reason_of, run_checks
+from autograder.sandbox.student import LocalStudent
 
 SEED = 4  # the same for everybody; grading takes others
 WIDTH = 88
@@ -55,7 +55,7 @@ def all_passed(results: Sequence[CheckResult]) -> bool:
 
 def next_hint(problem: str, task: str, number: int) -> str:
     """Hint `number` of a task, counted from 0; after the last one, the last again."""
-    module = importlib.import_module(f"autograder.checks.{problem}")
+    module = importlib.import_module(f"autograder.problems.{problem}.checks")
     hints: Sequence[str] = getattr(module, "HINTS", {}).get(task, ())
     return hints[min(number, len(hints) - 1)] if hints else ""
 

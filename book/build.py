@@ -262,7 +262,7 @@ def execution_digest() -> str:
     """
     answers = [
         *(ROOT / "solutions").glob("*/*.md"),
-        *(ROOT / "autograder").glob("problem_source.py"),
+        ROOT / "autograder" / "course" / "source.py",
     ]
     return digest_of([*package_files(), *answers], sys.version, *requirements())
 

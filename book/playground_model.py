@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import chapter4
-from chapter4.images import load_image, preprocessing_of
+from chapter4.inputs.images import load_image, preprocessing_of
 
 # Public domain or CC0, and one of them a photo that the model gets wrong.
 PHOTOS = ("cat", "dog", "coffee", "hedgehog")

@@ -4,54 +4,51 @@ name is importable from here.
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chapter4.attribution import Attribution as Attribution
+    from chapter4.core.attribution import Attribution as Attribution
 
 # Public name -> module. Loaded when first used, so that `import chapter4` costs
 # nothing.
 _PUBLIC = {
-    "images": (
+    "inputs.images": (
         "Preprocessing",
         "image_tensor",
         "load_image",
         "sample_photo",
         "sample_photos",
     ),
-    "models": (
+    "inputs.models": (
         "class_index",
         "load_bert",
         "load_classifier",
         "load_sentiment",
         "load_vit",
     ),
-    "attribution": ("Attribution", "GradientAttribution"),
-    "gradients": ("gradient_input", "smooth_grad", "vanilla_gradients"),
-    "gradcam": ("CamAttribution", "GradCAM", "GradCAMPlusPlus", "cams"),
-    "integrated_gradients": (
+    "core.attribution": ("Attribution", "GradientAttribution"),
+    "methods.gradients": ("gradient_input", "smooth_grad", "vanilla_gradients"),
+    "methods.gradcam": ("CamAttribution", "GradCAM", "GradCAMPlusPlus", "cams"),
+    "methods.integrated_gradients": (
         "IntegratedGradientsAttribution",
         "integrated_gradients",
         "make_baseline",
-        "visualize_attributions",
     ),
-    "attention": (
+    "attention.weights": (
         "TextAttention",
         "attention_rollout",
         "attention_weights",
         "average_attention",
     ),
-    "attention_images": ("VitAttention", "vit_attention", "vit_attention_weights"),
-    "attention_plots": (
+    "attention.vit": ("VitAttention", "vit_attention", "vit_attention_weights"),
+    "plots.attention": (
         "visualize_attention",
         "visualize_multi_head_attention",
         "visualize_vit_attention",
         "visualize_word_attention",
     ),
-    "attention_words": (
+    "attention.words": (
         "AttentionPair",
         "MostAttended",
         "WordAttention",
@@ -99,36 +96,25 @@ _PUBLIC = {
         "total_variation",
         "wilson_interval",
     ),
-    "bertviz_views": ("InteractiveView", "head_view", "model_view"),
-    "interpreters": (
+    "plots.bertviz": ("InteractiveView", "head_view", "model_view"),
+    "reports.image": (
         "DebugReport",
         "ImageClassifierInterpreter",
         "Interpretation",
         "debug_model_prediction",
     ),
-    "map_evidence": ("MapEvidence", "evidence_of"),
-    "misclassification": ("MisclassificationAnalyzer", "MisclassificationReport"),
-    "plots": ("compare_maps", "crop_of"),
-    "reference_path": ("reference_attributions",),
-    "text_interpreter": ("TextClassifierInterpreter",),
+    "evidence.map_evidence": ("MapEvidence", "evidence_of"),
+    "reports.misclassification": (
+        "MisclassificationAnalyzer",
+        "MisclassificationReport",
+    ),
+    "plots.figures": ("compare_maps", "crop_of", "visualize_attributions"),
+    "methods.reference_path": ("reference_attributions",),
+    "reports.text": ("TextClassifierInterpreter",),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = sorted(_HOME)
-
-
-class _Package(ModuleType):
-    """Keeps `chapter4.integrated_gradients` the function: importing the file of that
-    name would put a module there.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _HOME and isinstance(value, ModuleType):
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from chapter4.bundle import (
+from chapter4.reports.output import (
     begin,
     make_folder,
     save_arrays,
@@ -24,7 +24,7 @@ from chapter4.bundle import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from chapter4.interpreters import Interpretation
+    from chapter4.reports.image import Interpretation
 
 # Arguments that are words, not paths: a path may have any bytes.
 WORDS = ("text", "target", "true_label", "expected_label")
@@ -217,10 +217,10 @@ def _add_photo(parser: argparse.ArgumentParser) -> None:
 
 def _interpret(options: argparse.Namespace) -> None:
     model, photo = _model_and_photo(options)
-    from chapter4.interpreters import ImageClassifierInterpreter
-    from chapter4.map_evidence import versions_of
-    from chapter4.models import class_index, class_names_of
-    from chapter4.plots import TITLES, compare_maps
+    from chapter4.evidence.map_evidence import versions_of
+    from chapter4.inputs.models import class_index, class_names_of
+    from chapter4.plots.figures import TITLES, compare_maps
+    from chapter4.reports.image import ImageClassifierInterpreter
 
     target = None if options.target is None else class_index(model, options.target)
     folder = make_folder(options.output)
@@ -275,10 +275,10 @@ def _interpret(options: argparse.Namespace) -> None:
 
 def _debug(options: argparse.Namespace) -> None:
     model, photo = _model_and_photo(options)
-    from chapter4.interpreters import debug_model_prediction
-    from chapter4.map_evidence import versions_of
-    from chapter4.misclassification import MisclassificationAnalyzer
-    from chapter4.models import class_index
+    from chapter4.evidence.map_evidence import versions_of
+    from chapter4.inputs.models import class_index
+    from chapter4.reports.image import debug_model_prediction
+    from chapter4.reports.misclassification import MisclassificationAnalyzer
 
     truth = class_index(model, options.true_label)
     expected = (
@@ -326,9 +326,9 @@ def _debug(options: argparse.Namespace) -> None:
 
 def _attention(options: argparse.Namespace) -> None:
     _say("loading the model ...")
-    from chapter4.attention import attention_weights
-    from chapter4.attention_words import most_attended, word_attention
-    from chapter4.models import load_bert
+    from chapter4.attention.weights import attention_weights
+    from chapter4.attention.words import most_attended, word_attention
+    from chapter4.inputs.models import load_bert
 
     bert = load_bert(options.model)
     folder = None if options.output is None else make_folder(options.output)
@@ -346,12 +346,12 @@ def _attention(options: argparse.Namespace) -> None:
         print(f"{line}   ({removed:.0%} on special tokens)")
     if folder is None:
         return
-    from chapter4.attention_plots import (
+    from chapter4.plots.attention import (
         visualize_attention,
         visualize_multi_head_attention,
         visualize_word_attention,
     )
-    from chapter4.bertviz_views import head_view, model_view
+    from chapter4.plots.bertviz import head_view, model_view
 
     begin(folder)
     files = {
@@ -386,9 +386,9 @@ def _attention(options: argparse.Namespace) -> None:
 
 def _text(options: argparse.Namespace) -> None:
     _say("loading the model ...")
-    from chapter4.map_evidence import versions_of
-    from chapter4.plots import text_figure
-    from chapter4.text_interpreter import (
+    from chapter4.evidence.map_evidence import versions_of
+    from chapter4.plots.figures import text_figure
+    from chapter4.reports.text import (
         TextClassifierInterpreter,
         word_scores,
     )
@@ -445,14 +445,14 @@ def _text(options: argparse.Namespace) -> None:
 
 
 def _model_and_photo(options: argparse.Namespace) -> tuple[nn.Module, Path]:
-    from chapter4.images import load_image, sample_photo, sample_photos
+    from chapter4.inputs.images import load_image, sample_photo, sample_photos
 
     photo = Path(options.image)
     if options.image in sample_photos() and not photo.exists():
         photo = sample_photo(options.image)
     load_image(photo)  # says what is wrong with a file before a model is loaded
     _say("loading the model ...")
-    from chapter4.models import load_classifier
+    from chapter4.inputs.models import load_classifier
 
     return load_classifier(options.model), photo
 

@@ -21,7 +21,7 @@ import chapter4
 
 BLOCK = re.compile(r"^```\{(api-names|command-help)\}(.*)\n```\n", re.MULTILINE)
 ROOT = Path(__file__).resolve().parents[2]
-PARSERS = [*(ROOT / "autograder").glob("*.py"), ROOT / "chapter4" / "cli.py"]
+PARSERS = [*(ROOT / "autograder").rglob("*.py"), ROOT / "chapter4" / "cli.py"]
 COLUMNS = "80"  # what a listing has room for
 # A line that describes an argument, or the result, or the errors.
 ITEM = re.compile(r"\.?[`a-z_][\w`.]*(?:, [`\w.]+)*: ")

@@ -2,7 +2,7 @@
 page that asks something of another machine.
 
 Both are warnings, which `book/build.py` turns into errors. What a script asks for while
-it runs can't be read from a page; tests/book/test_pages.py watches that in a browser.
+it runs can't be read from a page; tests/book/pages/test_pages.py watches that in a browser.
 """
 
 from __future__ import annotations

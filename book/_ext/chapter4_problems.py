@@ -14,8 +14,8 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-from autograder.problem_source import STUDY, Part, Problem, read_problem
-from autograder.release import COURSE, problems
+from autograder.course.release import COURSE, problems
+from autograder.course.source import STUDY, Part, Problem, read_problem
 
 BLOCK = re.compile(r"^```\{(problem-\w+)\}(.*)\n```\n", re.MULTILINE)
 HINT = re.compile(r"<details><summary>(.*?)</summary>\n\n(.*?)\n\n</details>", re.S)

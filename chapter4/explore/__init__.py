@@ -6,11 +6,11 @@ notebook, the book and a file of its own can hold.
 
 from __future__ import annotations
 
-from chapter4.explore.attention import explore_attention
-from chapter4.explore.attention_images import explore_vit_attention
-from chapter4.explore.gradcam import explore_gradcam
-from chapter4.explore.integrated_gradients import explore_integrated_gradients
-from chapter4.explore.smoothgrad import explore_smoothgrad
+from chapter4.explore.attention_matrix import explore_attention
+from chapter4.explore.attention_patches import explore_vit_attention
+from chapter4.explore.baselines import explore_integrated_gradients
+from chapter4.explore.layers import explore_gradcam
+from chapter4.explore.noise import explore_smoothgrad
 from chapter4.explore.view import Choice, Explorer, Slider
 
 __all__ = [

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from chapter4.attention import average_attention
-from chapter4.attention_plots import CMAP
+from chapter4.attention.weights import average_attention
+from chapter4.plots.attention import CMAP
 
 # Weights are embedded as whole 65535ths, 16 bits each: the largest error is half of
 # one, less than 1e-5.

@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chapter4.explore.words import score
+from chapter4.explore.sentences import score
 
 Curve = tuple[Sequence[float], Sequence[float]]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from chapter4.explore.view import HERE, Choice, Explorer, Slider
-from chapter4.images import brightness, picture_url
+from chapter4.inputs.images import brightness, picture_url
 
 # Shades of a map: what the eye tells apart in a fine grain, at half the size of 64.
 SHADES = 16

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chapter4.study import known, photos, recipe, reference
+from chapter4.study import known, photo_items, recipe, reference
 from chapter4.study.store import EVIDENCE, machine, save, saved
 
 Item = Callable[[], dict[str, Any]]
@@ -24,15 +24,15 @@ def items(folder: Path | None = None) -> dict[str, Item]:
             found[f"known/{case}/{name}"] = _call(known.measure_known, case, name)
     for photo in names[: recipe.COST["photos"]]:
         for name in recipe.PHOTO_METHODS:
-            found[f"cost/{photo}/{name}"] = _call(photos.measure_cost, photo, name)
+            found[f"cost/{photo}/{name}"] = _call(photo_items.measure_cost, photo, name)
     for index, photo in enumerate(names):
-        found[f"controls/{photo}"] = _call(photos.measure_controls, photo)
+        found[f"controls/{photo}"] = _call(photo_items.measure_controls, photo)
         for name in recipe.PHOTO_METHODS:
             found[f"photo/{photo}/{name}"] = _call(_photo, index, photo, name)
     for photo in names[: recipe.RANDOMIZATION["photos"]]:
         for name in recipe.RANDOMIZED_METHODS:
             found[f"randomization/{photo}/{name}"] = _call(
-                photos.measure_randomization, photo, name
+                photo_items.measure_randomization, photo, name
             )
     for photo in names[: recipe.REFERENCE["photos"]]:
         found[f"reference/{photo}"] = _call(reference.measure_reference, photo, folder)
@@ -121,9 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _photo(index: int, photo: str, name: str) -> dict[str, Any]:
     repeat = index < recipe.PHOTOS["repeat_photos"]
     return (
-        photos.measure_map(photo, name)
-        | photos.measure_stability(photo, name, repeat=repeat)
-        | photos.measure_faithfulness(photo, name)
+        photo_items.measure_map(photo, name)
+        | photo_items.measure_stability(photo, name, repeat=repeat)
+        | photo_items.measure_faithfulness(photo, name)
     )
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from chapter4.deletion_insertion import centre_blob
-from chapter4.known_answers import logo_mistakes, off_centre_shapes
-from chapter4.models import load_classifier
-from chapter4.pointing import BatchMethod, KnownAnswer, pointing_accuracy
+from chapter4.evidence.deletion_insertion import centre_blob
+from chapter4.evidence.ground_truth import logo_mistakes, off_centre_shapes
+from chapter4.evidence.pointing import BatchMethod, KnownAnswer, pointing_accuracy
+from chapter4.inputs.models import load_classifier
 from chapter4.study.recipe import KNOWN, methods
 
 CASES = {

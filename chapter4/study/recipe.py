@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from chapter4.attribution import Attribution
-from chapter4.gradcam import GradCAM, GradCAMPlusPlus
-from chapter4.gradients import gradient_input, smooth_grad, vanilla_gradients
-from chapter4.images import sample_photos
-from chapter4.integrated_gradients import integrated_gradients
+from chapter4.core.attribution import Attribution
+from chapter4.inputs.images import sample_photos
+from chapter4.methods.gradcam import GradCAM, GradCAMPlusPlus
+from chapter4.methods.gradients import gradient_input, smooth_grad, vanilla_gradients
+from chapter4.methods.integrated_gradients import integrated_gradients
 
 SEED = 0
 SAMPLES = (

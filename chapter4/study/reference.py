@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from chapter4.integrated_gradients import integrated_gradients
-from chapter4.map_measures import relative_difference
-from chapter4.passes import count_passes
-from chapter4.reference_path import reference_attributions
-from chapter4.study.photos import classifier, seen
+from chapter4.evidence.map_statistics import relative_difference
+from chapter4.evidence.passes import count_passes
+from chapter4.methods.integrated_gradients import integrated_gradients
+from chapter4.methods.reference_path import reference_attributions
+from chapter4.study.photo_items import classifier, seen
 from chapter4.study.recipe import REFERENCE, SAMPLES
 
 # Name -> options of `integrated_gradients`. Captum's default is 50 steps of

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chapter4.plots import finish, new_figure
+from chapter4.plots.figures import finish, new_figure
 from chapter4.study.summary import spread
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chapter4.study.known import CASES, known_methods
-from chapter4.study.recipe import PHOTO_METHODS, PHOTOS
-from chapter4.study.summary import Spread, claims, equal_error, margins, summary
-from chapter4.study.words import (
+from chapter4.study.labels import (
     FILL_NAMES,
     GUARANTEES,
     KIND_NAMES,
     METHOD_NAMES,
     USES,
 )
+from chapter4.study.recipe import PHOTO_METHODS, PHOTOS
+from chapter4.study.summary import Spread, claims, equal_error, margins, summary
 
 
 def table(

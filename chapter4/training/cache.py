@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from chapter4.shapes import make_shape
+from chapter4.shapes.drawing import make_shape
 
 
 def cache_folder() -> Path:
@@ -46,13 +46,13 @@ def pictures(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw n pictures once and read them from the cache afterwards.
 
-    n, seed, logo_probability, logo_class: as in `chapter4.shapes.make_shape`.
+    n, seed, logo_probability, logo_class: as in `chapter4.shapes.drawing.make_shape`.
     Returns (uint8 tensor (N, 3, 64, 64), int64 labels (N,)).
     """
-    from chapter4 import shapes
+    from chapter4.shapes import drawing
 
     # The drawing code is part of the key: changed code must not meet old pictures.
-    drawn_by = hashlib.sha256(Path(shapes.__file__).read_bytes()).hexdigest()
+    drawn_by = hashlib.sha256(Path(drawing.__file__).read_bytes()).hexdigest()
     key = fingerprint(
         {
             "n": n,

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chapter4.shape_models import MEAN, STD, TinyResNet, tiny_resnet
-from chapter4.shapes import CLASSES, SIZE, class_index, make_shapes
+from chapter4.shapes.drawing import CLASSES, SIZE, class_index, make_shapes
+from chapter4.shapes.networks import MEAN, STD, TinyResNet, tiny_resnet
 from chapter4.training.cache import pictures
 from chapter4.training.loop import Recipe, fit, normalise, predict
 from chapter4.training.records import (
@@ -203,7 +203,7 @@ def _record(
         "seed": RECIPE.seed,
         "recipe": asdict(RECIPE),
         "data": {
-            "in_words": f"Drawn by chapter4/shapes.py: {N_TRAIN} training pictures (seed {TRAIN_SEED}) and "
+            "in_words": f"Drawn by chapter4/shapes/drawing.py: {N_TRAIN} training pictures (seed {TRAIN_SEED}) and "
             f"{N_TEST} test pictures (seed {TEST_SEED}), ten classes equally often. {planted}",
             "n_train": N_TRAIN,
             "train_seed": TRAIN_SEED,

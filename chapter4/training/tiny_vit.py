@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from chapter4.shape_models import MEAN, STD, tiny_vit
-from chapter4.shapes import CLASSES, SIZE, make_shapes
+from chapter4.shapes.drawing import CLASSES, SIZE, make_shapes
+from chapter4.shapes.networks import MEAN, STD, tiny_vit
 from chapter4.training.cache import pictures
 from chapter4.training.loop import Recipe, fit
 from chapter4.training.records import (
@@ -169,7 +169,7 @@ def _record(
         "seed": RECIPE.seed,
         "recipe": asdict(RECIPE),
         "data": {
-            "in_words": f"Drawn by chapter4/shapes.py: {N_TRAIN} training pictures (seed {TRAIN_SEED}) and "
+            "in_words": f"Drawn by chapter4/shapes/drawing.py: {N_TRAIN} training pictures (seed {TRAIN_SEED}) and "
             f"{N_TEST} test pictures (seed {TEST_SEED}), ten classes equally often. No logo is planted.",
             "n_train": N_TRAIN,
             "train_seed": TRAIN_SEED,

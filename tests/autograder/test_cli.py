@@ -12,9 +12,10 @@ from typing import Any
 import nbformat
 import pytest
 
-from autograder import cli, release, selfcheck
-from autograder.catalogue import problem2 as catalogue
-from autograder.checking import CheckResult, checks_of
+from autograder import cli, selfcheck
+from autograder.checking.runner import CheckResult, checks_of
+from autograder.course import release
+from autograder.problems.problem2.instructors import mistakes
 from autograder.selfcheck import report, self_check
 
 
@@ -25,7 +26,7 @@ def no_failures_yet() -> None:
 
 def namespace_of(task: str, mistake: str) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    exec(catalogue.wrong_submission(task, mistake), namespace)
+    exec(mistakes.wrong_submission(task, mistake), namespace)
     return namespace
 
 

@@ -11,8 +11,9 @@ import nbformat
 import pytest
 from courses import exported, nbgrader, new_course
 
-from autograder import nbgrader_plugin, release
-from autograder.checking import CheckResult, run_checks
+from autograder import nbgrader_plugin
+from autograder.checking.runner import CheckResult, run_checks
+from autograder.course import release
 
 BY_HAND = """
 +++ {"nbgrader": {"grade": true, "grade_id": "answer", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
@@ -285,7 +286,7 @@ def test_a_mistake_of_ours_is_never_a_score(monkeypatch: pytest.MonkeyPatch) -> 
     class Student:
         def __init__(self, *_: Any, **limits: float) -> None: ...
         def __enter__(self) -> Any:
-            from autograder.student import LocalStudent
+            from autograder.sandbox.student import LocalStudent
 
             return LocalStudent({})
 

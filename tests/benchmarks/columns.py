@@ -120,7 +120,7 @@ class Ours(Column):
 
     def cams_together(self, **options: Any) -> Maps:
         """Both methods for all five classes: the first of them is the target."""
-        from chapter4.gradcam import cams
+        from chapter4.methods.gradcam import cams
 
         s = self.subject
         found = cams(s.image, s.model, s.layer, s.classes)
@@ -142,13 +142,13 @@ class Ours(Column):
         return self._interpret(["gradcam", "ig", "smoothgrad"])
 
     def interpret_all(self, **options: Any) -> Maps:
-        from chapter4.interpreters import METHODS
+        from chapter4.reports.image import METHODS
 
         return self._interpret(list(METHODS))
 
     def _interpret(self, methods: list[str]) -> Maps:
         from chapter4 import ImageClassifierInterpreter
-        from chapter4.interpreters import METHODS
+        from chapter4.reports.image import METHODS
 
         s = self.subject
         interpreter = ImageClassifierInterpreter(s.model, target_layer=s.layer)

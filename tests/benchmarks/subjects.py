@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from chapter4.images import Preprocessing
+    from chapter4.inputs.images import Preprocessing
 
 SEED = 0
 NAMES = ("resnet50", "efficientnet-lite0", "shapes")
@@ -54,7 +54,7 @@ class Subject:
     @property
     def black(self) -> Tensor:
         """A photo with the pixel value 0 everywhere, normalised: (1, 3, H, W)."""
-        from chapter4.images import preprocessing_of
+        from chapter4.inputs.images import preprocessing_of
 
         return preprocessing_of(self.model).normalize(torch.zeros_like(self.image))
 
@@ -111,7 +111,7 @@ def _resnet50() -> nn.Module:
 
 
 def _photos(model: nn.Module) -> Tensor:
-    from chapter4.images import preprocessing_of
+    from chapter4.inputs.images import preprocessing_of
 
     return _prepared(preprocessing_of(model)).clone()
 
@@ -119,7 +119,7 @@ def _photos(model: nn.Module) -> Tensor:
 @cache
 def _prepared(preprocessing: Preprocessing) -> Tensor:
     import chapter4
-    from chapter4.images import load_image
+    from chapter4.inputs.images import load_image
 
     folder = Path(chapter4.__file__).with_name("photos")
     paths = sorted(folder.glob("*.jpg"))[:16]

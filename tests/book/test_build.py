@@ -139,7 +139,7 @@ def test_nothing_changed_keeps_everything(build: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["chapter4/gradients.py", "chapter4/weights.safetensors"]
+    "name", ["chapter4/methods/gradients.py", "chapter4/weights.safetensors"]
 )
 def test_a_changed_package_executes_again(build: ModuleType, name: str) -> None:
     """A changed function or a new weight file makes every cell run again."""

@@ -15,10 +15,10 @@ from bs4 import BeautifulSoup, Tag
 from markdown_it import MarkdownIt
 from problem_pages import BOOK, page_text, problems
 
-from autograder import release
-from autograder.checking import points_of
-from autograder.problem_source import read_problem, sample_answer
-from autograder.results import hand_points
+from autograder.checking.runner import points_of
+from autograder.course import release
+from autograder.course.source import read_problem, sample_answer
+from autograder.grading.export import hand_points
 
 PROBLEMS = release.problems()
 PAGES = ["exercises", *(f"problem-{name[-1]}" for name in PROBLEMS)]

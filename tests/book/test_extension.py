@@ -274,7 +274,8 @@ def course(
     monkeypatch.syspath_prepend(str(EXTENSIONS))
     import chapter4_problems
 
-    from autograder import problem_source, release
+    from autograder.course import release
+    from autograder.course import source as problem_source
 
     folder = tmp_path_factory.mktemp("course")
     (folder / "solutions" / "problem1").mkdir(parents=True)
@@ -350,7 +351,7 @@ def test_a_part_that_is_not_there_stops_the_build(
 def test_a_source_without_its_line_of_facts_is_refused(
     course: Path, first: str
 ) -> None:
-    from autograder.problem_source import read_problem
+    from autograder.course.source import read_problem
 
     course.write_text(SOURCE.replace(first, "So"), encoding="utf-8")
     with pytest.raises(ValueError, match=r"problem1\.md must begin with a title and"):

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from submissions import lost, student_of
 
-from autograder import cli, sample_class
-from autograder.catalogue import problem1 as catalogue
-from autograder.checking import run_checks
-from autograder.notebook import cells_of, read_notebook
+from autograder import cli
+from autograder.checking.runner import run_checks
+from autograder.course import sample_class
+from autograder.problems.problem1.instructors import mistakes
+from autograder.sandbox.notebook import cells_of, read_notebook
 
 COURSE = Path(__file__).resolve().parents[2]
 BOOK = COURSE / "book"
@@ -106,7 +107,7 @@ def test_a_pupil_makes_the_mistakes_of_the_catalogue(
     assert {r.task for r in failed} == set(pupil.edits)
     for task, mistake in pupil.mistakes.items():
         hints = {r.hint for r in failed if r.task == task}
-        assert hints == {catalogue.HINTS[task][mistake]}
+        assert hints == {mistakes.HINTS[task][mistake]}
 
 
 def test_a_folder_with_something_in_it_is_left_alone(
@@ -149,7 +150,7 @@ def test_the_sixth_problem_is_released_and_graded(
     handed_out = (larger / "exercises/problem6/problem6.ipynb").read_text("utf-8")
     assert "YOUR CODE HERE" in handed_out
     assert "torch.autograd.grad" not in handed_out
-    solved = "from autograder.release import write_sources; write_sources()"
+    solved = "from autograder.course.release import write_sources; write_sources()"
     shell(f"python -c '{solved}'", larger, larger)
     right = (larger / "solutions/problem6/problem6.ipynb").read_text("utf-8")
     turned = right.replace("float(score - ", "-float(score - ")

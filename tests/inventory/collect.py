@@ -159,21 +159,21 @@ def definitions(content: bytes) -> set[str]:
 
 
 def _runner() -> Any:
-    from autograder import checking
+    from autograder.checking import runner
 
-    return checking
+    return runner
 
 
 def _bundle() -> Any:
-    from autograder import bundle
+    from autograder.course import student_bundle
 
-    return bundle
+    return student_bundle
 
 
 def _launcher() -> Any:
-    from autograder import sandbox
+    from autograder.sandbox import launcher
 
-    return sandbox
+    return launcher
 
 
 PARTS: dict[str, Callable[[], Any]] = {

@@ -8,7 +8,12 @@ def smooth_grad(image, *rest):
     got += [
         n
         for n in sys.modules
-        if n in ("autograder.checking", "autograder.diagnose", "autograder.student")
+        if n
+        in (
+            "autograder.checking.runner",
+            "autograder.checking.diagnose",
+            "autograder.sandbox.student",
+        )
     ]
     frame = sys._getframe()
     while frame is not None:

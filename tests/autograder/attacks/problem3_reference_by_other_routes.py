@@ -5,7 +5,7 @@ import gc, importlib, importlib.metadata, importlib.util, os, pkgutil, sys, type
 NAMES = ("integrated_gradients", "make_baseline", "IntegratedGradients", "completeness")
 MODULES = (
     "chapter4",
-    "chapter4.integrated_gradients",
+    "chapter4.methods.integrated_gradients",
     "chapter4.evidence",
     "captum.attr",
     "captum.attr._core.integrated_gradients",

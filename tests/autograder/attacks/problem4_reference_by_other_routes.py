@@ -5,8 +5,8 @@ import gc, importlib, importlib.metadata, importlib.util, os, pkgutil, sys, type
 NAMES = ("average_attention", "word_attention", "most_attended", "attention_weights")
 MODULES = (
     "chapter4",
-    "chapter4.attention",
-    "chapter4.words",
+    "chapter4.attention.weights",
+    "chapter4.attention.words",
     "bertviz",
     "bertviz.util",
 )

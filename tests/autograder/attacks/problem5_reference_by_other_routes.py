@@ -12,8 +12,8 @@ NAMES = (
 )
 MODULES = (
     "chapter4",
-    "chapter4.gradcam",
-    "chapter4.misclassification",
+    "chapter4.methods.gradcam",
+    "chapter4.reports.misclassification",
     "captum.attr",
     "captum.attr._core.layer.grad_cam",
 )

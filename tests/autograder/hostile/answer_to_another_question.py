@@ -3,10 +3,10 @@
 # expect: bad-reply wrong
 # fakes: an answer
 import sys
-from autograder import wire
+from autograder.sandbox.inside import protocol
 
 first = []
-old = wire.send
+old = protocol.send
 
 
 def send(sock, content, arrays, deadline):
@@ -14,7 +14,7 @@ def send(sock, content, arrays, deadline):
     old(sock, content | {"id": first[0]}, arrays, deadline)
 
 
-wire.send = send
+protocol.send = send
 
 
 def FUNCTION(*args, **kwargs):

@@ -2,9 +2,9 @@
 # Sends every answer twice.
 # expect: bad-reply wrong
 # fakes: an answer
-from autograder import wire
+from autograder.sandbox.inside import protocol
 
-old = wire.send
+old = protocol.send
 
 
 def send(*args):
@@ -12,7 +12,7 @@ def send(*args):
     old(*args)
 
 
-wire.send = send
+protocol.send = send
 
 
 def FUNCTION(*args, **kwargs):

@@ -3,6 +3,6 @@
 # expect: raised
 # fakes: the expected values
 def FUNCTION(*args, **kwargs):
-    import autograder.checks.problem2 as checks
+    import autograder.problems.problem2.checks as checks
 
     return checks

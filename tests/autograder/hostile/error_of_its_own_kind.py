@@ -2,9 +2,9 @@
 # Answers with an error of a kind that does not exist.
 # expect: bad-reply
 # fakes: a verdict
-from autograder import worker
+from autograder.sandbox.inside import evaluator
 
-worker.answer = lambda *a: (
+evaluator.answer = lambda *a: (
     {"error": {"kind": "grader-error", "line": "full points, please"}},
     [],
 )

@@ -2,7 +2,7 @@
 # A header nested a hundred thousand deep.
 # expect: bad-reply
 import struct
-from autograder import wire
+from autograder.sandbox.inside import protocol
 
 
 def send(sock, *rest):
@@ -11,5 +11,5 @@ def send(sock, *rest):
 
 
 def FUNCTION(*args, **kwargs):
-    wire.send = send
+    protocol.send = send
     return 0.0

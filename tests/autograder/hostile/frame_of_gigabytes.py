@@ -2,7 +2,7 @@
 # Announces a header and a body of gigabytes.
 # expect: bad-reply
 import struct
-from autograder import wire
+from autograder.sandbox.inside import protocol
 
 
 def send(sock, *rest):
@@ -10,5 +10,5 @@ def send(sock, *rest):
 
 
 def FUNCTION(*args, **kwargs):
-    wire.send = send
+    protocol.send = send
     return 0.0

@@ -1,7 +1,7 @@
 # ruff: noqa
 # Sends the grader a recipe, for it to build and load.
 # expect: bad-reply
-from autograder.values import Recipe
+from autograder.sandbox.inside.values import Recipe
 
 
 def FUNCTION(*args, **kwargs):

@@ -2,7 +2,7 @@
 # Shapes that are negative, true, or do not fit the bytes.
 # expect: bad-reply
 import json, struct
-from autograder import wire
+from autograder.sandbox.inside import protocol
 
 
 def send(sock, content, arrays, deadline):
@@ -20,5 +20,5 @@ def send(sock, content, arrays, deadline):
 
 
 def FUNCTION(*args, **kwargs):
-    wire.send = send
+    protocol.send = send
     return 0.0

@@ -2,6 +2,6 @@
 # Imports the grader's own side and asks it for a student.
 # expect: raised
 def FUNCTION(*args, **kwargs):
-    from autograder.student import LocalStudent
+    from autograder.sandbox.student import LocalStudent
 
     return LocalStudent(globals()).call("FUNCTION", *args)

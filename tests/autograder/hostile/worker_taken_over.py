@@ -2,9 +2,9 @@
 # Replaces the worker's loop with one that answers "passed" to everything.
 # expect: wrong bad-reply
 # fakes: an answer
-from autograder import worker
+from autograder.sandbox.inside import evaluator
 
-worker.answer = lambda namespace, question, arrays: (
+evaluator.answer = lambda namespace, question, arrays: (
     {"value": "passed", "points": 100, "status": "passed"},
     [],
 )

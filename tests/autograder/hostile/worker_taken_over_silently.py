@@ -2,7 +2,7 @@
 # A forged answer in the very form that the worker uses.
 # expect: wrong
 # fakes: an answer
-from autograder import values, worker
+from autograder.sandbox.inside import evaluator, values
 
 
 def forged(namespace, question, arrays):
@@ -12,7 +12,7 @@ def forged(namespace, question, arrays):
     return {"value": tree}, out
 
 
-worker.answer = forged
+evaluator.answer = forged
 
 
 def FUNCTION(*args, **kwargs):

@@ -8,7 +8,7 @@ def FUNCTION(*args, **kwargs):
     got = []
     for path in (
         "SECRET",
-        "/grader/autograder/worker.py",
+        "/grader/autograder/sandbox/inside/evaluator.py",
         "/etc/passwd",
         "/usr/bin/env",
     ):

@@ -1,0 +1,1 @@
+"""The checks are run here, and a wrong answer's mistake is found."""

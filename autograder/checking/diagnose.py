@@ -1,0 +1,183 @@
+"""Which known mistake explains a student's numbers: run all of them on the same inputs and compare."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from autograder.sandbox.inside import tiny_models
+from autograder.sandbox.inside.values import Recipe
+
+Features = Callable[[Any], Any]
+# Task -> the name of its function, and its maker: it gives the function with one
+# mistake; "" makes none.
+Functions = Mapping[str, tuple[str, Callable[[str], Callable[..., Any]]]]
+Reseed = Callable[[tuple[Any, ...], int], tuple[Any, ...]]
+
+# Runs of a variant that draws random numbers, each with other seeds; a few rule out most.
+FEW, REPEATS = 4, 12
+# Deviation, in standard errors from that many runs, up to which two random results are called alike. Student's t with
+# 11 degrees of freedom passes 6 once in 10,000, with 3 degrees of freedom 22 as seldom.
+ALIKE = {FEW: 22.0, REPEATS: 6.0}
+ROUNDING = 1e-4  # of the largest feature; the nets are float32
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A known mistake: `build` gives the wrong function, `hint` is what a student who made it should read."""
+
+    name: str
+    hint: str
+    build: Callable[[], Callable[..., Any]]
+
+
+def right_functions(functions: Functions) -> dict[str, Callable[..., Any]]:
+    """Task -> its function without a mistake."""
+    return {task: make("") for task, (_, make) in functions.items()}
+
+
+def mistakes(
+    functions: Functions, hints: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[Mistake]]:
+    """Task -> the mistakes that its numbers tell."""
+    return {
+        task: [
+            Mistake(name, hint, partial(make, name))
+            for name, hint in hints[task].items()
+        ]
+        for task, (_, make) in functions.items()
+    }
+
+
+def source_with(code: ModuleType, functions: Functions, task: str, mistake: str) -> str:
+    """The source of a submission that is right but for one mistake in one task."""
+    lines = [inspect.getsource(code)]
+    for name, (function, make) in functions.items():
+        made = mistake if name == task else ""
+        lines.append(f"{function} = {make.__name__}({made!r})")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class _Probe:
+    arguments: tuple[Any, ...]
+    features: Features
+    reseed: Reseed | None
+    seen: np.ndarray
+    cost: float
+
+
+class Evidence:
+    """What one student's functions were asked and what their replies looked like."""
+
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+        self._probes: dict[str, list[_Probe]] = {}
+        self._hints: dict[str, str] = {}
+
+    def note(
+        self,
+        task: str,
+        arguments: tuple[Any, ...],
+        reply: Any,
+        features: Features,
+        reseed: Reseed | None = None,
+        cost: float = 1,
+    ) -> None:
+        """Keep one reply.
+
+        features: reply -> a few numbers that tell the mistakes apart. reseed: (arguments, k) -> the same question with
+        other random numbers; None where the reply does not depend on any. cost: the cheap ones are compared first.
+        """
+        seen = _numbers(features, reply)
+        if seen is not None:
+            probe = _Probe(arguments, features, reseed, seen, cost)
+            self._probes.setdefault(task, []).append(probe)
+
+    def hint(self, task: str) -> str:
+        """The hint of the mistake that explains every reply in this task; "" if none does, or too many do."""
+        if task not in self._hints:
+            self._hints[task] = self._explain(task)
+        return self._hints[task]
+
+    def _explain(self, task: str) -> str:
+        # What needs no repeats first: it rules out most.
+        probes = sorted(
+            self._probes.get(task, []), key=lambda p: (p.reseed is not None, p.cost)
+        )
+        known = _known_mistakes(self._problem)
+        if not probes or task not in getattr(known, "RIGHT", {}):
+            return ""
+        right, mistakes = known.RIGHT[task], known.MISTAKES[task]
+        if _explains(right, probes):
+            return ""  # the numbers are right; what is wrong is said by the check
+        hints = [m.hint for m in mistakes if _explains(m.build(), probes)]
+        hints = list(dict.fromkeys(hints))
+        if len(hints) == 2:
+            return f"One of two things: {hints[0]} Or: {hints[1]}"
+        return hints[0] if len(hints) == 1 else ""
+
+
+def _known_mistakes(problem: str) -> Any:
+    try:
+        return importlib.import_module(
+            f"autograder.problems.{problem}.instructors.mistakes"
+        )
+    except ModuleNotFoundError:  # students have no folder of that name
+        return None
+
+
+def _explains(function: Callable[..., Any], probes: list[_Probe]) -> bool:
+    return all(_like(function, probe) for probe in probes)
+
+
+def _like(function: Callable[..., Any], probe: _Probe) -> bool:
+    rows: list[np.ndarray] = []
+    for k in range(REPEATS if probe.reseed else 1):
+        arguments = (
+            probe.reseed(probe.arguments, k) if probe.reseed else probe.arguments
+        )
+        try:
+            reply = function(*map(_built, arguments))
+        except Exception:  # a variant may be too wrong for this question
+            return False
+        row = _numbers(probe.features, reply)
+        if row is None or row.shape != probe.seen.shape:
+            return False
+        rows.append(row)
+        count = len(rows)
+        if count in ALIKE or not probe.reseed:
+            table = np.stack(rows)
+            allowed = ROUNDING * np.abs(table).max() + 1e-12
+            if count > 1:
+                error = table.std(axis=0, ddof=1) * (1 + 1 / count) ** 0.5
+                allowed = allowed + ALIKE[count] * error
+            if (np.abs(probe.seen - table.mean(axis=0)) > allowed).any():
+                return False
+    return True
+
+
+def _built(argument: Any) -> Any:
+    """A fresh copy: a variant may change what it is given."""
+    if isinstance(argument, Recipe):
+        return tiny_models.build(argument)
+    if isinstance(argument, torch.Tensor):
+        return argument.clone()
+    return argument.copy() if isinstance(argument, np.ndarray) else argument
+
+
+def _numbers(features: Features, reply: Any) -> np.ndarray | None:
+    """The features as a flat float64 array, or None if the reply has another form or is not finite."""
+    try:
+        values = np.asarray(features(reply), dtype=np.float64).ravel()
+    except (ValueError, TypeError, IndexError, AttributeError):
+        return None
+    return values if values.size and np.isfinite(values).all() else None

@@ -1,0 +1,1 @@
+"""What authors and instructors make of the course: releases, bundles, a sample class."""

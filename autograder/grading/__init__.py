@@ -1,0 +1,1 @@
+"""`autograder grade`: from a folder of submissions to grades and feedback."""

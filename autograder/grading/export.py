@@ -1,0 +1,198 @@
+"""A run's results as files: grades.csv for a table, grades.json with everything, junit.xml for other tools."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from autograder.checking.runner import points_of
+from autograder.grading.state import DIGITS, Record, versions
+from autograder.sandbox.notebook import Unreadable, read_notebook
+
+COLUMNS = (
+    "student",
+    "problem",
+    "score",
+    "max_score",
+    "auto_score",
+    "auto_max",
+    "status",
+    "seconds",
+)
+# What a spreadsheet takes for the start of a formula, in full width too.
+_FORMULA = tuple("=+-@\t\r＝＋－＠")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One submission's result. score: with what is graded by hand; None where nobody has judged the work.
+
+    status: the record's, or needs-hand-grading. note: what went wrong in writing the gradebook, or "".
+    """
+
+    record: Record
+    status: str
+    score: float | None
+    max_score: float
+    auto_max: float
+    by_hand: bool
+    note: str = ""
+
+    @property
+    def hand_max(self) -> float:
+        return round(self.max_score - self.auto_max, DIGITS)
+
+
+def row(
+    record: Record,
+    *,
+    hand_max: float,
+    entry: Any = None,
+    note: str = "",
+) -> Row:
+    """A record as a row. entry: what the gradebook says of it: the last word on the score and on hand grading."""
+    auto_max = round(sum(points_of(record.problem).values()), DIGITS)
+    max_score = round(auto_max + hand_max, DIGITS)
+    score, by_hand = record.auto_score, hand_max > 0
+    if score is not None and entry is not None:
+        score, by_hand = round(entry.score, DIGITS), entry.by_hand
+        max_score = round(entry.max_score, DIGITS)
+    if score is None:
+        by_hand = False
+    status = record.status
+    if status == "graded" and by_hand:
+        status = "needs-hand-grading"
+    return Row(record, status, score, max_score, auto_max, by_hand, note)
+
+
+def hand_points(problem: str, courses: Sequence[Path]) -> float:
+    """The points of a problem that a person gives, as its release in the first course that has one says."""
+    for course in courses:
+        try:
+            release = read_notebook(course / "exercises" / problem / f"{problem}.ipynb")
+        except Unreadable:
+            continue
+        return sum(_hand_points(cell) for cell in release["cells"])
+    return 0.0
+
+
+def _hand_points(cell: Mapping[str, Any]) -> float:
+    ours = cell["metadata"].get("nbgrader", {})
+    graded = ours.get("grade") and (ours["solution"] or cell["cell_type"] != "code")
+    return float(ours["points"]) if graded or ours.get("task") else 0.0
+
+
+def number(value: float | None) -> str:
+    """Points as people write them."""
+    return "" if value is None else f"{round(value, DIGITS):.{DIGITS + 4}g}"
+
+
+def grades_csv(rows: Sequence[Row]) -> str:
+    """grades.csv. A name that a spreadsheet would take for a formula gets an apostrophe; not so in grades.json."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for r in rows:
+        student = r.record.student
+        table.writerow(
+            [
+                f"'{student}" if student.lstrip().startswith(_FORMULA) else student,
+                r.record.problem,
+                number(r.score),
+                number(r.max_score),
+                number(r.record.auto_score),
+                number(r.auto_max),
+                r.status,
+                f"{r.record.seconds:.2f}",
+            ]
+        )
+    return text.getvalue()
+
+
+def grades_json(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
+    """grades.json: the run's seed and versions, and every check of every submission."""
+    told = {
+        "format": 1,
+        **{k: run[k] for k in ("seed", "started", "sandbox", "budget")},
+        "versions": versions(),
+        "submissions": [
+            {
+                "student": r.record.student,
+                "problem": r.record.problem,
+                "status": r.status,
+                "message": r.record.message,
+                "score": r.score,
+                "max_score": r.max_score,
+                "auto_score": r.record.auto_score,
+                "auto_max": r.auto_max,
+                "needs_hand_grading": r.by_hand,
+                "gradebook_problem": r.note,
+                "seconds": r.record.seconds,
+                "seed": run["seed"],
+                "notebook_sha256": r.record.digest,
+                "failed_cells": dict(r.record.failed_cells),
+                "checks": [asdict(check) for check in r.record.checks],
+            }
+            for r in rows
+        ],
+    }
+    return json.dumps(told, indent=1) + "\n"
+
+
+def junit_xml(rows: Sequence[Row]) -> str:
+    """junit.xml: a test suite per submission, a test case per check; what has no checks is an error of its own."""
+    whole = ElementTree.Element("testsuites", name="autograder")
+    for r in rows:
+        suite = ElementTree.SubElement(
+            whole,
+            "testsuite",
+            name=_plain(f"{r.record.problem} {r.record.student}"),
+            time=f"{r.record.seconds:.3f}",
+        )
+        for check in r.record.checks:
+            case = ElementTree.SubElement(
+                suite,
+                "testcase",
+                classname=f"{r.record.problem}.{check.task}",
+                name=_plain(check.title),
+            )
+            _verdict(case, check.status, check.message)
+        if not r.record.checks:
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=r.record.problem, name="submission"
+            )
+            _verdict(case, r.status, r.record.message)
+        for count, kind in (("tests", "testcase"), ("failures", "testcase/failure"),
+                            ("errors", "testcase/error"), ("skipped", "testcase/skipped")):  # fmt: skip
+            suite.set(count, str(len(suite.findall(kind))))
+    ElementTree.indent(whole)
+    text = ElementTree.tostring(whole, encoding="unicode", xml_declaration=False)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+
+
+def _verdict(case: ElementTree.Element, status: str, message: str) -> None:
+    kind = {"passed": "", "failed": "failure", "not-run": "skipped"}.get(
+        status, "error"
+    )
+    if kind:
+        first = message.splitlines()[0] if message else status
+        said = ElementTree.SubElement(
+            case, kind, type=status, message=_plain(f"{status}: {first}")
+        )
+        said.text = _plain(message)
+
+
+def _plain(text: str) -> str:
+    """Without the characters that XML can't hold."""
+    return "".join(
+        c
+        for c in text
+        if c in "\t\n"
+        or (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff")
+    )

@@ -1,0 +1,308 @@
+"""A run's scores in nbgrader's gradebook, written by nbgrader's own autograde, with our results instead of a kernel.
+
+What a person has graded by hand stays. It is open for review again only where the work or its automatic points changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_core.paths import jupyter_config_path
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.converters import Autograde
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.utils import is_grade, parse_utc
+from traitlets.config import Config, PyFileConfigLoader
+
+from autograder.checking.runner import points_of
+from autograder.grading.state import Record, Refused, digest_of
+from autograder.grading.submissions import Submission
+from autograder.nbgrader_plugin import RunChecks, verdict_outputs
+from autograder.sandbox.notebook import Unreadable, read_notebook
+
+CONFIG = "nbgrader_config.py"
+
+
+class NoGradebook(Refused):
+    """The course has no gradebook that fits; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the gradebook says of a submission. by_hand: whether somebody still has to grade a part of it."""
+
+    score: float
+    max_score: float
+    by_hand: bool
+
+
+class Course:
+    """An nbgrader course: its configuration, releases and gradebook. Raises NoGradebook."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / CONFIG).is_file():
+            raise NoGradebook(
+                f"{folder} is no nbgrader course: it has no {CONFIG}. "
+                "Name the course with --course, or leave its gradebook alone with --no-gradebook"
+            )
+        self._config = _configuration(folder)
+        self._config.CourseDirectory.root = str(folder.resolve())
+        known = self._config.Autograde.get("autograde_preprocessors", [])
+        if RunChecks not in known:
+            raise NoGradebook(
+                f"{folder / CONFIG} does not call autograder.nbgrader_plugin.configure(c): "
+                "add it, or leave the gradebook alone with --no-gradebook"
+            )
+        self._config.Autograde.autograde_preprocessors = [
+            _KnownResults if preprocessor is RunChecks else preprocessor
+            for preprocessor in known
+        ]
+        with _quiet():
+            self.directory = CourseDirectory(config=self._config)
+
+    def students(self) -> list[str]:
+        """Who is expected, as the gradebook has it."""
+        with self._open() as book:
+            return [student.id for student in book.students]
+
+    def check(self, problem: str) -> None:
+        """Raises NoGradebook unless the gradebook knows the problem with the points that our checks give."""
+        again = f"run `nbgrader generate_assignment {problem} --force` in {self.directory.root}, or take --no-gradebook"
+        with self._open() as book:
+            try:
+                cells = book.find_notebook(problem, problem).grade_cells
+            except MissingEntry:
+                raise NoGradebook(
+                    f"the gradebook does not know {problem}: {again}"
+                ) from None
+            points = {c.name: c.max_score for c in cells if c.cell_type == "code"}
+        if points != points_of(problem):
+            raise NoGradebook(
+                f"the gradebook has other tasks or points for {problem} than its checks: {again}"
+            )
+        if not self._release(problem).is_file():
+            raise NoGradebook(f"there is no {self._release(problem)}: {again}")
+
+    def write(
+        self, submission: Submission, record: Record, seed: int, within: Path
+    ) -> None:
+        """Write a submission's scores, and the notebook that the formgrader shows.
+
+        Raises ValueError if the notebook is not the one that was graded any more; whatever nbgrader raises.
+        """
+        with _quiet(), tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / f"{submission.problem}.ipynb"
+            _copy(submission, record, within, place)
+            before = self._before(submission)
+            writer = _Writer(coursedir=self.directory, config=self._config, force=True)
+            writer.write(submission, record, seed, place)
+            self._settle(submission, record, before)
+
+    def entry(self, submission: Submission) -> Entry | None:
+        """What the gradebook says, late penalty included; None if it does not know the submission."""
+        with self._open() as book:
+            try:
+                found = book.find_submission(submission.problem, submission.student)
+            except MissingEntry:
+                return None
+            return Entry(
+                max(0.0, found.score - (found.late_submission_penalty or 0.0)),
+                found.max_score,
+                bool(found.needs_manual_grade),
+            )
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Any]:
+        course = self.directory
+        with _quiet(), Gradebook(course.db_url, course.course_id) as book:
+            yield book
+
+    def _release(self, problem: str) -> Path:
+        course = self.directory
+        folder = course.format_path(course.release_directory, ".", problem)
+        return Path(folder) / f"{problem}.ipynb"
+
+    def _graded(self, submission: Submission) -> Path:
+        course = self.directory
+        folder = course.format_path(
+            course.autograded_directory, submission.student, submission.problem
+        )
+        return Path(folder) / f"{submission.problem}.ipynb"
+
+    def _before(self, submission: Submission) -> dict[str, tuple[Any, ...]]:
+        """What a person has settled so far: cell -> its automatic points and the work as it then was."""
+        work = _work_in(self._graded(submission))
+        with self._open() as book:
+            try:
+                grades = book.find_submission_notebook(
+                    submission.problem, submission.problem, submission.student
+                ).grades
+            except MissingEntry:
+                return {}
+            return {
+                grade.name: (grade.auto_score, work)
+                for grade in grades
+                if grade.manual_score is not None and not grade.needs_manual_grade
+            }
+
+    def _settle(
+        self, submission: Submission, record: Record, before: dict[str, tuple[Any, ...]]
+    ) -> None:
+        work = _work_in(self._graded(submission))
+        with self._open() as book:
+            grades = book.find_submission_notebook(
+                submission.problem, submission.problem, submission.student
+            ).grades
+            for grade in grades:
+                if record.auto_score is None:
+                    # Nobody has judged it, so that 0 would be a lie: a person has to.
+                    grade.auto_score, grade.needs_manual_grade = None, True
+                elif before.get(grade.name) == (grade.auto_score, work):
+                    grade.needs_manual_grade = False
+            book.db.commit()
+
+
+def _configuration(folder: Path) -> Config:
+    """The user's and the course's configuration, as nbgrader's own commands read them."""
+    whole = Config()
+    for place in [*map(Path, reversed(jupyter_config_path())), folder.resolve()]:
+        if (place / CONFIG).is_file():
+            whole.merge(PyFileConfigLoader(CONFIG, path=str(place)).load_config())
+    return whole
+
+
+def _copy(submission: Submission, record: Record, within: Path, place: Path) -> None:
+    """The notebook that was graded, and nothing that lies beside it but the time at which it was handed in."""
+    try:
+        notebook = read_notebook(submission.path, within)
+    except Unreadable as error:
+        notebook = _placeholder(record.message or str(error))
+    else:
+        if record.status == "unreadable":
+            notebook = _placeholder(record.message)
+        elif digest_of(notebook) != record.digest:
+            raise ValueError("the notebook has changed since it was graded")
+    place.write_text(json.dumps(notebook), encoding="utf-8")
+    stamp = submission.path.with_name("timestamp.txt")
+    if stamp.is_file() and not stamp.is_symlink():
+        with open(stamp, encoding="utf-8", errors="replace") as file:
+            text = file.read(100).strip()
+        if _is_time(text):
+            place.with_name("timestamp.txt").write_text(text, encoding="utf-8")
+
+
+def _is_time(text: str) -> bool:
+    """Whether nbgrader takes it for a time, written as its own commands write it; anything else it would choke on."""
+    form = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( ?[\w:+-]{1,9})?"
+    if not re.fullmatch(form, text, re.ASCII):
+        return False
+    try:
+        parse_utc(text)
+    except (ValueError, OverflowError, TypeError):
+        return False
+    return True
+
+
+def _placeholder(why: str) -> dict[str, Any]:
+    text = f"This notebook could not be read, so nothing in it was graded: {why}"
+    cell = nbformat.v4.new_raw_cell(text)
+    notebook: dict[str, Any] = nbformat.v4.new_notebook(cells=[cell])
+    return notebook
+
+
+def _work_in(path: Path) -> list[str] | None:
+    """The text of all cells of a notebook that nbgrader has written; None if there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        return [cell.source for cell in nbformat.read(path, 4).cells]
+    return None
+
+
+class _KnownResults(RunChecks):
+    """In the place of RunChecks: writes results that are known already."""
+
+    def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
+        record: Record = self.parent.parent.record
+        if record.auto_score is not None:
+            for cell in nb.cells:
+                if is_grade(cell) and cell.cell_type == "code":
+                    task = cell.metadata.nbgrader.grade_id
+                    cell.outputs = verdict_outputs(
+                        [c for c in record.checks if c.task == task]
+                    )
+            nb.metadata["autograder"] = {"seed": self.parent.parent.seed}
+        else:
+            for cell in nb.cells:
+                if is_grade(cell) and cell.cell_type == "code":
+                    cell.outputs = [nbformat.v4.new_output("error", ename="not graded")]
+        return nb, resources
+
+
+class _Writer(Autograde):
+    """nbgrader's Autograde for one submission at a time, whose names need no pattern to be found by."""
+
+    def write(
+        self, submission: Submission, record: Record, seed: int, notebook: Path
+    ) -> None:
+        self.record, self.seed = record, seed
+        self._source, self._names = notebook.parent, submission
+        self.assignments = {str(notebook.parent): [str(notebook)]}
+        self.start()
+
+    def init_notebooks(self) -> None:
+        """Nothing to look for."""
+
+    def convert_notebooks(self) -> None:
+        """As nbgrader's, for this one submission, and without the patterns; an error is raised."""
+        student, problem = self._names.student, self._names.problem
+        self.notebooks = [str(self._source / f"{problem}.ipynb")]
+        graded = Path(self._format_dest(problem, student))
+        if graded.is_dir():
+            shutil.rmtree(graded)
+        self.init_assignment(problem, student)
+        self.convert_single_notebook(self.notebooks[0])
+        self.set_permissions(problem, student)
+
+    def init_single_notebook_resources(self, notebook_filename: str) -> dict[str, Any]:
+        problem = self._names.problem
+        return {
+            "unique_key": problem,
+            "output_files_dir": f"{problem}_files",
+            "nbgrader": {
+                "student": self._names.student,
+                "assignment": problem,
+                "notebook": problem,
+                "db_url": self.coursedir.db_url,
+            },
+        }
+
+    def _format_source(
+        self, assignment_id: str, student_id: str, escape: bool = False
+    ) -> str:
+        if self._sanitizing:
+            return str(self._source)
+        return str(super()._format_source(assignment_id, student_id, escape))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """nbgrader tells every step; errors are raised to us anyway."""
+    logger = logging.getLogger("traitlets")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nbgrader's use of its libraries
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,272 @@
+"""The instructor's run: submissions -> a result for each, by several lanes; stopped, it can be gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from autograder.checking.runner import CheckResult
+from autograder.grading.state import Record, State, basis_of, digest_of
+from autograder.grading.submissions import Submission
+from autograder.sandbox.launcher import SandboxUnavailable
+from autograder.sandbox.notebook import Unreadable, read_notebook
+from autograder.sandbox.student import BUDGET_SECONDS
+
+# Of one submission beyond twice the student's own time, sandbox's start included. It is for our mistakes.
+PATIENCE = 600.0
+STOP_SECONDS = 20.0
+LANE = (sys.executable, "-m", "autograder.grading.worker")
+Say = Callable[[Record, int, int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run is done. seed: the same questions for everybody. hide: folders that no sandbox may show. budget:
+    seconds that a submission's own code may take in all.
+    """
+
+    within: Path
+    seed: int
+    workers: int
+    sandbox: bool = True
+    hide: Sequence[Path] = ()
+    budget: float = BUDGET_SECONDS
+
+    def basis(self, digest: str, problem: str) -> str:
+        """All that decides what a notebook comes to in this run."""
+        return basis_of(digest, problem, self.seed, self.sandbox, self.budget)
+
+
+def grade_all(
+    submissions: Sequence[Submission], plan: Plan, state: State, say: Say
+) -> dict[str, Record]:
+    """A record for each submission, by its key. Each is in `state` as soon as it is known.
+
+    say: told of each record, with how many are done and how many there are. Raises SandboxUnavailable.
+    """
+    records: dict[str, Record] = {}
+    waiting: queue.SimpleQueue[Submission] = queue.SimpleQueue()
+
+    def done(submission: Submission, record: Record) -> None:
+        records[submission.key] = record
+        say(record, len(records), len(submissions))
+
+    count = 0
+    for submission in submissions:
+        known = _known(submission, plan, state)
+        if known is not None:
+            done(submission, known)
+        else:
+            waiting.put(submission)
+            count += 1
+    finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with contextlib.ExitStack() as stack:
+        for _ in range(min(plan.workers, count)):
+            lane = stack.enter_context(_Lane(plan))
+            threading.Thread(
+                target=_work, args=[lane, plan, waiting, finished], daemon=True
+            ).start()
+        for _ in range(count):
+            told = finished.get()
+            if isinstance(told, BaseException):
+                raise told
+            submission, record = told
+            if record.status != "grader-error":
+                state.save(submission.key, record)
+            done(submission, record)
+    return records
+
+
+def _known(submission: Submission, plan: Plan, state: State) -> Record | None:
+    """The record of a submission that needs no grading (any more)."""
+    if submission.missing:
+        return Record(
+            submission.student, submission.problem, "missing", submission.missing
+        )
+    record = state.record(submission.key)
+    if record is None or not record.digest:
+        return None
+    try:
+        digest = digest_of(read_notebook(submission.path, plan.within))
+    except Unreadable:
+        return None
+    same = record.basis == plan.basis(digest, submission.problem)
+    return record if same else None
+
+
+def _work(
+    lane: _Lane,
+    plan: Plan,
+    waiting: queue.SimpleQueue[Submission],
+    finished: queue.SimpleQueue[Any],
+) -> None:
+    """What the thread of one lane does: it waits for the lane's process, nothing else."""
+    try:
+        while True:
+            try:
+                submission = waiting.get_nowait()
+            except queue.Empty:
+                return
+            told = lane.ask(submission)
+            basis = plan.basis(told.get("digest", ""), submission.problem)
+            checks = tuple(CheckResult(**check) for check in told.pop("checks", ()))
+            record = Record(
+                submission.student,
+                submission.problem,
+                **told,
+                basis=basis,
+                checks=checks,
+            )
+            finished.put((submission, record))
+    except BaseException as error:
+        finished.put(error)
+
+
+class _Lane:
+    """A lane's process, replaced if it dies; a context manager."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 # closed at our exit
+        self._closed = False
+
+    def ask(self, submission: Submission) -> dict[str, Any]:
+        """What a submission comes to; a lane that dies over it twice is a grader-error."""
+        order = {
+            "problem": submission.problem,
+            "path": str(submission.path),
+            "within": str(self._plan.within),
+            "seed": self._plan.seed,
+        }
+        why = ""
+        for _ in range(2):
+            answer = self._put(json.dumps(order).encode() + b"\n")
+            if answer is not None:
+                if "unavailable" in answer:
+                    raise SandboxUnavailable(answer["unavailable"])
+                return answer
+            why = self._last_words()
+        return {"status": "grader-error", "message": f"the grader's process ended twice: {why}"}  # fmt: skip
+
+    def _put(self, order: bytes) -> dict[str, Any] | None:
+        process = self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = threading.Timer(PATIENCE + 2 * self._plan.budget, process.kill)
+        timer.start()
+        try:
+            process.stdin.write(order)
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except OSError:
+            line = b""
+        finally:
+            timer.cancel()
+        if not line:
+            self._process = None
+            _kill(process)
+            return None
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._closed:
+            raise KeyboardInterrupt
+        if self._process is None:
+            settings = {
+                "sandbox": self._plan.sandbox,
+                "hide": [str(path.resolve()) for path in self._plan.hide],
+                "budget": self._plan.budget,
+            }
+            self._process = subprocess.Popen(
+                [*LANE, json.dumps(settings)],
+                env=environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                # Ctrl-C is for the run: it ends its lanes itself.
+                start_new_session=True,
+            )
+        return self._process
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        self._errors.seek(0)
+        self._errors.truncate()
+        return lines[-1][:200] if lines else "it was killed or took too long"
+
+    def __enter__(self) -> _Lane:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()  # it then ends by itself, and takes its sandbox along
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+            _kill(process)
+        self._errors.close()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError), process:
+        process.kill()
+
+
+def environment() -> dict[str, str]:
+    """A lane's: one thread each, and this autograder wherever the run was started."""
+    here = str(Path(__file__).resolve().parents[2])
+    paths = [here, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    one = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
+    return {
+        **os.environ,
+        **one,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONSAFEPATH": "1",
+    }
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def begun(state: State, seed: int | None, **more: Any) -> Iterator[dict[str, Any]]:
+    """A run, new or gone on with: what is known of it, with what the block adds, is saved at its end.
+
+    seed: None for a fresh one, or that of the run that is gone on with; more: what else is to be known. The block sets
+    "finished": otherwise the next run goes on with this one.
+    """
+    with state.locked():
+        run = state.run()
+        resumed = run.get("finished") is False and seed in (None, run.get("seed"))
+        if not resumed:
+            state.forget()
+            run = {
+                "seed": secrets.randbits(48) if seed is None else seed,
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "pages": run.get("pages", []),
+            }
+        run |= {**more, "finished": False, "resumed": resumed}
+        state.save_run(run)
+        yield run
+        state.save_run(run)

@@ -1,0 +1,165 @@
+"""What a run has found out so far, on disk after each submission: killed at any moment, it goes on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import autograder
+from autograder.checking.runner import CheckResult
+
+# Points are sums of fractions: rounded where they are shown, so that 0.1 + 0.2 is 0.3.
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one submission came to.
+
+    status: graded, timed-out, crashed, unreadable, missing or grader-error. message: why, in one line or a traceback.
+    digest: of the notebook that was graded. basis: of all that decided the result. failed_cells: cell -> why.
+    """
+
+    student: str
+    problem: str
+    status: str
+    message: str = ""
+    seconds: float = 0.0
+    digest: str = ""
+    basis: str = ""
+    checks: tuple[CheckResult, ...] = ()
+    failed_cells: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def auto_score(self) -> float | None:
+        """The checks' points; None where nobody has judged the work."""
+        if self.status in ("missing", "unreadable", "grader-error"):
+            return None
+        return round(sum(check.earned for check in self.checks), DIGITS)
+
+
+def record_of(told: Mapping[str, Any]) -> Record:
+    """A record from its JSON. Raises ValueError, TypeError or KeyError for anything else."""
+    checks = tuple(CheckResult(**check) for check in told["checks"])
+    return Record(**{**told, "checks": checks})
+
+
+def digest_of(notebook: Mapping[str, Any]) -> str:
+    """A notebook's content in short, however its JSON is laid out."""
+    return hashlib.sha256(json.dumps(notebook, sort_keys=True).encode()).hexdigest()
+
+
+def basis_of(digest: str, problem: str, seed: int, sandbox: bool, budget: float) -> str:
+    """All that decides a result: the notebook, the seed, the time, the checks, the libraries and the sandbox."""
+    whole = [digest, problem, seed, sandbox, budget, code(), versions()]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+
+
+@cache
+def code() -> str:
+    """The autograder's own text in short."""
+    total = hashlib.sha256()
+    for path in sorted(Path(autograder.__file__).parent.rglob("*.py")):
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()[:16]
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What a result may depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("chapter4", "numpy", "scipy", "torch", "transformers", "nbgrader"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that nobody, at any moment, finds a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        with open(beside, "x", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+class Refused(RuntimeError):  # noqa: N818
+    """The run can't be done as things are; the message says what to do."""
+
+
+class Busy(Refused):
+    """Another run works on this output folder."""
+
+
+class State:
+    """The folder DIR/state: run.json, and one file per submission that has been graded."""
+
+    def __init__(self, output: Path) -> None:
+        self._folder = output / "state"
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """No other run on this folder meanwhile; raises Busy. The lock ends with the process, however that ends."""
+        with open(self._folder / "lock", "w") as file:
+            try:
+                import fcntl
+            except ModuleNotFoundError:  # Windows
+                yield
+                return
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Busy(
+                    f"another run is writing to {self._folder.parent}: wait for it, or take another --output"
+                ) from None
+            yield
+
+    def run(self) -> dict[str, Any]:
+        """What is known of the last run, {} if nothing."""
+        told = _json(self._folder / "run.json")
+        return told if isinstance(told, dict) else {}
+
+    def save_run(self, told: Mapping[str, Any]) -> None:
+        write_whole(self._folder / "run.json", json.dumps(told, indent=1))
+
+    def record(self, key: str) -> Record | None:
+        """A submission's record, if there is one that can be read."""
+        try:
+            return record_of(_json(self._folder / f"{key}.json"))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+    def save(self, key: str, record: Record) -> None:
+        write_whole(self._folder / f"{key}.json", json.dumps(asdict(record), indent=1))
+
+    def forget(self) -> None:
+        """Drop all records, for a new run."""
+        for path in self._folder.glob("*.json"):
+            if path.name != "run.json":
+                path.unlink()
+        for path in self._folder.glob(".*.tmp"):  # of a run that was killed
+            path.unlink()
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,156 @@
+"""What was handed in: the folders submitted/<student>/problemN/, and students' names that may be anything."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder.checking.runner import problems_with_checks
+
+# Characters that turn the direction of writing, so that a name reads as another one.
+_TURNING = {*"\u061c\u200e\u200f", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}  # fmt: skip
+_LONGEST = 255  # bytes in a file's name
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One student's file for one problem. path: where it must lie. missing: why there is nothing to grade, or ""."""
+
+    student: str
+    problem: str
+    path: Path
+    missing: str = ""
+
+    @property
+    def key(self) -> str:
+        """A short name that no other submission has."""
+        both = f"{self.student}\0{self.problem}".encode()
+        return hashlib.sha256(both).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Found:
+    """All submissions, by problem and student, and what was left out, a line each."""
+
+    submissions: list[Submission]
+    notes: list[str]
+
+
+def find(
+    folder: Path, problems: Iterable[str] = (), students: Iterable[str] = ()
+) -> Found:
+    """The submissions in a folder.
+
+    problems: those to grade; none: all that anybody has handed in. students: who is expected; one row is made for
+    everybody, whether they handed in or not.
+    """
+    notes: list[str] = []
+    folders = _student_folders(folder, notes)
+    wanted = list(problems)
+    if not wanted:
+        there = {name for path in folders.values() for name in _names_in(path)}
+        known = problems_with_checks()
+        wanted = [name for name in known if name in there]
+        odd = sorted(name for name in there if name not in known)
+        notes += [f"left out, because there are no checks for it: {name}" for name in map(shown, odd)]  # fmt: skip
+    for name in students:
+        folders.setdefault(shown(name), folder / _file_name(shown(name)))
+    notes += _lookalikes(folders)
+    submissions = [
+        _submission(student, problem, path)
+        for problem in wanted
+        for student, path in sorted(folders.items())
+    ]
+    return Found(submissions, notes)
+
+
+def _student_folders(folder: Path, notes: list[str]) -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not (path.is_dir() or path.is_symlink()):
+            notes.append(f"left out, because it is no student's folder: {shown(path.name)}")  # fmt: skip
+            continue
+        student, number = shown(path.name), 1
+        while student in folders:
+            number += 1
+            student = f"{shown(path.name)} ({number})"
+        folders[student] = path
+    return folders
+
+
+def _names_in(student: Path) -> list[str]:
+    """The problems of a student; nothing behind a link is looked at."""
+    if student.is_symlink():
+        return []
+    try:
+        return [p.name for p in student.iterdir() if p.is_dir() and p.name[0] != "."]
+    except OSError:
+        return []
+
+
+def _submission(student: str, problem: str, folder: Path) -> Submission:
+    path = folder / problem / f"{problem}.ipynb"
+    return Submission(student, problem, path, _why_missing(folder, path))
+
+
+def _why_missing(folder: Path, path: Path) -> str:
+    """ "" if there is something to grade, or to call unreadable."""
+    if folder.is_symlink() or path.parent.is_symlink() or os.path.lexists(path):
+        return ""
+    if not folder.is_dir():
+        return "no folder of this student"
+    if not path.parent.is_dir():
+        return f"no folder {path.parent.name}"
+    others = sorted(shown(p.name) for p in path.parent.glob("*.ipynb"))
+    if others:
+        return f"no {path.name} in the folder; there is {', '.join(others[:3])}: rename the right one"
+    return f"no {path.name} in the folder"
+
+
+def shown(name: str) -> str:
+    """A folder's name as one line of printable text: what can't be printed, or turns the direction of writing, is
+    written as an escape.
+    """
+    return "".join(_escaped(c) if _is_odd(c) else c for c in name)
+
+
+def _is_odd(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category in ("Cc", "Cs", "Zl", "Zp") or character in _TURNING
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _lookalikes(students: Iterable[str]) -> list[str]:
+    seen: dict[str, str] = {}
+    notes = []
+    for student in sorted(students):
+        plain = unicodedata.normalize("NFKC", student).casefold()
+        plain = "".join(c for c in plain if unicodedata.category(c) != "Cf").strip()
+        if plain in seen:
+            notes.append(f"two students whose names look alike: {seen[plain]!a} and {student!a}")  # fmt: skip
+        seen.setdefault(plain, student)
+    return notes
+
+
+def _file_name(student: str) -> str:
+    """A student's name as the name of one folder, never a way to another one."""
+    plain = student.replace("/", "_").replace(os.sep, "_")
+    if plain == student and plain.strip(". ") and len(plain.encode()) <= _LONGEST:
+        return plain
+    mark = hashlib.sha256(student.encode()).hexdigest()[:12]
+    return f"{plain.strip('. ').encode()[:200].decode(errors='ignore')}-{mark}"
+
+
+def page_of(student: str, problem: str) -> Path:
+    """Where a student's page lies in the output folder."""
+    return Path("feedback") / _file_name(student) / f"{problem}.html"

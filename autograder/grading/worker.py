@@ -1,0 +1,208 @@
+"""One lane of a grading run: a process of ours that asks one submission after another, each in the sandbox.
+
+A process, because pytest keeps global state: threads would wait for each other. It reads orders and writes answers, a
+line of JSON each. When the run that started it is gone, it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autograder.checking.runner import CheckResult, run_checks
+from autograder.grading.state import digest_of
+from autograder.sandbox.launcher import (
+    Launcher,
+    Limits,
+    Plain,
+    Sandbox,
+    SandboxUnavailable,
+)
+from autograder.sandbox.notebook import Cell, Unreadable, cells_of, read_notebook
+from autograder.sandbox.student import (
+    SandboxedStudent,
+    StudentError,
+    limits_of,
+    one_line,
+)
+
+# What of a submission's status a check or a cell decides, the gravest first.
+_GRAVEST = {"crashed": "crashed", "timeout": "timed-out", "timed-out": "timed-out"}
+
+_ENDED = threading.Event()  # whoever gave the orders is gone
+
+
+class NotingStudent(SandboxedStudent):
+    """A student of whom one can ask afterwards what went wrong, in cells too. kinds: those of all StudentErrors."""
+
+    def __init__(
+        self, launcher: Launcher, cells: Sequence[Cell], **limits: float
+    ) -> None:
+        super().__init__(launcher, cells, **limits)
+        self.kinds: set[str] = set()
+
+    def exchange(
+        self,
+        question: dict[str, Any],
+        arrays: list[np.ndarray],
+        name: str,
+        seconds: float,
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        try:
+            return super().exchange(question, arrays, name, seconds)
+        except StudentError as error:
+            self.kinds.add(error.kind)
+            raise
+
+
+class Lane:
+    """Grades submissions; keeps the sandbox of the last problem warm. limits: as SandboxedStudent has them."""
+
+    def __init__(self, sandbox: bool, hide: Sequence[Path], **limits: float) -> None:
+        self._sandbox, self._hide, self._limits = sandbox, hide, limits
+        self._problem = ""
+        self._launcher: Launcher | None = None
+        self._starting = 0.0  # seconds of this submission that are the sandbox's
+
+    def grade(
+        self, problem: str, path: Path, within: Path, seed: int
+    ) -> dict[str, Any]:
+        """What one submission comes to, as a record has it. Raises SandboxUnavailable."""
+        start = time.perf_counter()
+        self._starting = 0.0
+        try:
+            told = self._judge(problem, path, within, seed)
+        except SandboxUnavailable:
+            raise
+        except Exception:  # one row per submission, whatever happens
+            told = {"status": "grader-error", "message": traceback.format_exc().strip()}
+        seconds = time.perf_counter() - start - self._starting
+        return {**told, "seconds": round(max(0.0, seconds), 3)}
+
+    def _judge(
+        self, problem: str, path: Path, within: Path, seed: int
+    ) -> dict[str, Any]:
+        try:
+            notebook = read_notebook(path, within)
+            cells = cells_of(notebook)
+        except Unreadable as error:
+            return {"status": "unreadable", "message": one_line(str(error))}
+        for _ in range(2):
+            student = NotingStudent(self._ready(problem), cells, **self._limits)
+            with student:
+                results = run_checks(problem, student, seed)
+            if _ENDED.is_set():
+                raise KeyboardInterrupt
+            if all(result.status != "grader-error" for result in results):
+                break
+            self.close()  # it may have been the sandbox: once more, in a new one
+        status = status_of(results, student.kinds)
+        return {
+            "status": status,
+            "message": _why(status, results),
+            "digest": digest_of(notebook),
+            "checks": [asdict(result) for result in results],
+            "failed_cells": student.failed_cells,
+        }
+
+    def _ready(self, problem: str) -> Launcher:
+        if self._problem != problem or self._launcher is None:
+            start = time.perf_counter()
+            self.close()
+            number = int(problem.removeprefix("problem"))
+            budget = math.ceil(self._limits.get("budget_seconds", 0))
+            limits = Limits(cpu_seconds=max(Limits.cpu_seconds, budget))
+            self._launcher = (
+                Sandbox(number, limits=limits, hide=self._hide)
+                if self._sandbox
+                else Plain(number, limits=limits)
+            )
+            self._problem = problem
+            self._starting += time.perf_counter() - start
+        return self._launcher
+
+    def close(self) -> None:
+        """Ends the sandbox."""
+        launcher, self._launcher = self._launcher, None
+        if launcher is not None:
+            launcher.close()
+
+
+def status_of(results: Sequence[CheckResult], kinds: set[str]) -> str:
+    """A submission's status. A cell that hung or crashed counts only where points were lost."""
+    met = {result.status for result in results}
+    if "grader-error" in met:
+        return "grader-error"
+    if any(result.earned < result.points for result in results):
+        met |= kinds
+    return next((status for name, status in _GRAVEST.items() if name in met), "graded")
+
+
+def _why(status: str, results: Sequence[CheckResult]) -> str:
+    """The first check's message that explains the status."""
+    for result in results:
+        if _GRAVEST.get(result.status, result.status) == status:
+            return result.message
+    return ""
+
+
+def main() -> None:
+    """Reads orders from stdin until it is closed."""
+    settings = json.loads(sys.argv[1])
+    # Answers go out where stdout was; whatever else prints must not spoil them.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=[orders], daemon=True).start()
+    lane = _lane(settings)
+    try:
+        while order := orders.get():
+            try:
+                answer = lane.grade(**_order(order))
+            except SandboxUnavailable as error:
+                answer = {"unavailable": str(error)}
+            print(json.dumps(answer), file=answers, flush=True)
+    except (KeyboardInterrupt, BrokenPipeError):
+        pass
+    finally:
+        lane.close()
+
+
+def _lane(settings: dict[str, Any]) -> Lane:
+    hide = [Path(path) for path in settings["hide"]]
+    return Lane(settings["sandbox"], hide, **limits_of(settings["budget"]))
+
+
+def _order(line: bytes) -> dict[str, Any]:
+    told = json.loads(line)
+    return {**told, "path": Path(told["path"]), "within": Path(told["within"])}
+
+
+def _read(orders: queue.SimpleQueue[bytes]) -> None:
+    for line in sys.stdin.buffer:
+        orders.put(line)
+    # The run has ended or was killed: what is being graded is nobody's any more.
+    _ENDED.set()
+    orders.put(b"")
+    if hasattr(signal, "pthread_kill"):
+        ident = threading.main_thread().ident
+        if ident is not None:
+            signal.pthread_kill(ident, signal.SIGINT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Problem 1, public checks: vanilla gradients and Grad-CAM, measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from autograder.checking.diagnose import Evidence
+from autograder.checking.runner import check, require
+from autograder.problems.problem1.questions import (
+    EXACT,
+    INTERVENTIONS,
+    NOTHING,
+    WORDS,
+    Question,
+    change,
+    grid,
+    image,
+    model,
+    roughness,
+    sorted_statements,
+    through,
+)
+
+# Shown one by one while a task's check fails; the notebook folds the same ones.
+HINTS = {
+    "resolution": (
+        "Ask the model, and not your memory of one: a forward hook on the layer sees the shape of its output.",
+        "The result of `generate_cam` has two maps. `.map` is enlarged for drawing; `.raw` is what the formula gives.",
+    ),
+    "roughness": (
+        "`np.diff(values, axis=0)` holds all differences in the columns, `axis=1` those in the rows.",
+        "A map (H, W) has (H - 1) W pairs in its columns and H (W - 1) in its rows. Put all of them into one long "
+        "array before you take the mean.",
+    ),
+    "same-grid": (
+        "`values.reshape(h, H // h, w, W // w)` has each square in two axes of its own. "
+        "`torch.nn.functional.interpolate` enlarges, and wants a batch and a channel axis in front.",
+    ),
+    "information": (
+        "`model.get_submodule(place).register_forward_hook(...)` gives a handle whose `remove()` takes the hook away.",
+        "Write a small function that draws the map. Call it once before you register the hook and once before you "
+        "remove it.",
+        "One method must not notice a gradient that is mirrored below Grad-CAM's layer, the other must not notice a "
+        "constant in that layer's output where nothing but a mean and a linear layer follow. If neither change is "
+        "zero, look at what is compared.",
+    ),
+    "statements": (
+        "Write down the formula of each map and mark in it every quantity that depends on the network.",
+        "S1 and S7 can be run: give both methods a model of linear layers alone, and count passes with hooks.",
+    ),
+    "words": (
+        "The numbers come from the cell that measures. Name the photo or the network with them.",
+    ),
+}
+
+
+@check("resolution/grids", 1, "The grid of each method", public=True)
+def test_grids(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    height, width = (int(2 * n) for n in rng.choice(range(4, 12), 2, replace=False))
+    net = model("conv-net", rng, (height, width))
+    x = image(rng.normal(size=(3, height, width)))
+    pixels = grid(student, evidence, "vanilla", x, net, "features")
+    cells = grid(student, evidence, "gradcam", x, net, "features")
+    require(
+        pixels == (height, width),
+        f"vanilla gradients of an image (3, {height}, {width}) have one value for each pixel: ({height}, {width}); "
+        f"yours is {pixels}.",
+    )
+    require(
+        cells == (height // 2, width // 2),
+        f"the layer 'features' of this net gives ({height // 2}, {width // 2}) cells, and Grad-CAM is computed on "
+        f"those; yours is {cells}.",
+    )
+
+
+@check("roughness/by-hand", 1, "Maps whose roughness is known", public=True)
+def test_by_hand(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    height, width = 6, 8
+    rows, columns = np.indices((height, width))
+    step = np.where(
+        columns < width // 2, 1.0, 3.0
+    )  # 1 of 7 neighbours in a row differs
+    pairs = height * (width - 1) + width * (height - 1)
+    cases = (
+        ("black and white pixels in turn", (rows + columns) % 2 * 1.0, 2.0),
+        ("a map that is 4 everywhere", np.full((height, width), 4.0), 0.0),
+        ("1 in the left half and 3 in the right one", step, height * 2 / pairs / 2),
+        ("the same, ten times as bright", 10 * step, height * 2 / pairs / 2),
+    )
+    found = [roughness(student, evidence, values) for _, values, _ in cases]
+    for (what, _, right), value in zip(cases, found, strict=True):
+        require(
+            abs(value - right) <= EXACT,
+            f"{what}: the mean difference between neighbours over the map's mean is {right:.4f}; yours is {value:.4g}.",
+        )
+
+
+@check(
+    "same-grid/means",
+    0.5,
+    "Means over squares, enlarged: what is coarse already",
+    public=True,
+)
+def test_means(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    level = float(rng.uniform(1, 9))
+    flat = through(student, evidence, np.full((12, 8), level), (3, 2))
+    one = through(student, evidence, rng.uniform(0, 1, (10, 6)), (1, 1))
+    require(
+        np.abs(flat - level).max() <= EXACT * level,
+        f"a map that is {level:.2f} everywhere stays as it is; yours goes from {flat.min():.3g} to {flat.max():.3g}: "
+        "take means.",
+    )
+    require(
+        np.ptp(one) <= EXACT,
+        "one square over the whole map leaves one number, so that the enlarged map is the same everywhere; "
+        f"yours goes from {one.min():.3g} to {one.max():.3g}.",
+    )
+
+
+@check("information/blind-spots", 1, "What each method does not notice", public=True)
+def test_blind_spots(
+    student: Any, evidence: Evidence, rng: np.random.Generator
+) -> None:
+    question = Question(rng, (13, 10))
+    asked = []
+    for intervention, place in zip(
+        INTERVENTIONS, (question.early, question.layer), strict=True
+    ):
+        for method in ("vanilla", "gradcam"):
+            asks = intervention, place, method
+            asked.append((asks, change(student, evidence, question, *asks)[0]))
+    for (intervention, place, method), found in asked:
+        require(
+            np.isfinite(found),
+            f"the change is {found}: your first map is zero everywhere.",
+        )
+        right = question.right(intervention, place, method)
+        where = (
+            f"{intervention!r} at {place!r} with Grad-CAM's layer {question.layer!r}"
+        )
+        if right <= NOTHING:
+            require(
+                abs(found) <= NOTHING,
+                f"{where}: {method!r} must not notice it; yours changes by {found:.3g}.",
+            )
+        else:
+            require(
+                found > NOTHING,
+                f"{where}: {method!r} must notice it; yours changes by {found:.3g}: is the hook there while the "
+                "second map is made, and gone before the first of the next call?",
+            )
+
+
+@check("statements/form", 0, "Every statement has one of the four labels", public=True)
+def test_statements_form(student: Any) -> None:
+    sorted_statements(student)
+
+
+@check(
+    "words/form",
+    0,
+    "Each difference in two or three sentences, with its number",
+    public=True,
+)
+def test_words_form(student: Any) -> None:
+    # The form alone: a person reads what it says.
+    said = student.call("in_own_words")
+    require(
+        isinstance(said, dict) and all(isinstance(said.get(w), str) for w in WORDS),
+        f"in_own_words must return a dictionary with a text for each of {', '.join(map(repr, WORDS))}.",
+    )
+    for word in WORDS:
+        count = len(said[word].split())
+        require(
+            count >= 15, f"{word!r} has {count} words: write two or three sentences."
+        )
+        require(count <= 150, f"{word!r} has {count} words: two or three sentences do.")
+        require(
+            any(c.isdigit() for c in said[word]),
+            f"{word!r} holds no number: say what you measured.",
+        )

@@ -1,0 +1,366 @@
+"""Problem 1's functions, right and wrong, in code as a student would hand it in: nothing but torch and numpy.
+
+Also run as the code of a submission, so this file imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def native_resolution_with(mistake: str) -> Callable[..., Any]:
+    """`native_resolution` with one mistake; "" makes none."""
+
+    def native_resolution(method, image, model, layer):  # type: ignore[no-untyped-def]
+        seen = []
+        module = dict(model.named_modules())[layer]
+        handle = module.register_forward_hook(lambda m, i, o: seen.append(o.shape))
+        with torch.no_grad():
+            model(image[None])
+        handle.remove()
+        pixels, cells = tuple(image.shape[-2:]), tuple(seen[0][-2:])
+        if mistake == "Grad-CAM in pixels":
+            cells = pixels
+        elif mistake == "vanilla in cells":
+            pixels = cells
+        elif mistake == "methods swapped":
+            pixels, cells = cells, pixels
+        elif mistake == "always 7 by 7":
+            cells = 7, 7
+        elif mistake == "always 224 by 224":
+            pixels = 224, 224
+        elif mistake == "one part in 32":
+            cells = pixels[0] // 32, pixels[1] // 32
+        elif mistake == "half, rounded down":
+            cells = pixels[0] // 2, pixels[1] // 2
+        elif mistake == "width first":
+            pixels, cells = pixels[::-1], cells[::-1]
+        elif mistake == "channels counted as height":
+            pixels, cells = tuple(image.shape[:2]), tuple(seen[0][1:3])
+        if mistake == "channels too":
+            pixels, cells = tuple(image.shape), tuple(seen[0][1:])
+        elif mistake == "the map itself":
+            return torch.ones(pixels if method == "vanilla" else cells)
+        elif mistake == "nothing returned":
+            return None
+        return pixels if method == "vanilla" else cells
+
+    return native_resolution
+
+
+def total_variation_with(mistake: str) -> Callable[..., Any]:
+    """`total_variation` with one mistake."""
+
+    def total_variation(values):  # type: ignore[no-untyped-def]
+        values = np.asarray(values, dtype=float)
+        mean = values.mean()
+        if mistake == "scaled to 0..1 first":
+            low, high = values.min(), values.max()
+            values = (values - low) / (high - low if high > low else 1)
+            mean = values.mean() or 1.0
+        down, across = np.diff(values, axis=0), np.diff(values, axis=1)
+        if mistake == "wraps around":
+            down = values - np.roll(values, 1, axis=0)
+            across = values - np.roll(values, 1, axis=1)
+        elif mistake == "np.gradient":
+            down, across = np.gradient(values)
+        elif mistake == "two pixels apart":
+            down, across = values[2:] - values[:-2], values[:, 2:] - values[:, :-2]
+        steps = np.concatenate([down.ravel(), across.ravel()])
+        if mistake == "horizontal only":
+            steps = across.ravel()
+        elif mistake == "vertical only":
+            steps = down.ravel()
+        if mistake == "diagonals too":
+            one, other = values[1:, 1:] - values[:-1, :-1], values[1:, :-1] - values[:-1, 1:]  # fmt: skip
+            steps = np.concatenate([steps, one.ravel(), other.ravel()])
+        size = np.abs(steps)
+        mistakes = {
+            "squared differences": lambda: (steps**2).mean() / mean,
+            "root of the mean square": lambda: np.sqrt((steps**2).mean()) / mean,
+            "signs kept": lambda: steps.mean() / mean,
+            "not divided by the mean": size.mean,
+            "divided by the maximum": lambda: size.mean() / values.max(),
+            "divided by the standard deviation": lambda: (
+                size.mean() / (values.std() or 1.0)
+            ),
+            "summed, not averaged": lambda: size.sum() / mean,
+            "sum over sum": lambda: size.sum() / values.sum(),
+            "two means added": lambda: (
+                (np.abs(down).mean() + np.abs(across).mean()) / mean
+            ),
+            "mean of two means": lambda: (
+                (np.abs(down).mean() + np.abs(across).mean()) / 2 / mean
+            ),
+            "length of the gradient": lambda: (
+                np.hypot(down[:, :-1], across[:-1]).mean() / mean
+            ),
+            "standard deviation over mean": lambda: values.std() / mean,
+        }
+        found = mistakes.get(mistake, lambda: size.mean() / mean)()
+        return size / mean if mistake == "not one number" else float(found)
+
+    return total_variation
+
+
+def through_grid_with(mistake: str) -> Callable[..., Any]:
+    """`through_grid` with one mistake."""
+
+    def through_grid(values, grid):  # type: ignore[no-untyped-def]
+        x = torch.as_tensor(np.asarray(values, dtype=float))[None, None]
+        size = x.shape[-2:]
+        side = size[0] // grid[0], size[1] // grid[1]
+        cells = F.avg_pool2d(x, side)
+        if mistake == "maximum, not mean":
+            cells = F.max_pool2d(x, side)
+        elif mistake == "sum, not mean":
+            cells = cells * side[0] * side[1]
+        elif mistake == "one pixel of each square":
+            cells = x[..., :: side[0], :: side[1]]
+        elif mistake == "middle of each square":
+            cells = F.interpolate(x, size=tuple(grid), mode="bilinear")
+        elif mistake == "not averaged":
+            cells = x
+        if mistake == "not enlarged":
+            return cells[0, 0].numpy()
+        if mistake == "enlarged by repeating":
+            large = F.interpolate(cells, size=size, mode="nearest")
+        elif mistake == "corners aligned":
+            large = F.interpolate(cells, size=size, mode="bilinear", align_corners=True)
+        elif mistake == "bicubic":
+            large = F.interpolate(cells, size=size, mode="bicubic")
+        else:
+            large = F.interpolate(
+                cells, size=size, mode="bilinear", align_corners=False
+            )
+        if mistake == "scaled to 1":
+            large = large / large.max()
+        large = large[0, 0]
+        return (large.T if mistake == "rows and columns swapped" else large).numpy()
+
+    return through_grid
+
+
+def change_under_with(mistake: str) -> Callable[..., Any]:
+    """`change_under` with one mistake."""
+
+    def mirror_gradient(module, inputs, output):  # type: ignore[no-untyped-def]
+        if mistake == "values mirrored, not the gradient":
+            return output.flip(-1)
+        axis = -2 if mistake == "mirrored top to bottom" else -1
+        sign = -1 if mistake == "gradient's sign turned" else 1
+
+        def turned(gradient):  # type: ignore[no-untyped-def]
+            if mistake == "gradient's sign turned":
+                return sign * gradient
+            if mistake == "gradient cut off":
+                return 0 * gradient
+            return gradient.flip(axis)
+
+        if output.requires_grad:
+            output.register_hook(turned)
+        return None
+
+    def add_constant(module, inputs, output):  # type: ignore[no-untyped-def]
+        if mistake == "constant multiplied":
+            return output * 0.5
+        if mistake == "another constant":
+            return output + 1.0
+        if mistake == "constant dropped by the hook":
+            output + 0.5
+            return None
+        return output + 0.5
+
+    def change_under(  # type: ignore[no-untyped-def]
+        intervention, place, method, image, model, target_class, layer
+    ):
+        if mistake == "the predicted class":
+            with torch.no_grad():
+                target_class = int(model(image[None]).argmax())
+        if mistake == "the next class":
+            target_class += 1
+        if mistake == "methods swapped":
+            method = "gradcam" if method == "vanilla" else "vanilla"
+        elif mistake == "vanilla for both":
+            method = "vanilla"
+        elif mistake == "Grad-CAM for both":
+            method = "gradcam"
+        change = mirror_gradient if intervention == "mirror gradient" else add_constant
+        if mistake == "interventions swapped":
+            change = (
+                add_constant if intervention == "mirror gradient" else mirror_gradient
+            )
+        modules = dict(model.named_modules())
+        if mistake == "always at Grad-CAM's layer":
+            place = layer
+
+        def drawn():  # type: ignore[no-untyped-def]
+            if method == "vanilla":
+                return _vanilla(image, model, target_class, mistake)
+            return _grad_cam(image, model, target_class, modules[layer], mistake)
+
+        if mistake == "constant added to the image":
+            before = drawn()
+            if intervention == "add constant":
+                image = image + 0.5
+                after = drawn()
+            else:
+                handle = modules[place].register_forward_hook(change)
+                after = drawn()
+                handle.remove()
+        elif mistake == "hook there for both maps":
+            handle = modules[place].register_forward_hook(change)
+            before, after = drawn(), drawn()
+            handle.remove()
+        elif mistake == "hook gone before the second map":
+            before = drawn()
+            modules[place].register_forward_hook(change).remove()
+            after = drawn()
+        else:
+            before = drawn()
+            handle = modules[place].register_forward_hook(change)
+            after = drawn()
+            if mistake != "hook left in the model":
+                handle.remove()
+        if mistake == "each map scaled to 1":
+            before, after = before / before.max(), after / after.max()
+        size = np.linalg.norm(before)
+        if size == 0:  # a mistake may blank a map
+            return float("nan")
+        return float(
+            {
+                "absolute, not relative": lambda: np.linalg.norm(after - before),
+                "relative to the second map": lambda: (
+                    np.linalg.norm(after - before) / np.linalg.norm(after)
+                ),
+                "squared": lambda: (np.linalg.norm(after - before) / size) ** 2,
+                "sums of absolute values": lambda: (
+                    np.abs(after - before).sum() / np.abs(before).sum()
+                ),
+                "largest difference": lambda: (
+                    np.abs(after - before).max() / np.abs(before).max()
+                ),
+                "lengths compared": lambda: abs(np.linalg.norm(after) - size) / size,
+                "one minus the correlation": lambda: (
+                    1 - np.corrcoef(after.ravel(), before.ravel())[0, 1]
+                ),
+            }.get(mistake, lambda: np.linalg.norm(after - before) / size)()
+        )
+
+    return change_under
+
+
+def _score(logits, target, mistake):  # type: ignore[no-untyped-def]
+    if mistake == "softmax instead of logit":
+        logits = logits.softmax(dim=1)
+    return logits[0, target % logits.shape[1]]
+
+
+def _vanilla(image, model, target, mistake):  # type: ignore[no-untyped-def]
+    x = image[None].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(_score(model(x), target, mistake), x)
+    if mistake == "gradient with its signs":
+        return gradient[0].sum(dim=0).numpy()
+    if mistake == "channels kept apart":
+        return gradient[0].numpy()
+    if mistake == "gradient times input":
+        gradient = gradient * image
+    return gradient[0].abs().amax(dim=0).numpy()
+
+
+def _grad_cam(image, model, target, layer, mistake):  # type: ignore[no-untyped-def]
+    kept = []
+
+    def keep(module, inputs, output):  # type: ignore[no-untyped-def]
+        kept.append(output)
+        return output.clone()
+
+    handle = layer.register_forward_hook(keep)
+    try:
+        score = _score(model(image[None]), target, mistake)
+    finally:
+        handle.remove()
+    (gradient,) = torch.autograd.grad(score, kept[0])
+    activations = kept[0].detach()
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    if mistake == "gradient alone in Grad-CAM":
+        cells = gradient.abs().sum(dim=1)
+    elif mistake == "activations alone in Grad-CAM":
+        cells = activations.sum(dim=1)
+    elif mistake == "absolute value in Grad-CAM":
+        cells = (weights * activations).sum(dim=1).abs()
+    elif mistake == "ReLU forgotten in Grad-CAM":
+        cells = (weights * activations).sum(dim=1)
+    elif mistake == "ReLU before the sum in Grad-CAM":
+        cells = (weights * activations).relu().sum(dim=1)
+    elif mistake == "minimum subtracted in Grad-CAM":
+        cells = (weights * activations).sum(dim=1).relu()
+        cells = cells - cells.min()
+    else:
+        cells = (weights * activations).sum(dim=1).relu()
+    if mistake == "Grad-CAM enlarged and scaled":
+        cells = F.interpolate(
+            cells[None], size=tuple(image.shape[-2:]), mode="bilinear"
+        )
+        cells = cells[0] / cells.max()
+    elif mistake == "Grad-CAM enlarged":
+        cells = F.interpolate(
+            cells[None], size=tuple(image.shape[-2:]), mode="bilinear"
+        )[0]
+    return cells[0].numpy()
+
+
+def statements_with(mistake: str) -> Callable[..., Any]:
+    """`statements` with one mistake."""
+    labels = {
+        "S1": "Grad-CAM",
+        "S2": "Grad-CAM",
+        "S3": "vanilla",
+        "S4": "vanilla",
+        "S5": "Grad-CAM",
+        "S6": "both",
+        "S7": "both",
+        "S8": "Grad-CAM",
+        "S9": "vanilla",
+        "S10": "neither",
+    }
+    other = {"vanilla": "Grad-CAM", "Grad-CAM": "vanilla"}
+
+    def statements():  # type: ignore[no-untyped-def]
+        changes = {
+            "Grad-CAM has pixel resolution": {"S4": "both"},
+            "vanilla gradients need a convolution": {"S1": "both"},
+            "both take the absolute value": {"S9": "both"},
+            "a map shows the cause": {"S10": "both"},
+            "only Grad-CAM explains a class": {"S6": "Grad-CAM"},
+            "Grad-CAM needs no backward pass": {"S7": "vanilla"},
+            "both are interpolated": {"S5": "both"},
+            "both may be blank": {"S8": "both"},
+            "both read activations": {"S2": "both"},
+            "Grad-CAM goes down to the pixels": {"S3": "both"},
+            "columns swapped": {k: other[v] for k, v in labels.items() if v in other},
+            "one label for all": dict.fromkeys(labels, "Grad-CAM"),
+            "a label of one's own": {"S6": "both of them"},
+        }
+        said = labels | changes.get(mistake, {})
+        if mistake == "one statement forgotten":
+            del said["S7"]
+        return list(said) if mistake == "a list" else said
+
+    return statements
+
+
+def in_own_words():  # type: ignore[no-untyped-def]  # as students write it
+    return {
+        "information": "Vanilla gradients read only the gradient at the input, Grad-CAM reads the activations of a "
+        "layer and the gradient there. A constant added to the layer changed the vanilla map by 0.000.",
+        "resolution": "Vanilla gradients have one value for each pixel, 224 by 224 of them. Grad-CAM has one for each "
+        "of 49 cells, and what is drawn between them is interpolation.",
+        "noise": "The roughness of vanilla gradients was about 0.7 and that of Grad-CAM 0.04. Through the same 7 by 7 "
+        "grid the vanilla map is as smooth, so it is a matter of the grid.",
+    }

@@ -1,0 +1,265 @@
+"""What the public and the hidden checks of problem 1 share: how they ask, and how they read the reply."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autograder.checking.diagnose import Evidence
+from autograder.checking.runner import require
+from autograder.sandbox.inside import tiny_models
+from autograder.sandbox.inside.values import Recipe
+from autograder.sandbox.student import Observation
+from chapter4.evidence import relative_difference
+from chapter4.methods.gradcam import GradCAM
+from chapter4.methods.gradients import vanilla_gradients
+
+CLASSES = 5
+EXACT = 1e-5  # of the largest value, float32
+SAME = 1e-4  # a change of a map, relative: a quotient of float32 numbers
+NOTHING = 1e-5  # so small a change is none
+METHODS = ("vanilla", "gradcam")
+INTERVENTIONS = ("mirror gradient", "add constant")
+CONSTANT = 0.5
+LABELS = ("vanilla", "Grad-CAM", "both", "neither")
+IDS = tuple(f"S{i}" for i in range(1, 11))
+WORDS = ("information", "resolution", "noise")
+
+
+def model(
+    kind: str, rng: np.random.Generator, size: Sequence[int], **options: Any
+) -> Recipe:
+    """A net that nobody has seen before, for images of `size` (H, W)."""
+    options |= {"classes": CLASSES, "size": [3, *size]}
+    return Recipe(kind, int(rng.integers(2**31)), options)
+
+
+def image(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def grid(
+    student: Any, evidence: Evidence, method: str, x: Tensor, net: Recipe, layer: str
+) -> tuple[int, int]:
+    """What `native_resolution` gives, as (height, width)."""
+    arguments = (method, x, net, layer)
+    reply = student.call("native_resolution", *arguments)
+    evidence.note("resolution", arguments, reply, lambda reply: reply)
+    require(
+        reply is not None,
+        "native_resolution returned None: end the function with `return` and the pair.",
+    )
+    found = _array(reply)
+    require(
+        found is not None and found.ndim == 1,
+        "native_resolution returns the pair (height, width), not a map.",
+    )
+    assert found is not None
+    require(
+        len(found) == 2,
+        f"native_resolution returns two numbers, height and width; yours returned {len(found)}: a channel is no pixel.",
+    )
+    require(
+        (found == found.round()).all() and np.abs(found).max() < 1e6,
+        "native_resolution returns two whole numbers, height and width.",
+    )
+    return int(found[0]), int(found[1])
+
+
+def roughness(student: Any, evidence: Evidence, values: np.ndarray) -> float:
+    """What `total_variation` gives for a map (H, W)."""
+    reply = student.call("total_variation", values)
+    evidence.note("roughness", (values,), reply, lambda reply: reply)
+    return _number("total_variation", reply)
+
+
+def through(
+    student: Any, evidence: Evidence, values: np.ndarray, cells: tuple[int, int]
+) -> np.ndarray:
+    """What `through_grid` gives, as a map of the shape of `values`."""
+    arguments = (values, cells)
+    reply = student.call("through_grid", *arguments)
+    evidence.note("same-grid", arguments, reply, lambda reply: _plane(reply))
+    require(reply is not None, "through_grid returned None: return the map.")
+    drawn = _plane(reply)
+    require(drawn is not None, "through_grid must return a map: an array or a tensor.")
+    assert drawn is not None
+    hint = ""
+    if drawn.shape == cells:
+        hint = ": the means must be enlarged again"
+    elif drawn.shape == values.shape[::-1]:
+        hint = ": rows and columns are swapped"
+    require(
+        drawn.shape == values.shape,
+        f"a map {values.shape} stays one of {values.shape}, yours is {drawn.shape}{hint}.",
+    )
+    return drawn
+
+
+class Question:
+    """A net, an image and a class on which every known mistake shows.
+
+    Grad-CAM of the class has cells that the ReLU cut off, none of which is left once a constant is added to its layer.
+    """
+
+    def __init__(
+        self, rng: np.random.Generator, size: Sequence[int], kind: str = "conv-net"
+    ) -> None:
+        self.kind = kind
+        self.layer, self.early = "features", "features.0"
+        while not self._draw(rng, size):
+            pass
+
+    def _draw(self, rng: np.random.Generator, size: Sequence[int]) -> bool:
+        self.net = model(self.kind, rng, size)
+        self.x = image(rng.normal(size=(3, *size)))
+        built = tiny_models.build(self.net)
+        with torch.no_grad():
+            # Not the predicted class: an answer for that one must show.
+            predicted = int(built(self.x[None]).argmax())
+            shares = built.head.weight.sum(dim=1).tolist()
+        for self.target in set(range(CLASSES)) - {predicted}:
+            # A constant raises the map where the channels' weights have a positive sum.
+            if shares[self.target] < 0.5:
+                continue
+            before = self._map(built, "gradcam")
+            with hooked(built, self.layer, add_constant):
+                after = self._map(built, "gradcam")
+            if (
+                0.2 < (before > 0.05 * before.max()).mean() < 0.9
+                and after.min() > 0.02 * after.max()
+                and all(
+                    0.05 < self.right("add constant", place, "gradcam") < 5
+                    for place in (self.layer, self.early)
+                )
+            ):
+                return True
+        return False
+
+    def arguments(self, intervention: str, place: str, method: str) -> tuple[Any, ...]:
+        """What `change_under` is asked."""
+        return (
+            *(intervention, place, method),
+            *(self.x, self.net, self.target, self.layer),
+        )
+
+    def right(self, intervention: str, place: str, method: str) -> float:
+        """What `change_under` must answer."""
+        built = tiny_models.build(self.net)
+        before = self._map(built, method)
+        change = mirror_gradient if intervention == "mirror gradient" else add_constant
+        with hooked(built, place, change):
+            after = self._map(built, method)
+        return relative_difference(after, before)
+
+    def _map(self, built: Any, method: str) -> np.ndarray:
+        if method == "vanilla":
+            return vanilla_gradients(self.x, built, self.target).map
+        return GradCAM(built, self.layer).generate_cam(self.x, self.target).raw
+
+
+@contextmanager
+def hooked(built: Any, place: str, hook: Callable[..., Any]) -> Iterator[None]:
+    """A forward hook on one of a model's modules."""
+    handle = built.get_submodule(place).register_forward_hook(hook)
+    yield
+    handle.remove()
+
+
+def mirror_gradient(module: Any, inputs: Any, output: Tensor) -> None:
+    """A forward hook: the gradient that comes back to this output is mirrored, left to right."""
+    if output.requires_grad:
+        output.register_hook(lambda gradient: gradient.flip(-1))
+
+
+def add_constant(module: Any, inputs: Any, output: Tensor) -> Tensor:
+    """A forward hook: the constant is added to every value of the output."""
+    return output + CONSTANT
+
+
+def change(
+    student: Any,
+    evidence: Evidence,
+    question: Question,
+    intervention: str,
+    place: str,
+    method: str,
+) -> tuple[float, Observation]:
+    """What `change_under` gives, as a float, and what the call left behind."""
+    arguments = question.arguments(intervention, place, method)
+    seen = student.observe("change_under", *arguments, finite=False)
+    evidence.note("information", arguments, seen.value, _comparable)
+    return _number("change_under", seen.value), seen
+
+
+def _comparable(reply: Any) -> Any:
+    """Without rounding errors of what is 0; a map of zeros may have been divided by."""
+    value = _array(reply)
+    if value is None:
+        return None
+    value = np.nan_to_num(value, nan=-1, posinf=-2, neginf=-3)
+    return np.where(np.abs(value) < NOTHING, 0, value)
+
+
+def label(text: Any) -> str:
+    """One of the four labels in the spelling of the table, or "" for what is none of them."""
+    plain = re.sub("[^a-z]", "", text.lower()) if isinstance(text, str) else ""
+    plain = plain.removesuffix("gradients").removesuffix("gradient")
+    spelt = {re.sub("[^a-z]", "", known.lower()): known for known in LABELS}
+    return spelt.get(plain, "")
+
+
+def sorted_statements(student: Any) -> dict[str, str]:
+    """What `statements` gives: every id with one of the labels."""
+    reply = student.call("statements")
+    require(
+        isinstance(reply, dict),
+        'statements must return a dictionary such as {"S1": "both", "S2": "neither", ...}.',
+    )
+    missing = [id for id in IDS if reply.get(id) is None]
+    require(not missing, f"not sorted yet: {', '.join(missing)}.")
+    unknown = [id for id in reply if id not in IDS]
+    require(
+        not unknown,
+        f"{len(unknown)} of the keys are no statement's id: the ids are S1 to S10.",
+    )
+    strange = [id for id in IDS if not label(reply[id])]
+    require(
+        not strange,
+        f"{', '.join(strange)}: the label is one of {', '.join(map(repr, LABELS))}.",
+    )
+    return {id: label(reply[id]) for id in IDS}
+
+
+def _number(name: str, reply: Any) -> float:
+    found = _array(reply)
+    require(
+        reply is not None and not isinstance(reply, bool),
+        f"{name} must return a number, not {type(reply).__name__}.",
+    )
+    require(
+        found is not None and found.size == 1,
+        f"{name} must return one number, not several.",
+    )
+    assert found is not None
+    return float(found.reshape(()))
+
+
+def _plane(reply: Any) -> np.ndarray | None:
+    drawn = _array(reply)
+    if drawn is not None and drawn.ndim > 2:
+        drawn = drawn.squeeze()
+    return drawn if drawn is not None and drawn.ndim == 2 else None
+
+
+def _array(reply: Any) -> np.ndarray | None:
+    try:
+        return np.asarray(reply, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None

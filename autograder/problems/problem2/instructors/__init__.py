@@ -1,0 +1,1 @@
+"""Problem 2, for instructors only: this folder never enters the students' bundle."""

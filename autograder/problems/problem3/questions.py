@@ -1,0 +1,371 @@
+"""What the public and the hidden checks of problem 3 share: how they ask, and how they read the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autograder.checking.diagnose import Evidence
+from autograder.checking.runner import require
+from autograder.sandbox.inside import tiny_models
+from autograder.sandbox.inside.values import Recipe
+
+CLASSES = 5
+NAMES = ("black", "white", "blur", "random")
+# Of the largest attribution; float32. Right answers in float32 stay below 4e-6.
+EXACT = 2e-5
+HUGE = 1e9  # larger than anything here; keeps our own sums from overflowing
+PIXEL = 1e-3  # of a pixel value between 0 and 1: a quarter of a grey level
+
+
+@dataclass(frozen=True)
+class Space:
+    """How a model normalises pixel values: (pixels - mean) / std per channel."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def given(self) -> tuple[list[float], list[float]]:
+        """As a student's function gets them."""
+        return list(self.mean), list(self.std)
+
+    def normalize(self, pixels: np.ndarray) -> np.ndarray:
+        return (pixels - _channels(self.mean)) / _channels(self.std)
+
+    def denormalize(self, values: np.ndarray) -> np.ndarray:
+        return values * _channels(self.std) + _channels(self.mean)
+
+
+IMAGENET = Space((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def new_space(rng: np.random.Generator) -> Space:
+    """A model's own mean and std: far from ImageNet's, and no channel like another."""
+    mean = rng.permutation([0.3, 0.55, 0.7]) + rng.uniform(-0.03, 0.03, 3)
+    std = rng.permutation([0.1, 0.25, 0.45]) + rng.uniform(-0.03, 0.03, 3)
+    return Space(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def _channels(values: Sequence[float]) -> np.ndarray:
+    return np.asarray(values, dtype=np.float64).reshape(3, 1, 1)
+
+
+def tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def new_seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
+
+
+def model(
+    kind: str, rng: np.random.Generator, size: Sequence[int], **options: Any
+) -> Recipe:
+    """A net that nobody has seen before, for images of `size` (H, W)."""
+    options |= {"classes": CLASSES, "size": [3, *size]}
+    return Recipe(kind, int(rng.integers(2**31)), options)
+
+
+def weight(recipe: Recipe, target: int) -> np.ndarray:
+    """The weights of the target class, (3, H, W), in float64."""
+    built: Any = tiny_models.build(recipe)
+    return np.asarray(built.weight.detach()[target], dtype=np.float64)
+
+
+def gradient(recipe: Recipe, points: Tensor, target: int) -> np.ndarray:
+    """The gradient of a logit at each point (N, 3, H, W), float64."""
+    built: Any = tiny_models.build(recipe).eval().double()
+    at = points.double().requires_grad_()
+    (found,) = torch.autograd.grad(built(at)[:, target].sum(), at)
+    return found.numpy()
+
+
+def logits(recipe: Recipe, image: Tensor) -> np.ndarray:
+    """The scores of all classes, float64 from the float32 image."""
+    built: Any = tiny_models.build(recipe).eval().double()
+    with torch.no_grad():
+        scores: Tensor = built(image.double()[None])[0]
+    return scores.numpy()
+
+
+# --- baselines ---------------------------------------------------------------------------------------------------
+
+
+def ask_baselines(
+    student: Any, image: Tensor, space: Space, sigma: float, seed: int
+) -> Any:
+    return student.call("make_baselines", image, *space.given, sigma, seed)
+
+
+def as_baseline(
+    reply: Any, name: str, shape: Sequence[int], *, strict: bool = False
+) -> np.ndarray:
+    """One baseline of a reply of `make_baselines`, (3, H, W), still normalised.
+
+    A batch axis too many or too few costs points in one check only, where `strict`.
+    """
+    require(
+        isinstance(reply, dict),
+        "make_baselines must return a dictionary: name of the baseline -> tensor.",
+    )
+    spelled = {str(key).strip().lower(): value for key, value in reply.items()}
+    there = ", ".join(map(repr, reply)) or "nothing"
+    if strict:
+        require(name in reply, f"there is no baseline {name!r} among {there}.")
+    require(
+        name in spelled,
+        f"there is no baseline {name!r} in the dictionary, but {there}.",
+    )
+    values = _array(spelled[name])
+    require(values is not None, f"the baseline {name!r} is no tensor.")
+    assert values is not None
+    if not strict and values.size == np.prod(shape):
+        values = values.reshape(tuple(shape)[-3:])
+    elif not strict and values.size in (1, 3):
+        # One number, or one a channel, where a whole picture was asked for.
+        values = np.broadcast_to(values.reshape(-1, 1, 1), tuple(shape)[-3:])
+    wanted = tuple(shape) if strict else tuple(shape)[-3:]
+    require(
+        values.shape == wanted,
+        f"the baseline {name!r} must have the image's shape {wanted}, not {values.shape}.",
+    )
+    require(
+        np.abs(values).max(initial=0) < HUGE, f"the baseline {name!r} is far too large."
+    )
+    return values
+
+
+def _array(reply: Any) -> np.ndarray | None:
+    try:
+        return np.asarray(reply, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+
+
+# --- Integrated Gradients ----------------------------------------------------------------------------------------
+
+
+def attribute(
+    student: Any, evidence: Evidence, arguments: tuple[Any, ...], scale: float
+) -> np.ndarray:
+    """What `integrated_gradients(*arguments)` gives, (3, H, W); kept as evidence.
+
+    scale: the size of a right answer's largest attribution.
+    """
+    reply = student.call("integrated_gradients", *arguments)
+    shape = tuple(arguments[0].shape[-3:])
+
+    def seen(reply: Any) -> Any:
+        # Evidence compares each number relative to itself, and many attributions are nearly 0.
+        return 2 + as_attributions(reply, shape) / scale
+
+    evidence.note("integrated-gradients", arguments, reply, seen)
+    return as_attributions(reply, shape)
+
+
+def as_attributions(
+    reply: Any, shape: Sequence[int], *, strict: bool = False
+) -> np.ndarray:
+    """The reply as signed attributions (3, H, W)."""
+    require(
+        reply is not None,
+        "integrated_gradients returned None: end the function with `return` and the attributions.",
+    )
+    found = _array(reply)
+    require(
+        found is not None,
+        "integrated_gradients must return one tensor of signed attributions.",
+    )
+    assert found is not None
+    wanted = tuple(shape)
+    if not strict and found.shape == (1, *wanted):
+        found = found[0]
+    hint = ""
+    if found.shape in ((1, *wanted), (1, 1, *wanted)):
+        hint = ": there is a batch axis too many"
+    elif found.shape in (wanted[1:], (1, *wanted[1:])):
+        hint = ": the channels were put together, which only drawing does"
+    elif found.ndim == 4 and found.shape[1:] == wanted:
+        hint = ": the steps were not added up"
+    elif found.size == 1:
+        hint = ": an attribution belongs to every pixel and channel"
+    require(
+        found.shape == wanted,
+        f"the attributions of an image {wanted} are {wanted}, yours are {found.shape}{hint}.",
+    )
+    require(np.abs(found).max() < HUGE, "an attribution is far too large.")
+    return found
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What a rule's weights w and points a give: sum w, sum w a, sum w a^2. Integrals: 1, 1/2, 1/3."""
+
+    zeroth: float
+    first: float
+    second: float
+    misfit: float  # of the largest attribution: above EXACT, no rule explains the reply
+
+
+def moments(
+    found: np.ndarray, weights: np.ndarray, x: np.ndarray, start: np.ndarray
+) -> Moments:
+    """The moments of whatever rule gave these attributions of sum weights x^3.
+
+    The gradient at start + a (x - start) is a polynomial in a, so that any rule's sum is linear in its three moments.
+    """
+    change = x - start
+    factor = 3 * weights * change
+    basis = [start**2, 2 * start * change, change**2]
+    table = np.stack([(factor * each).ravel() for each in basis], axis=1)
+    best = np.linalg.lstsq(table, found.ravel(), rcond=None)[0]
+    misfit = np.abs(table @ best - found.ravel()).max() / np.abs(table.sum(1)).max()
+    return Moments(float(best[0]), float(best[1]), float(best[2]), float(misfit))
+
+
+def require_rule(found: Moments, n_steps: int) -> None:
+    """Any rule is right whose weights sum to 1 and whose points are spread evenly enough."""
+    require(
+        found.misfit <= EXACT,
+        "on a cubic net each attribution must be (x - x') times a weighted mean of the gradients between baseline and "
+        "image; yours is no such mean, whatever the weights.",
+    )
+    require(
+        abs(found.zeroth - 1) <= EXACT,
+        f"with n_steps {n_steps} the weights of the gradients must sum to 1; yours sum to {found.zeroth:.4f}.",
+    )
+    # Right and left Riemann sums are the least exact of all; the trapezoid's last step counts as theirs.
+    slack = 1e-4
+    allowed = 0.5 / n_steps + slack
+    require(
+        abs(found.first - 1 / 2) <= allowed,
+        f"with n_steps {n_steps} the points must lie on the way from baseline (0) to image (1), on average at 0.5 "
+        f"give or take {0.5 / n_steps:.3f}; yours lie at {found.first:.3f}.",
+    )
+    allowed = 0.5 / n_steps + 1 / (3 * n_steps**2) + slack
+    require(
+        abs(found.second - 1 / 3) <= allowed,
+        f"with n_steps {n_steps} the points do not cover the way from baseline to image: their mean square is "
+        f"{found.second:.3f}, and that of a path is 0.333.",
+    )
+
+
+NO_FORMULA = "the attributions are right on nets that have a formula for them, and not on a small convolutional net: "
+# Relative L2. With so many steps no rule is further off than 0.02; the gradient at one point is by 0.3, in the median.
+# A multiple of all sizes of chunks that people take: a rest that is dropped is another check's.
+NEAR, FAR, FAR_STEPS = 1e-3, 0.05, 160
+NETS = 3  # one of them may be nearly linear on the way
+
+
+def require_gradient(student: Any, rng: np.random.Generator) -> None:
+    """Once the formula was met: the same where there is none but the gradient.
+
+    On the way no ReLU of this net switches, nor on the ways that are taken by mistake: whoever is right on a linear net
+    is right here.
+    """
+    size = (9, 8)
+    while True:
+        net = model("conv-net", rng, size)
+        x, start = (tensor(0.05 * rng.normal(size=(3, *size))) for _ in range(2))
+        places = torch.stack([0 * x, x, start, x + start])
+        before = tiny_models.build(net).features[0](places).detach() > 0
+        if (before == before[0]).all() and before.any():
+            break
+    target = int(rng.integers(CLASSES))
+    right = (x - start).numpy() * gradient(net, x[None], target)[0]
+    reply = student.call("integrated_gradients", x, net, target, start, 8)
+    off = distance(as_attributions(reply, x.shape), right)
+    require(
+        off <= NEAR,
+        f"{NO_FORMULA}(image - baseline) x gradient holds there, too; yours is {off:.1%} off (relative L2).",
+    )
+
+
+def require_path(student: Any, rng: np.random.Generator) -> None:
+    """Once the formula was met: the same on nets whose gradient jumps on the way, by any rule."""
+    size = (9, 8)
+    for _ in range(NETS):
+        net = model("stateful", rng, size)
+        x, start = (tensor(rng.normal(size=(3, *size))) for _ in range(2))
+        target = int(rng.integers(CLASSES))
+        reply = student.call("integrated_gradients", x, net, target, start, FAR_STEPS)
+        right = integral(net, x, start, target)
+        off = distance(as_attributions(reply, x.shape), right)
+        require(
+            off <= FAR,
+            f"{NO_FORMULA}with {FAR_STEPS} steps any rule is right to a few percent; yours is {off:.1%} off (relative "
+            "L2).",
+        )
+
+
+def integral(net: Recipe, x: Tensor, start: Tensor, target: int) -> np.ndarray:
+    """The right attributions (3, H, W), to a few thousandths."""
+    alphas = (torch.arange(400) + 0.5)[:, None, None, None].double() / 400
+    mean = gradient(net, start + alphas * (x - start), target).mean(axis=0)
+    return np.asarray((x - start).numpy() * mean)
+
+
+def distance(found: np.ndarray, right: np.ndarray) -> float:
+    """Relative L2."""
+    return float(np.linalg.norm(found - right) / np.linalg.norm(right))
+
+
+# --- numbers about attributions ----------------------------------------------------------------------------------
+
+
+def number(
+    student: Any, evidence: Evidence, task: str, name: str, arguments: tuple[Any, ...]
+) -> float:
+    """What a function that gives one number gives; kept as evidence."""
+    reply = student.call(name, *arguments)
+    evidence.note(task, arguments, reply, lambda reply: as_number(reply, name))
+    return as_number(reply, name)
+
+
+def as_number(reply: Any, name: str) -> float:
+    require(reply is not None, f"{name} returned None: return the number.")
+    found = _array(reply)
+    require(
+        found is not None and found.size == 1 and not isinstance(reply, bool),
+        f"{name} must return one number.",
+    )
+    assert found is not None
+    value = float(found.reshape(()))
+    require(np.isnan(value) or abs(value) < HUGE, f"{name} gave a huge number.")
+    return value
+
+
+def shares(
+    student: Any, evidence: Evidence, arguments: tuple[Any, ...]
+) -> tuple[float, float]:
+    """What `blind_shares(*arguments)` gives for the darkest and the brightest tenth."""
+    reply = student.call("blind_shares", *arguments)
+    evidence.note("blind-shares", arguments, reply, as_shares)
+    return as_shares(reply)
+
+
+def as_shares(reply: Any) -> tuple[float, float]:
+    require(
+        isinstance(reply, dict) and {"darkest", "brightest"} <= reply.keys(),
+        "blind_shares must return a dictionary with the keys 'darkest' and 'brightest'.",
+    )
+    each = [as_number(reply[key], "blind_shares") for key in ("darkest", "brightest")]
+    return each[0], each[1]
+
+
+def map_of(attributions: np.ndarray) -> np.ndarray:
+    """The map of signed attributions (3, H, W): the sum over channels of their absolute values."""
+    return np.asarray(np.abs(attributions).sum(axis=0))
+
+
+def cells_of(drawn: np.ndarray, cell: int) -> np.ndarray:
+    """A map (H, W) averaged over squares of cell x cell pixels."""
+    height, width = drawn.shape
+    squares = drawn.reshape(height // cell, cell, width // cell, cell)
+    return np.asarray(squares.mean(axis=(1, 3)))

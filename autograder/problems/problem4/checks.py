@@ -1,0 +1,298 @@
+"""Problem 4, public checks: what each word of BERT attends to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import chapter4
+from autograder.checking.diagnose import Evidence
+from autograder.checking.runner import check, credit, require
+from autograder.problems.problem4.questions import (
+    ARTICLE,
+    CAT,
+    CLAIMS,
+    EXACT,
+    MAT,
+    ON,
+    SAT,
+    SENTENCE,
+    THE,
+    analysed,
+    analysis,
+    average,
+    built,
+    choices,
+    decided,
+    led,
+    merged,
+    parted,
+    pieces,
+    plain_sentence,
+    require_analysis,
+    text_model,
+    token_ids,
+    weights_of,
+)
+from autograder.sandbox.student import StudentError
+
+# Shown one by one while a task's check fails; the notebook folds the same ones.
+HINTS = {
+    "average-attention": (
+        "Ask the model for `output_attentions=True` and look at what comes back: a tuple with one tensor for each "
+        "layer, (1, heads, T, T).",
+        "`torch.stack` makes one tensor of them, (layers, 1, heads, T, T). Take the batch axis away, then average over "
+        "the two axes that are no tokens.",
+        "A mean over an empty tuple is no mean: look at it before you stack, and raise a ValueError.",
+    ),
+    "word-matrix": (
+        "Make a list of groups first: for each word the positions of its tokens, for each special token a group of its "
+        "own.",
+        "Do the columns first: attention to a word is the sum over the word's columns. You then have (T, G).",
+        "Then the rows: attention from a word is the mean over the word's rows. Every row must still sum to 1.",
+    ),
+    "without-special": (
+        "`special` is an array of True and False, so `~special` picks the words.",
+        "Take away rows and columns. What the rows of words had in the columns of special tokens is the removed mass.",
+    ),
+    "most-attended": (
+        "A word often looks at itself. Set its own entry to -1 in a COPY of its row, then take argmax.",
+        "If you cut the entry out of the row instead, every position behind it moves by one.",
+    ),
+    "claims": (
+        "Name the positions: `the, cat, sat, on, article, mat = range(6)`. Row q looks, column k is looked at.",
+        "Write small functions: the rank of k in row q without q itself; the even share of a row, again without q.",
+        "Try your function on a matrix that you fill by hand, so that you know what must come out.",
+    ),
+    "sentence": (
+        "`tokenizer(text, return_tensors='pt')` gives `input_ids`, and its method `word_ids()` says which word each "
+        "token belongs to, None for a special one.",
+        "Make the names in the order of the groups: [CLS], the words, [SEP]. Then both lists are names[k] for each k"
+        " that `most_attended` gives.",
+        "For `with_special` ask the whole matrix and leave out what the special tokens themselves look at.",
+    ),
+}
+
+
+@check("average-attention/rows", 0.5, "One matrix whose rows sum to 1", public=True)
+def test_rows(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    recipe, ids = text_model(rng, 4, 3), token_ids(rng, 8)
+    matrix = average(student, evidence, recipe, ids)
+    rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
+    require(
+        not (np.abs(columns - 1) <= EXACT).all() or (np.abs(rows - 1) <= EXACT).all(),
+        "the columns sum to 1 and the rows do not: the matrix is transposed. A row looks, a column is looked at.",
+    )
+    require(
+        (np.abs(rows - 1) <= EXACT).all(),
+        f"every row of a mean of attention weights sums to 1; yours sum to {rows.min():.3g} to {rows.max():.3g}.",
+    )
+    other = average(student, evidence, recipe, token_ids(rng, 8))
+    require(
+        np.abs(other - matrix).max() > EXACT,
+        "two texts of the same length give one matrix: ask the model for its weights.",
+    )
+
+
+@check("average-attention/mean", 1.5, "The mean over layers and heads", public=True)
+def test_mean(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    recipe, ids = text_model(rng, 3, 2), token_ids(rng, 7)
+    matrix = average(student, evidence, recipe, ids)
+    off = np.abs(matrix - chapter4.average_attention(weights_of(recipe, ids))).max()
+    require(
+        off <= EXACT,
+        f"the matrix is off by up to {off:.3f} from the mean over all 3 layers and both heads.",
+    )
+
+
+@check(
+    "average-attention/empty",
+    1,
+    "A model that gives no weights is noticed",
+    public=True,
+)
+def test_empty(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    ids = token_ids(rng, 6)
+    # Whoever always raises has noticed nothing.
+    average(student, evidence, text_model(rng, 2, 3), ids)
+    noticed = "the model's attentions are an empty tuple, and nothing was noticed"
+    try:
+        student.call("average_attention", text_model(rng, 2, 3, empty=True), ids)
+    except StudentError as error:
+        if error.reason == "not-finite":
+            require(
+                False, f"{noticed}: the mean of nothing is NaN. Raise a ValueError."
+            )
+        if error.kind != "raised":
+            raise
+        if "raised ValueError" not in error.line:
+            credit(
+                0.5,
+                "the model's attentions are an empty tuple, and the function stopped by accident "
+                f"({error.line[:90]}): look first, and raise a ValueError that says what is wrong.",
+            )
+    else:
+        require(False, f"{noticed}: raise a ValueError.")
+
+
+@check("word-matrix/whole", 1, "Words of one piece stay as they are", public=True)
+def test_whole(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    question = pieces(rng, [0, 1, 1, 1, 1, 0])
+    off = np.abs(merged(student, evidence, question) - question.answer).max()
+    require(
+        off <= EXACT,
+        f"every word is one token, so the matrix stays what it was; yours is off by up to {off:.3f}.",
+    )
+
+
+@check("word-matrix/pieces", 2, "To a word the sum, from a word the mean", public=True)
+def test_pieces(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    question = pieces(rng, [0, 1, 3, 1, 2, 0])
+    matrix = merged(student, evidence, question)
+    rows = matrix.sum(axis=1)
+    require(
+        (np.abs(rows - 1) <= EXACT).all(),
+        "attention TO a word is the sum over its pieces, FROM a word the mean, so that every row still sums to 1; "
+        f"yours sum to {rows.min():.3g} to {rows.max():.3g}.",
+    )
+    off = np.abs(matrix - question.answer).max()
+    require(
+        off <= EXACT,
+        f"the merged matrix is off by up to {off:.3f}: add the columns of a word's pieces, average their rows.",
+    )
+
+
+@check(
+    "without-special/parts",
+    1,
+    "Weights between words, and what was removed",
+    public=True,
+)
+def test_parts(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    matrix = rng.dirichlet(np.full(7, 0.7), size=7)
+    special = np.array([True, False, False, False, False, False, True])
+    weights, removed = parted(student, evidence, matrix, special)
+    off = np.abs(weights - matrix[1:-1, 1:-1]).max()
+    require(
+        off <= EXACT,
+        f"the weights between words change by up to {off:.3f}: take rows and columns away and scale nothing.",
+    )
+    right = matrix[1:-1, 0] + matrix[1:-1, -1]
+    off = np.abs(removed - right).max()
+    require(
+        off <= EXACT,
+        f"the removed mass of a word is what its row gave to special tokens ({right[0]:.3f} for the first word); "
+        f"yours is {removed[0]:.3f}.",
+    )
+
+
+@check("most-attended/first", 1, "The most attended word, itself left out", public=True)
+def test_first(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    count = 6
+    matrix = rng.uniform(0.01, 0.02, (count, count))
+    matrix[np.diag_indices(count)] += 0.5
+    right = [int(rng.choice([k for k in range(count) if k != q])) for q in range(count)]
+    matrix[range(count), right] += 0.2
+    assert led(matrix)
+    found = choices(student, evidence, matrix)
+    require(
+        found != list(range(count)),
+        "every word was found to look most at itself: leave the word itself out before you look for the largest.",
+    )
+    require(
+        found == right,
+        f"the first choices of the six rows are {right}, yours are {found}.",
+    )
+
+
+ALL_TRUE = {
+    (CAT, SAT): 5.0,
+    (CAT, THE): 4.0,
+    (SAT, CAT): 4.0,
+    (SAT, ON): 5.0,
+    (MAT, ARTICLE): 5.0,
+    (MAT, ON): 4.0,
+    (THE, CAT): 4.0,
+    (ARTICLE, MAT): 4.0,
+    (ON, MAT): 3.0,
+}
+ALL_FALSE = {
+    (CAT, MAT): 5.0,
+    (CAT, THE): 0.5,
+    (SAT, THE): 4.0,
+    (SAT, MAT): 5.0,
+    (MAT, THE): 5.0,
+    (MAT, CAT): 4.0,
+    (THE, ARTICLE): 4.0,
+    (ARTICLE, THE): 4.0,
+    (ON, CAT): 3.0,
+}
+# What makes one of the six false and leaves the others true.
+ONE_FALSE: dict[str, dict[tuple[int, int], float]] = {
+    "cat-attends-sat": {(CAT, SAT): 3.3},
+    "sat-attends-cat-and-on": {(SAT, ON): 1.0, (SAT, THE): 5.0},
+    "mat-attends-the-and-on": {(MAT, ON): 1.0, (MAT, CAT): 4.0},
+    "mutual-syntax": {(ARTICLE, MAT): 0.5},
+    "locality": {
+        **dict.fromkeys(((THE, k) for k in (SAT, ON, ARTICLE, MAT)), 3.4),
+        **dict.fromkeys(((CAT, k) for k in (ON, ARTICLE, MAT)), 3.0),
+        **dict.fromkeys(((SAT, k) for k in (THE, ARTICLE, MAT)), 3.0),
+        **dict.fromkeys(((ARTICLE, k) for k in (THE, CAT, SAT)), 3.4),
+        **dict.fromkeys(((MAT, k) for k in (THE, CAT, SAT)), 3.4),
+        (ON, MAT): 30.0,
+    },
+    "prepositions-to-nouns": {(ON, CAT): 6.0},
+}
+
+
+def require_some(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    """Verdicts that are the same for all claims, or known by heart, are no reading of the weights: half of the claims
+    must be right wherever one of them is false.
+    """
+    right = set(CLAIMS)
+    for i in rng.permutation(len(CLAIMS)):
+        lie = CLAIMS[i]
+        found = decided(student, evidence, built(rng, ALL_TRUE | ONE_FALSE[lie]))
+        right -= {name for name in CLAIMS if found[name] is not (name != lie)}
+    require(
+        len(right) >= len(CLAIMS) / 2,
+        f"in matrices where one claim is false and the others are true, only {len(right)} of {len(CLAIMS)} claims "
+        "are always decided right: read each claim from the weights.",
+    )
+
+
+# What the numbers say about the embedded model.
+MINILM = dict(zip(CLAIMS, (False, False, False, True, True, True), strict=True))
+
+
+@check("claims/all-or-none", 1, "All six hold, or none of them", public=True)
+def test_all_or_none(
+    student: Any, evidence: Evidence, rng: np.random.Generator
+) -> None:
+    for pairs, truth in ((ALL_TRUE, True), (ALL_FALSE, False)):
+        found = decided(student, evidence, built(rng, pairs))
+        wrong = [name for name in CLAIMS if found[name] is not truth]
+        require(
+            not wrong,
+            f"in a matrix made so that every claim is {str(truth).lower()}, you say otherwise of {', '.join(wrong)}.",
+        )
+    require_some(student, evidence, rng)
+
+
+@check("claims/minilm", 1, f"“{SENTENCE}” in MiniLM", public=True)
+def test_minilm(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    found = decided(student, evidence, analysis(SENTENCE).weights)
+    wrong = [name for name in CLAIMS if found[name] is not MINILM[name]]
+    require(
+        not wrong,
+        f"by the rules of the task {len(wrong)} of 6 verdicts on MiniLM's weights are wrong: {', '.join(wrong)}.",
+    )
+    require_some(student, evidence, rng)
+
+
+@check("sentence/the-cat", 2, f"“{SENTENCE}”, from text to words", public=True)
+def test_sentence(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    require_analysis(*analysed(student, evidence, SENTENCE))
+    # And one that nobody has by heart.
+    require_analysis(*analysed(student, evidence, plain_sentence(rng)))

@@ -1,0 +1,218 @@
+"""Problem 4, checks that only a grading runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import chapter4
+from autograder.checking.diagnose import Evidence
+from autograder.checking.runner import check, credit, require
+from autograder.problems.problem4.questions import (
+    ARTICLE,
+    CAT,
+    CLAIMS,
+    EXACT,
+    MAT,
+    ON,
+    SAT,
+    THE,
+    analysed,
+    analysis,
+    average,
+    built,
+    choices,
+    decided,
+    is_clear,
+    led,
+    merged,
+    parted,
+    pieces,
+    require_analysis,
+    text_model,
+    token_ids,
+    weights_of,
+)
+
+MATRICES = 96
+# A comparison that a claim rests on is decided by at least so much, relative.
+CLEAR = 0.02
+
+
+@check("average-attention/sizes", 1, "Other numbers of layers and heads", public=False)
+def test_sizes(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    for layers, heads, count in ((1, 4, 5), (5, 1, 9), (2, 3, 12)):
+        for dtype in ("float32", "float64"):
+            recipe = text_model(rng, layers, heads, dtype=dtype)
+            ids = token_ids(rng, count)
+            matrix = average(student, evidence, recipe, ids)
+            right = chapter4.average_attention(weights_of(recipe, ids))
+            off = np.abs(matrix - right).max()
+            require(
+                off <= EXACT,
+                f"with {layers} layers and {heads} heads the matrix is off by up to {off:.3f} from their mean.",
+            )
+
+
+@check(
+    "word-matrix/everywhere",
+    1,
+    "Words of several pieces and special tokens anywhere",
+    public=False,
+)
+def test_everywhere(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    for sizes in ([0, 4, 1, 2, 0, 3, 0, 0], [2, 2, 1, 0], [0, 1, 1, 5]):
+        question = pieces(rng, sizes)
+        off = np.abs(merged(student, evidence, question) - question.answer).max()
+        require(
+            off <= EXACT,
+            f"with words of {', '.join(str(s) for s in sizes if s)} pieces the matrix is off by up to {off:.3f}.",
+        )
+
+
+@check(
+    "without-special/anywhere",
+    1,
+    "Special tokens in the middle, or none at all",
+    public=False,
+)
+def test_anywhere(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    for places in ([0, 4], [5, 6, 8], []):
+        matrix = rng.dirichlet(np.full(9, 0.7), size=9)
+        special = np.zeros(9, dtype=bool)
+        special[places] = True
+        weights, removed = parted(student, evidence, matrix, special)
+        off = np.abs(weights - matrix[~special][:, ~special]).max()
+        lost = np.abs(removed + weights.sum(axis=1) - 1).max()
+        where = f"at {places}" if places else "nowhere"
+        require(
+            off <= EXACT,
+            f"with special tokens {where} the weights between words are off by up to {off:.3f}.",
+        )
+        require(
+            lost <= EXACT,
+            f"with special tokens {where} a row's weights and its removed mass sum to 1 but for {lost:.3f}.",
+        )
+
+
+@check("most-attended/any", 1, "Matrices of other sizes and scales", public=False)
+def test_any(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    for count in (11, 5, 2):
+        matrix = rng.dirichlet(np.ones(count), size=count)
+        while not led(matrix):
+            matrix = rng.dirichlet(np.ones(count), size=count)
+        others = np.where(np.eye(count, dtype=bool), -1, matrix)
+        right = others.argmax(axis=1).tolist()
+        found = choices(student, evidence, matrix)
+        wrong = sum(a != b for a, b in zip(found, right, strict=True))
+        require(
+            not wrong,
+            f"{wrong} of {count} first choices are wrong in a matrix of {count} words.",
+        )
+
+
+@check("claims/any", 2, "Each claim, decided from any weights", public=False)
+def test_claims(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    wrong = dict.fromkeys(CLAIMS, 0)
+    for weights in claim_matrices(rng):
+        found, right = decided(student, evidence, weights), verdicts(weights)
+        for name in CLAIMS:
+            wrong[name] += found[name] is not right[name]
+    bad = [f"{name} ({n} of {MATRICES})" for name, n in wrong.items() if n]
+    if bad:
+        fraction = 1 - len(bad) / len(CLAIMS)
+        credit(fraction, f"decided wrongly in some matrices: {', '.join(bad)}.")
+
+
+@check("sentence/another", 2, "A sentence with words of several pieces", public=False)
+def test_another(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+    require_analysis(*analysed(student, evidence, sentence(rng)))
+
+
+ADJECTIVES = ("tabby", "grumpy", "sleepy", "fluffy", "whiskered")
+ANIMALS = ("kitten", "hamster", "tortoise", "hedgehog", "gecko", "chinchilla", "wombat")
+VERBS = ("napped", "dozed", "snoozed", "crouched", "lounged", "sprawled")
+PLACES = ("windowsill", "doormat", "beanbag", "footstool", "hammock", "radiator")
+
+
+def sentence(rng: np.random.Generator) -> str:
+    """A sentence with pieces in it whose first choices are clear."""
+    while True:
+        first = f"The {rng.choice(ADJECTIVES)} {rng.choice(ANIMALS)}"
+        text = f"{first} {rng.choice(VERBS)} on the {rng.choice(PLACES)}"
+        if is_clear(analysis(text)):
+            return text
+
+
+def claim_matrices(rng: np.random.Generator) -> list[np.ndarray]:
+    """Matrices in which every claim is now true, now false, often by one weight alone."""
+    found: list[np.ndarray] = []
+    want = {(name, truth): MATRICES // 6 for name in CLAIMS for truth in (True, False)}
+    while len(found) < MATRICES:
+        weights = built(rng, _some_pairs(rng))
+        comparisons = [
+            pair for pairs in _comparisons(weights).values() for pair in pairs
+        ]
+        if any(abs(a - b) < CLEAR * max(a, b) for a, b in comparisons):
+            continue
+        right = verdicts(weights)
+        lacking = [key for key in right.items() if want[key] > 0]
+        if not lacking and any(want[key] > 0 for key in want):
+            continue
+        for key in lacking:
+            want[key] -= 1
+        found.append(weights)
+    return found
+
+
+def _some_pairs(rng: np.random.Generator) -> dict[tuple[int, int], float]:
+    """All that the claims ask for but for one or two of them, and some weight elsewhere."""
+    asked = [
+        *((CAT, SAT), (SAT, CAT), (SAT, ON), (MAT, ARTICLE), (MAT, ON)),
+        *((THE, CAT), (CAT, THE), (ARTICLE, MAT), (ON, MAT)),
+    ]
+    pairs = {pair: float(rng.uniform(2.5, 6)) for pair in asked}
+    for i in rng.permutation(len(asked))[: rng.integers(0, 3)]:
+        pairs[asked[i]] = float(rng.uniform(0.3, 1.2))
+    # The wrong article, strong enough to be taken for the right one.
+    if rng.random() < 0.5:
+        pairs |= {pair: float(rng.uniform(2, 6)) for pair in ((THE, MAT), (MAT, THE))}
+    # Whoever counts next words only must not find the same.
+    if rng.random() < 0.3:
+        pairs |= {(q, q - 1): float(rng.uniform(0.2, 0.6)) for q in range(1, 6)}
+    for _ in range(rng.integers(0, 6)):
+        q, k = rng.permutation(6)[:2]
+        pairs[int(q), int(k)] = float(rng.uniform(0.3, 9))
+    return pairs
+
+
+def verdicts(weights: np.ndarray) -> dict[str, bool]:
+    """The claims by the rules of the task: each holds if all its left sides are the larger ones."""
+    return {
+        name: all(bool(a > b) for a, b in pairs)
+        for name, pairs in _comparisons(weights).items()
+    }
+
+
+def _comparisons(weights: np.ndarray) -> dict[str, list[tuple[float, float]]]:
+    def best_of_the_rest(q: int, *keys: int) -> float:
+        return max(weights[q, k] for k in range(6) if k not in (q, *keys))
+
+    def first(q: int, *keys: int) -> list[tuple[float, float]]:
+        return [(weights[q, k], best_of_the_rest(q, *keys)) for k in keys]
+
+    def above_even(q: int, k: int) -> tuple[float, float]:
+        return weights[q, k], (weights[q].sum() - weights[q, q]) / 5
+
+    both = [(CAT, SAT), (THE, CAT), (ARTICLE, MAT)]
+    both += [(k, q) for q, k in both]
+    gap = np.abs(np.subtract.outer(np.arange(6), np.arange(6)))
+    return {
+        "cat-attends-sat": first(CAT, SAT),
+        "sat-attends-cat-and-on": first(SAT, CAT, ON),
+        "mat-attends-the-and-on": first(MAT, ARTICLE, ON),
+        "mutual-syntax": [above_even(q, k) for q, k in both],
+        "locality": [(weights[gap == 1].mean(), weights[gap > 1].mean())],
+        "prepositions-to-nouns": [(weights[ON, MAT], weights[ON, CAT])],
+    }

@@ -1,0 +1,110 @@
+"""The fork server inside the sandbox: torch is imported once, and every submission gets
+a fork of its own in namespaces of its own. It never runs student code and never holds
+a reference or an expected value.
+
+The control socket takes one JSON message at a time: {"open": {...}} with a submission's
+socket beside it, {"end": pid} to kill and reap. `python -m autograder.warm` starts it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Any
+
+from autograder.sandbox.inside import confine, evaluator
+
+MAX_THREADS = 200
+LOOK_EVERY = 0.1
+
+
+def main() -> None:
+    """Serves the control socket until the grader hangs up."""
+    settings = json.loads(sys.argv[1])
+    control = socket.socket(fileno=settings["control"])
+    evaluator.preload(settings["modules"])
+    confine.adopt_orphans()
+    gc.collect()
+    gc.freeze()
+    folders: list[str] = settings["folders"]
+    try_out(folders)
+    tell(control, {"ready": True})
+    alive: set[int] = set()
+    while True:
+        watch_threads(alive, control)
+        data, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
+        if not data:
+            os._exit(0)  # and so, by the kernel, does all that is in this process space
+        order = json.loads(data)
+        if "open" in order:
+            pid = opened(control, descriptors[0], order["open"] | {"folders": folders})
+            alive.add(pid)
+            tell(control, {"pid": pid})
+        else:
+            alive.discard(order["end"])
+            tell(control, ended(order["end"]))
+
+
+def try_out(folders: list[str]) -> None:
+    """One child that gives everything up, so that a machine that forbids it is known
+    before the first submission.
+    """
+    pid = confine.isolated_fork()
+    if pid == 0:
+        try:
+            confine.confine(3, folders, memory=2**30, cpu_seconds=10)
+            os._exit(0)
+        finally:
+            os._exit(70)
+    if os.waitpid(pid, 0)[1] != 0:
+        raise OSError(
+            "the rights to the machine could not be given up inside bubblewrap"
+        )
+
+
+def opened(control: socket.socket, descriptor: int, settings: dict[str, Any]) -> int:
+    """Forks a submission's process; its id."""
+    pid = confine.isolated_fork()
+    if pid == 0:
+        try:
+            sock = socket.socket(fileno=descriptor)
+            control.detach()  # closed with all the rest
+            confine.confine(descriptor, **settings)
+            evaluator.serve(sock)
+        finally:
+            os._exit(70)
+    os.close(descriptor)
+    return pid
+
+
+def watch_threads(alive: set[int], control: socket.socket) -> None:
+    """Waits for the next order, and meanwhile kills what starts too many threads: the
+    limit on processes does not hold for root.
+    """
+    while not select.select([control], [], [], LOOK_EVERY if alive else None)[0]:
+        for pid in alive:
+            if confine.threads_of(pid) > MAX_THREADS:
+                os.kill(pid, signal.SIGKILL)
+
+
+def ended(pid: int) -> dict[str, Any]:
+    """Kills a submission's process, if it still runs, and tells how it ended."""
+    os.kill(pid, signal.SIGKILL)
+    _, status, used = os.wait4(pid, 0)
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+    }
+
+
+def tell(control: socket.socket, message: dict[str, Any]) -> None:
+    control.send(json.dumps(message).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Messages over a socket: a JSON header and raw array bytes, with caps and a deadline.
+There is no pickle and nothing in a message names code.
+
+A frame is 4 bytes of mark, the header's length and the body's length, then the header
+(UTF-8 JSON: content and the arrays' dtypes and shapes) and the arrays' bytes in order.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import struct
+import time
+from typing import Any
+
+import numpy as np
+
+from autograder.sandbox.inside.values import DTYPES, MAX_ARRAYS, MAX_BYTES
+
+MARK = b"chA4"
+HEAD = struct.Struct(">4sIQ")
+MAX_HEADER = 2 * 2**20
+MAX_DIMENSIONS = 8
+CHUNK = 2**20
+
+
+class Closed(ConnectionError):  # noqa: N818
+    """The other side hung up."""
+
+
+class BadFrame(ValueError):  # noqa: N818
+    """Bytes that are no message of ours."""
+
+
+def send(
+    sock: socket.socket,
+    content: dict[str, Any],
+    arrays: list[np.ndarray],
+    deadline: float,
+) -> None:
+    """Writes one message. deadline: `time.monotonic()` at which to give up with
+    TimeoutError. Raises Closed.
+    """
+    described = [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in arrays]
+    header = json.dumps({"content": content, "arrays": described}, allow_nan=False)
+    head = header.encode()
+    size = sum(a.nbytes for a in arrays)
+    try:
+        _push(sock, HEAD.pack(MARK, len(head), size) + head, deadline)
+        for array in arrays:
+            _push(sock, array.tobytes(), deadline)
+    except (BrokenPipeError, ConnectionResetError):
+        raise Closed("the other side hung up") from None
+
+
+def receive(
+    sock: socket.socket, deadline: float
+) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Reads one message: its content and its arrays, fresh and writable.
+
+    Nothing is allocated before its size is known to be allowed, and no more than has
+    come. Raises TimeoutError, Closed and BadFrame.
+    """
+    mark, header_size, body_size = HEAD.unpack(_pull(sock, HEAD.size, deadline))
+    if mark != MARK or header_size > MAX_HEADER or body_size > MAX_BYTES:
+        raise BadFrame("not a message, or one that is too large")
+    header = _parsed(_pull(sock, header_size, deadline))
+    layouts = _layouts(header.get("arrays"), body_size)
+    content = header.get("content")
+    if not isinstance(content, dict) or len(header) != 2:
+        raise BadFrame("a message without content")
+    body = _pull(sock, body_size, deadline)
+    arrays, start = [], 0
+    for dtype, shape in layouts:
+        count = math.prod(shape)
+        flat = np.frombuffer(body, dtype, count, start) if count else np.empty(0, dtype)
+        arrays.append(flat.reshape(shape).copy())
+        start += count * dtype.itemsize
+    return content, arrays
+
+
+def _parsed(data: bytes | bytearray) -> dict[str, Any]:
+    try:
+        header = json.loads(
+            data.decode(),
+            object_pairs_hook=unique_keys,
+            parse_constant=_no_constant,
+        )
+    except (ValueError, RecursionError, MemoryError):
+        raise BadFrame("a header that is no JSON of ours") from None
+    if not isinstance(header, dict):
+        raise BadFrame("a header that is no mapping")
+    return header
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """json's `object_pairs_hook` that refuses a key that comes twice."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key comes twice")
+    return result
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _layouts(described: Any, size: int) -> list[tuple[np.dtype, tuple[int, ...]]]:
+    if not isinstance(described, list) or len(described) > MAX_ARRAYS:
+        raise BadFrame("no list of arrays, or too many")
+    layouts, total = [], 0
+    for item in described:
+        match item:
+            case {"dtype": str(name), "shape": list(shape), **rest} if (
+                not rest
+                and name in DTYPES
+                and len(shape) <= MAX_DIMENSIONS
+                and all(type(n) is int and 0 <= n <= MAX_BYTES for n in shape)
+            ):
+                dtype = np.dtype(name)
+                total += math.prod(shape) * dtype.itemsize
+                # An empty array of (0, 10^9, 10^9) has no bytes, and numpy refuses it.
+                if math.prod(n or 1 for n in shape) > MAX_BYTES:
+                    raise BadFrame("an array that is too large")
+                layouts.append((dtype, tuple(shape)))
+            case _:
+                raise BadFrame("an array of an unknown kind")
+    if total != size:
+        raise BadFrame("arrays that do not fit their bytes")
+    return layouts
+
+
+def _push(sock: socket.socket, data: bytes, deadline: float) -> None:
+    view = memoryview(data)
+    while view:
+        _wait(sock, deadline)
+        view = view[sock.send(view[:CHUNK]) :]
+
+
+def _pull(sock: socket.socket, size: int, deadline: float) -> bytearray:
+    data = bytearray()
+    while len(data) < size:
+        _wait(sock, deadline)
+        try:
+            piece = sock.recv(min(CHUNK, size - len(data)))
+        except ConnectionResetError:
+            piece = b""
+        if not piece:
+            raise Closed("the other side hung up")
+        data += piece
+    return data
+
+
+def _wait(sock: socket.socket, deadline: float) -> None:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("no answer in time")
+    sock.settimeout(left)

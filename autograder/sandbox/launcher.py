@@ -1,0 +1,409 @@
+"""Starts and stops the processes in which student code runs.
+
+`Sandbox` is the real thing: bubblewrap around a warm fork server. `Plain` is a mere
+subprocess, for a student's own machine and for --unsafe-no-sandbox. Both give `Process`es,
+one per submission.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Protocol
+
+from autograder.sandbox import stub_package
+
+START_SECONDS = 120.0
+ORDER_SECONDS = 30.0
+STOP_SECONDS = 5.0
+INSIDE = "/grader"
+# Where no machine has a folder of its own: the Python that is shown could lie in it.
+HOME = "/student"
+# One thread: many small operations on few cores, and a fork that is safe.
+ENVIRONMENT = {
+    "HOME": HOME,
+    "HF_HUB_OFFLINE": "1",
+    "LANG": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",  # each thread's own would count against the memory limit
+    "MKL_NUM_THREADS": "1",
+    "MPLBACKEND": "Agg",
+    "MPLCONFIGDIR": f"{HOME}/.matplotlib",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PATH": "/usr/bin:/bin",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONHASHSEED": "0",
+    "PYTHONNOUSERSITE": "1",
+    "PYTHONSAFEPATH": "1",
+    "TMPDIR": HOME,
+    "TOKENIZERS_PARALLELISM": "false",
+    "USER": "student",
+}
+RECIPE = """\
+student code is graded in a sandbox, and {what}.
+Install it on Debian or Ubuntu with: apt-get install bubblewrap
+On macOS and Windows: run the same command in a Linux container or in WSL.
+CONTRIBUTING.md has the recipes, and what to do where it is there but cannot start.
+--unsafe-no-sandbox grades without it: submissions can then read and change your files."""
+
+
+class SandboxUnavailable(RuntimeError):  # noqa: N818
+    """There is no sandbox here; the message says how to get one."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission's process may use. memory: bytes beyond what torch has mapped
+    already. cpu_seconds: in all, start to end.
+    """
+
+    memory: int = 2 * 2**30
+    cpu_seconds: int = 300
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended. code: as subprocess has it, negative for a signal."""
+
+    code: int
+    cpu_seconds: float
+
+
+class Process(Protocol):
+    """One submission's process: a socket to put questions through, and its end."""
+
+    sock: socket.socket
+
+    def end(self) -> Ending:
+        """Kills the process, if it still runs, and all that it started."""
+
+
+class Launcher(Protocol):
+    """Something that starts processes for submissions to one problem."""
+
+    limits: Limits
+
+    def open(self) -> Process:
+        """A new process that nobody has used."""
+
+    def close(self) -> None:
+        """Ends everything."""
+
+
+class Sandbox:
+    """Bubblewrap around a fork server that has torch imported. One per problem and lane;
+    a context manager.
+
+    problem: 1 to 5, which says what of `chapter4` and Captum there is. hide: folders that must
+    not be seen even if they lie inside a folder that is shown. Raises SandboxUnavailable.
+    """
+
+    def __init__(
+        self, problem: int, *, limits: Limits | None = None, hide: Sequence[Path] = ()
+    ) -> None:
+        self.limits = limits or Limits()
+        command = shutil.which("bwrap")
+        if command is None:
+            what = "that needs Linux" if sys.platform != "linux" else "bwrap is missing"
+            raise SandboxUnavailable(RECIPE.format(what=what))
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            self._errors: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            self._control, inner = socket.socketpair(
+                socket.AF_UNIX, socket.SOCK_SEQPACKET
+            )
+            stack.callback(self._control.close)
+            settings = {
+                "control": inner.fileno(),
+                "modules": stub_package.preloaded(problem),
+                "folders": writable(),
+            }
+            with inner:
+                self._bwrap = subprocess.Popen(
+                    [
+                        command,
+                        *bubblewrap(problem, folder, hide),
+                        *python("autograder.sandbox.inside.fork_server", settings),
+                    ],
+                    env={},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._errors,
+                    pass_fds=[inner.fileno()],
+                    start_new_session=True,
+                )
+            stack.callback(self._stop)
+            self._answer(START_SECONDS)
+            self._running: set[_Forked] = set()
+            self._stack = stack.pop_all()
+
+    def open(self) -> Process:
+        ours, theirs = socket.socketpair()
+        limits = {
+            "memory": self.limits.memory,
+            "cpu_seconds": self.limits.cpu_seconds,
+        }
+        with theirs:
+            try:
+                order = json.dumps({"open": limits}).encode()
+                socket.send_fds(self._control, [order], [theirs.fileno()])
+                forked = _Forked(ours, self._answer(ORDER_SECONDS)["pid"], self)
+                self._running.add(forked)
+                return forked
+            except BaseException:
+                ours.close()
+                raise
+
+    def close(self) -> None:
+        for forked in list(self._running):
+            forked.lost()
+        self._stack.close()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def ended(self, forked: _Forked) -> Ending:
+        """Has the fork server end a process."""
+        self._running.discard(forked)
+        self._control.send(json.dumps({"end": forked.pid}).encode())
+        told = self._answer(ORDER_SECONDS)
+        return Ending(told["code"], told["cpu_seconds"])
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        self._control.settimeout(seconds)
+        try:
+            data = self._control.recv(4096)
+        except OSError:
+            data = b""
+        if not data:
+            self._stop()
+            self._errors.seek(0)
+            said = self._errors.read().decode(errors="replace").strip()
+            last = said.splitlines()[-1] if said else "no answer"
+            what = f"bubblewrap could not start it here ({last})"
+            raise SandboxUnavailable(RECIPE.format(what=what))
+        answer: dict[str, Any] = json.loads(data)
+        return answer
+
+    def _stop(self) -> None:
+        # The fork server leaves when we hang up, and all in its process space with it.
+        self._control.close()
+        try:
+            self._bwrap.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._bwrap.kill()
+            self._bwrap.wait()
+
+
+class _Forked:
+    """A process that the fork server made."""
+
+    def __init__(self, sock: socket.socket, pid: int, sandbox: Sandbox) -> None:
+        self.sock, self.pid, self._sandbox = sock, pid, sandbox
+        self._ending: Ending | None = None
+
+    def end(self) -> Ending:
+        if self._ending is None:
+            self.sock.close()
+            self._ending = self._sandbox.ended(self)
+        return self._ending
+
+    def lost(self) -> None:
+        """Its sandbox is being closed."""
+        self.sock.close()
+        self._ending = Ending(-9, 0.0)
+
+
+class Plain:
+    """Subprocesses without a sandbox: student code can do what its user can do."""
+
+    def __init__(self, problem: int, *, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._folder = tempfile.TemporaryDirectory()
+        stub_package.build(problem, Path(self._folder.name), linked=True)
+        self._modules = stub_package.preloaded(problem)
+        self._running: list[_Spawned] = []
+
+    def open(self) -> Process:
+        token = secrets.token_hex(16)
+        project = Path(__file__).parents[2]
+        paths = map(str, (self._folder.name, project, *libraries()))
+        environment = os.environ | {
+            **{k: v for k, v in ENVIRONMENT.items() if k.endswith("THREADS")},
+            "MPLBACKEND": "Agg",
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONSAFEPATH": "1",
+            "PYTHONWARNINGS": "ignore",
+        }
+        # A socket pair can't be handed over on every system.
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            settings = {"port": port, "token": token, "modules": self._modules}
+            process = subprocess.Popen(
+                python("autograder.sandbox.inside.evaluator", settings),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            try:
+                sock = _called_back(server, process)
+                spawned = _Spawned(sock, process)
+                self._running.append(spawned)
+                sock.settimeout(START_SECONDS)
+                if sock.recv(len(token), socket.MSG_WAITALL) != token.encode():
+                    raise OSError("somebody else called the grader's port")
+                return spawned
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+
+    def close(self) -> None:
+        for spawned in self._running:
+            spawned.end()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Plain:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _called_back(
+    server: socket.socket, process: subprocess.Popen[bytes]
+) -> socket.socket:
+    """The call of a process that was started, unless it has ended instead."""
+    server.settimeout(0.1)
+    for _ in range(round(START_SECONDS / 0.1)):
+        with contextlib.suppress(TimeoutError):
+            return server.accept()[0]
+        if process.poll() is not None:
+            break
+    raise OSError(
+        "the process for a submission did not start: can Python import torch?"
+    )
+
+
+class _Spawned:
+    """A process of its own, in a process group of its own."""
+
+    def __init__(self, sock: socket.socket, process: subprocess.Popen[bytes]) -> None:
+        self.sock, self._process = sock, process
+
+    def end(self) -> Ending:
+        self.sock.close()
+        if hasattr(os, "killpg"):  # what it started too
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        return Ending(self._process.wait(), 0.0)
+
+
+def python(module: str, settings: dict[str, Any]) -> list[str]:
+    """The command that runs a module with its settings."""
+    return [sys.executable, "-m", module, json.dumps(settings)]
+
+
+def bubblewrap(problem: int, folder: Path, hide: Sequence[Path] = ()) -> list[str]:
+    """bubblewrap's arguments: the system and Python read-only, the cut-down packages, and
+    nothing else. folder: an empty one, for the texts that are made for the sandbox.
+    """
+    stub_package.build(problem, folder, linked=False)
+    own = folder / "autograder" / "sandbox" / "inside"
+    stub_package.copy_code(Path(__file__).with_name("inside"), own)
+    for package in (own.parent, own.parents[1]):
+        (package / "__init__.py").write_text("", encoding="utf-8")
+    arguments = [
+        *("--unshare-all", "--unshare-user", "--disable-userns"),
+        *("--uid", "65534", "--gid", "65534", "--hostname", "grader"),
+        # The fork server makes namespaces and mounts; its children give the right up.
+        *(
+            "--cap-drop",
+            "ALL",
+            "--cap-add",
+            "CAP_SYS_ADMIN",
+            "--cap-add",
+            "CAP_SETPCAP",
+        ),
+        *("--die-with-parent", "--new-session", "--clearenv"),
+    ]
+    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    # For the fork server alone; each submission gets its own over them.
+    for place in sorted({*writable()} - {"/dev/shm"}):
+        arguments += ["--size", str(2**24), "--tmpfs", place]
+    for path in shown():
+        arguments += ["--ro-bind", str(path), str(path)]
+    for link in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")):
+        if link.is_symlink():
+            arguments += ["--symlink", os.readlink(link), str(link)]
+        elif link.exists():
+            arguments += ["--ro-bind", str(link), str(link)]
+    for path in hidden(problem, hide):
+        arguments += ["--size", "4096", "--tmpfs", str(path), "--remount-ro", str(path)]
+    arguments += ["--ro-bind", str(folder), INSIDE]
+    for inside, outside in stub_package.data().items():
+        arguments += ["--ro-bind", str(outside), f"{INSIDE}/{inside}"]
+    paths = os.pathsep.join([INSIDE, *map(str, libraries())])
+    for name, value in (ENVIRONMENT | {"PYTHONPATH": paths}).items():
+        arguments += ["--setenv", name, value]
+    # Last: bubblewrap's root and /dev are memory without a limit.
+    return [*arguments, "--chdir", "/", "--remount-ro", "/dev", "--remount-ro", "/"]
+
+
+def shown() -> list[Path]:
+    """What of this machine can be seen inside: the system and this Python."""
+    wanted = [Path("/usr"), Path("/etc/ld.so.cache"), Path("/etc/fonts")]
+    wanted += [Path(sys.base_prefix), Path(sys.prefix), *libraries()]
+    # What is reached through a link is wanted under both names.
+    found = {p for path in wanted if path.exists() for p in (path, path.resolve())}
+    return sorted(p for p in found if not any(q in p.parents for q in found))
+
+
+def writable() -> list[str]:
+    """Folders that a submission may write to. /tmp is none where Python itself lies below it."""
+    taken = any(Path("/tmp") in path.parents for path in shown())
+    return [HOME, "/dev/shm", *(() if taken else ("/tmp",))]
+
+
+def libraries() -> list[Path]:
+    """The folders that this Python imports installed packages from."""
+    found = [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
+    found += [sysconfig.get_path(name) for name in ("purelib", "platlib")]
+    return [Path(path) for path in dict.fromkeys(found)]
+
+
+def hidden(problem: int, hide: Sequence[Path]) -> list[Path]:
+    """Folders inside the shown ones that must look empty."""
+    names = ("chapter4", "autograder", *stub_package.stubbed(problem))
+    candidates = [folder / name for folder in libraries() for name in names]
+    found = {path.resolve() for path in [*candidates, *hide] if path.is_dir()}
+    return sorted(p for p in found if any(root in p.parents for root in shown()))

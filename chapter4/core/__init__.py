@@ -1,0 +1,1 @@
+"""What every method rests on: its result, and the engine that takes gradients."""

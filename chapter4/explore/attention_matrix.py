@@ -1,0 +1,163 @@
+"""Section 4.4 to touch: the attention matrix of a text, every layer and head of it."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chapter4.attention.weights import attention_weights, check_position, find_by_name
+from chapter4.explore.attention_data import (
+    FULL,
+    Stack,
+    colours,
+    readable,
+    shared_data,
+    stack_of,
+    strongest,
+    weight,
+)
+from chapter4.explore.view import Choice, Explorer
+
+if TYPE_CHECKING:
+    from chapter4.attention.weights import TextAttention
+    from chapter4.inputs.models import TextModel
+
+# A table of more rows can't be read.
+MAX_TOKENS = 48
+# Both the same for all layers and heads, so that these can be compared. Means are
+# small: beside the special tokens they show with the second.
+ENDS = (1, 0.2)
+
+_CAPTION = (
+    "Attention of {model}. A row looks, a column is looked at; every row sums to 1. Choose a token, by the list or at "
+    "the table's edge, to mark its row and its column. In the table the arrow keys move from cell to cell."
+)
+_TWICE = " The number behind # is a token's position, counted from 0."
+
+
+def explore_attention(
+    text: str,
+    bert: TextModel | None = None,
+    *,
+    layer: int | None = None,
+    head: int | None = None,
+    token: int | str | None = None,
+) -> Explorer:
+    """The attention matrix of a text as a table to point at: layer, head and a token to
+    follow.
+
+    text: a sentence. bert: what `load_bert(name)` returns, or None for the embedded
+    MiniLM. layer, head: chosen at first, counted from 0, negative ones from the end;
+    None for the mean over all. token: the one followed at first, or its position where
+    it comes twice; None for the first that is not special.
+    Returns a figure that needs no network; the weights in it are rounded to 1/65535.
+    Raises TypeError or ValueError for bad input, also for a text of more than
+    `MAX_TOKENS` tokens. Source: Vaswani et al. 2017, arXiv:1706.03762.
+    """
+    attention = attention_weights(text, bert)
+    count, model = len(attention.tokens), attention.model_name
+    if count > MAX_TOKENS:
+        raise ValueError(
+            f"the text has {count} tokens; a table of at most {MAX_TOKENS} can be read"
+        )
+    layers, heads = attention.weights.shape[:2]
+    stack = stack_of(attention.weights)
+    at = -1 if layer is None else check_position("layer", layer, layers, model)
+    which = -1 if head is None else check_position("head", head, heads, model)
+    at, which = at % len(stack.layers), which % len(stack.heads)
+    names = readable(attention.tokens)
+    chosen = _position(token, attention)
+    shown = stack.values[at, which]
+    return Explorer(
+        title=f"Attention between the tokens of a text, {model}",
+        controls=[
+            Choice("layer", "Layer", stack.layers, at),
+            Choice("head", "Head", stack.heads, which),
+            Choice("token", "Token", names, chosen),
+            Choice("end", "Colours end at", list(map(str, ENDS))),
+        ],
+        stage=_stage(shown, names, chosen),
+        said=said(stack, at, which, names, chosen),
+        caption=_CAPTION.format(model=model)
+        + (_TWICE if len(set(attention.tokens)) < count else ""),
+        data={"kind": "text", "ends": ENDS, **shared_data(stack, names)},
+        script="attention.js",
+    )
+
+
+def said(stack: Stack, layer: int, head: int, names: list[str], token: int) -> str:
+    """The sentences about one token: whom it looks at most, and who looks at it."""
+    shown = stack.values[layer, head]
+    # In quotes, for a token may be a word such as "and".
+    quoted = [f"“{name}”" for name in names]
+    return (
+        f"{stack.where(layer, head)}. Token {quoted[token]} looks most at {strongest(shown[token], quoted, token)}. "
+        f"It is looked at most by {strongest(shown[:, token], quoted, token)}. "
+        f"Spread evenly, each weight would be {1 / len(names):.3f}."
+    )
+
+
+def scale(top: str) -> str:
+    """The colour bar from 0 to `top` as HTML."""
+    stops = ", ".join(colours()[0][::15])
+    return (
+        '<p class="explorer-attention-scale"><span>Weight 0</span>'
+        f'<span class="explorer-attention-bar" style="background: linear-gradient(to right, {stops})"></span>'
+        f'<span data-part="top">{top}</span></p>'
+    )
+
+
+def style() -> str:
+    """The attention figures' own css."""
+    css = (Path(__file__).parent / "attention.css").read_text(encoding="utf-8")
+    return f"<style>\n{css}</style>"
+
+
+def _position(token: int | str | None, attention: TextAttention) -> int:
+    if token is None:
+        return int((~attention.special).argmax())
+    return find_by_name("token", token, attention.tokens)
+
+
+def _stage(shown: np.ndarray, names: list[str], chosen: int) -> str:
+    # The still picture is this table: coloured cells with their numbers, as HTML.
+    safe = [escape(name) for name in names]
+    columns = "".join(
+        f'<th scope="col"><span class="explorer-attention-name" dir="auto">{name}</span></th>'
+        for name in safe
+    )
+    rows = "\n".join(
+        f'<tr><th scope="row"><span class="explorer-attention-name" dir="auto">{safe[q]}</span></th>'
+        + "".join(_cell(int(units), q, k, chosen) for k, units in enumerate(row))
+        + "</tr>"
+        for q, row in enumerate(shown)
+    )
+    return f"""{style()}
+<div class="explorer-attention">
+<div class="explorer-attention-scroll">
+<table data-part="table" aria-label="Weights: rows look, columns are looked at">
+<thead><tr><td></td>{columns}</tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+</div>
+{scale("1")}
+<p data-part="cell" aria-live="polite"></p>
+</div>"""
+
+
+def _cell(units: int, q: int, k: int, chosen: int) -> str:
+    table, black_from = colours()
+    at = round(units * (len(table) - 1) / FULL)
+    ink = "#000" if at >= black_from else "#fff"
+    marks = " ".join(
+        name for name, on in (("on-row", q == chosen), ("on-column", k == chosen)) if on
+    )
+    return (
+        f'<td class="{marks}" style="background: {table[at]}; color: {ink}">'
+        f"{weight(units, 2).removeprefix('0')}</td>"
+    )

@@ -1,0 +1,290 @@
+"""Section 4.3 to touch: Integrated Gradients with a choice of the baseline, and the path
+from it to the image, step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chapter4.core.attribution import (
+    check_count,
+    choose_targets,
+    chunk_of,
+    input_gradient,
+    logits_of,
+    undisturbed,
+)
+from chapter4.explore.path_plot import plot_html, plot_parts
+from chapter4.explore.pictures import (
+    Panel,
+    State,
+    explorer,
+    halved,
+    map_picture,
+    photo_picture,
+)
+from chapter4.explore.sentences import described, number, score
+from chapter4.explore.view import Choice, Explorer, Slider
+from chapter4.inputs.images import image_tensor, seen_pixels
+from chapter4.inputs.models import class_names_of
+from chapter4.methods.integrated_gradients import BASELINES, make_baseline, quadrature
+from chapter4.plots.figures import SALIENCY_CMAP, UNITS, upper_limit
+
+if TYPE_CHECKING:
+    from chapter4.inputs.images import ImageInput
+
+POSITIONS = 12
+
+_CAPTION = (
+    "Integrated Gradients of the class {name}, with {n} steps of Gauss-Legendre. The mixture at α, the gradient there, "
+    "and what the steps up to there add up to; the dots of both maps are means of 2 × 2 pixels. The gradient's colour "
+    "scale is its own at each α, that of the sum is the same along one path. Below, the score F along the paths from "
+    "all baselines, the chosen one strong; the line marks α."
+)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One position on the path from a baseline to the image.
+
+    alpha: where. steps: gradients so far. score: F there. gradient: max over channels
+    of |dF/dx| there, (H, W). sofar: the signed attributions of the steps up to here,
+    (3, H, W); the last moment's are Integrated Gradients.
+    """
+
+    alpha: float
+    steps: int
+    score: float
+    gradient: np.ndarray
+    sofar: np.ndarray
+
+
+@dataclass(frozen=True)
+class Path:
+    """The way from one baseline: its normalised tensor (1, 3, H, W), F at both ends, F
+    at every step, and the moments that are shown.
+    """
+
+    name: str
+    baseline: Tensor
+    ends: tuple[float, float]
+    alphas: Sequence[float]
+    values: Sequence[float]
+    moments: Sequence[Moment]
+
+    @property
+    def change(self) -> float:
+        """F(x) - F(x')."""
+        return self.ends[1] - self.ends[0]
+
+    @property
+    def delta(self) -> float:
+        """The relative completeness error of all steps, nan where F does not change."""
+        total = float(self.moments[-1].sofar.sum(dtype=np.float64))
+        error = abs(total - self.change)
+        return error / abs(self.change) if self.change else float("nan")
+
+
+def explore_integrated_gradients(
+    image: ImageInput,
+    model: nn.Module,
+    target_class: Any = None,
+    *,
+    baselines: Sequence[str] = BASELINES,
+    n_steps: int = 50,
+    positions: int = POSITIONS,
+    seed: int = 0,
+    chunk_size: int | None = None,
+) -> Explorer:
+    """Integrated Gradients along the path: the mixture, its gradient, the sum so far and
+    the score, for a baseline and a position to choose.
+
+    image: one image, as `integrated_gradients` takes it; target_class, n_steps, seed,
+    chunk_size as there. baselines: names of `make_baseline`. positions: how many of the
+    steps the slider stops at, more of them near the baseline.
+    After the last step the attributions are those of `integrated_gradients` with the
+    same arguments, up to rounding: len(baselines) * n_steps gradients. In the figure a
+    map has 16 shades, and one dot for 2 x 2 pixels.
+    Raises ValueError, TypeError or FileNotFoundError for bad input.
+    Source: Sundararajan et al. 2017, arXiv:1703.01365.
+    """
+    if not baselines or isinstance(baselines, str):
+        raise ValueError("baselines is a list of one name or more, such as ['black']")
+    n_steps, positions = (
+        check_count("n_steps", n_steps),
+        check_count("positions", positions),
+    )
+    x = image_tensor(image, model)
+    if len(x) != 1:
+        raise ValueError(f"the figure shows one image, not {len(x)}")
+    with undisturbed(model), torch.no_grad():
+        (target,) = choose_targets(logits_of(model, x.clone()), target_class)
+    stopped = stops(n_steps, positions)
+    paths = [
+        follow(
+            model,
+            x,
+            target,
+            name,
+            n_steps=n_steps,
+            stops=stopped,
+            seed=seed,
+            chunk_size=chunk_size,
+        )
+        for name in baselines
+    ]
+    name = class_names_of(model)(target)
+    photo = photo_picture(seen_pixels(x[0], model))
+    states = [
+        state for path in paths for state in _states(path, paths, model, photo, n_steps)
+    ]
+    marks = [f"{moment.alpha:.3f}" for moment in paths[0].moments]
+    return explorer(
+        f"Integrated Gradients of {name}: baseline and position on the path",
+        [
+            Choice("baseline", "Baseline", list(baselines)),
+            Slider("position", "Position α", marks, len(marks) - 1),
+        ],
+        [
+            Panel("mixture", "Mixture at α"),
+            Panel(
+                "gradient", "Gradient at α", SALIENCY_CMAP, UNITS["vanilla_gradients"]
+            ),
+            Panel("sum", "Sum so far", SALIENCY_CMAP, UNITS["integrated_gradients"]),
+        ],
+        states,
+        _CAPTION.format(name=name, n=n_steps),
+        below=plot_html(states[len(marks) - 1].parts, _curves(paths)),
+    )
+
+
+def stops(n_steps: int, positions: int) -> list[int]:
+    """The steps, counted from 1 to n_steps, that the slider stops at: first and last,
+    and between them more near the baseline, where a score often rises at once.
+    """
+    share = np.linspace(0, 1, min(positions, n_steps)) ** 1.5
+    if len(share) == 1:
+        return [n_steps]
+    return np.unique(np.rint(1 + share * (n_steps - 1)).astype(int)).tolist()
+
+
+def follow(
+    model: nn.Module,
+    x: Tensor,
+    target: int,
+    baseline: str,
+    *,
+    n_steps: int,
+    stops: Sequence[int],
+    seed: int = 0,
+    chunk_size: int | None = None,
+) -> Path:
+    """Walk the straight path from a named baseline to x (1, 3, H, W) at the points of
+    Gauss-Legendre, and keep what the steps named in `stops` found.
+    """
+    start = make_baseline(baseline, x, model, seed=seed)
+    alphas, weights = quadrature("gausslegendre", n_steps)
+    found: list[float] = []
+    moments: list[Moment] = []
+    total = torch.zeros_like(x[0])
+    size = chunk_of(chunk_size, x)
+    with undisturbed(model):
+        with torch.no_grad():
+            ends = [logits_of(model, e.clone())[0, target].item() for e in (start, x)]
+        for first in range(0, n_steps, size):
+            part = alphas[first : first + size]
+            at = torch.tensor(part, dtype=x.dtype, device=x.device)
+            at = at.reshape(-1, 1, 1, 1)
+            gradients, values, _ = input_gradient(
+                model, start + at * (x - start), [target] * len(part)
+            )
+            found += values.tolist()
+            for k, gradient in enumerate(gradients, start=first):
+                total = total + weights[k] * gradient
+                if k + 1 in stops:
+                    moments.append(
+                        Moment(
+                            alpha=alphas[k],
+                            steps=k + 1,
+                            score=found[k],
+                            gradient=gradient.abs().amax(dim=0).cpu().numpy(),
+                            sofar=((x - start)[0] * total).cpu().numpy(),
+                        )
+                    )
+    return Path(baseline, start, (ends[0], ends[1]), alphas, found, moments)
+
+
+def _states(
+    path: Path, paths: Sequence[Path], model: nn.Module, photo: str, n_steps: int
+) -> list[State]:
+    ground = photo_picture(seen_pixels(path.baseline[0], model), quality=60)
+    last = halved(np.abs(path.moments[-1].sofar).sum(axis=0))
+    end = upper_limit(last)
+    chosen = [each.name for each in paths].index(path.name)
+    found = []
+    for moment in path.moments:
+        slope, sofar = (
+            halved(moment.gradient),
+            halved(np.abs(moment.sofar).sum(axis=0)),
+        )
+        limit = upper_limit(slope)
+        where = f"α = {moment.alpha:.3f} from the baseline {path.name}"
+        found.append(
+            State(
+                _said(path, moment, n_steps),
+                {
+                    "mixture": {
+                        "src": photo,
+                        "ground": ground,
+                        "opacity": round(moment.alpha, 4),
+                        "alt": f"The mixture at {where}: {moment.alpha:.1%} photo, the rest baseline.",
+                    },
+                    "gradient": {
+                        "src": map_picture(slope, limit, SALIENCY_CMAP),
+                        "alt": f"Gradient at {where}: {described(slope)}.",
+                    },
+                    "gradient-high": {"words": number(limit)},
+                    "sum": {
+                        "src": map_picture(sofar, end, SALIENCY_CMAP),
+                        "alt": f"Attributions of the first {moment.steps} steps, to {where}: {described(sofar)}.",
+                    },
+                    "sum-high": {"words": number(end)},
+                    **plot_parts(
+                        _curves(paths),
+                        chosen,
+                        (moment.alpha, moment.score),
+                        f"The score along the path from {path.name}: {score(path.ends[0])} at the baseline, "
+                        f"{score(moment.score)} at the mark at α = {moment.alpha:.3f}, "
+                        f"{score(path.ends[1])} at the image.",
+                    ),
+                },
+            )
+        )
+    return found
+
+
+def _said(path: Path, moment: Moment, n_steps: int) -> str:
+    where = f"Baseline {path.name}, α = {moment.alpha:.3f}, step {moment.steps} of {n_steps}: F = {score(moment.score)}"
+    if not path.change:
+        return f"{where}. F is the same at both ends, {score(path.ends[1])}: there is nothing to share out."
+    way = (moment.score - path.ends[0]) / path.change
+    summed = float(moment.sofar.sum(dtype=np.float64)) / path.change
+    return (
+        f"{where}, {way:.0%} of the way from {score(path.ends[0])} at the baseline to "
+        f"{score(path.ends[1])} at the image. "
+        f"The attributions so far add up to {summed:.0%} of that way; after the last step the completeness error is "
+        f"{path.delta:.1%}."
+    )
+
+
+def _curves(paths: Sequence[Path]) -> list[tuple[list[float], list[float]]]:
+    return [
+        ([0.0, *path.alphas, 1.0], [path.ends[0], *path.values, path.ends[1]])
+        for path in paths
+    ]

@@ -1,0 +1,189 @@
+"""Section 4.1 to touch: SmoothGrad with sliders for the samples and the noise level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chapter4.core.attribution import (
+    check_count,
+    choose_targets,
+    gradient_sum,
+    logits_of,
+    undisturbed,
+)
+from chapter4.evidence.map_statistics import relative_difference, total_variation
+from chapter4.explore.pictures import (
+    Panel,
+    State,
+    explorer,
+    map_picture,
+    photo_picture,
+)
+from chapter4.explore.sentences import described, number
+from chapter4.explore.view import Explorer, Slider
+from chapter4.inputs.images import image_tensor, seen_pixels
+from chapter4.inputs.models import class_names_of
+from chapter4.methods.gradients import noisy_copies
+from chapter4.plots.figures import SALIENCY_CMAP, UNITS, upper_limit
+
+if TYPE_CHECKING:
+    from chapter4.inputs.images import ImageInput
+
+SAMPLES = (1, 5, 10, 25, 50, 100)
+LEVELS = (0.05, 0.1, 0.15, 0.2, 0.3)
+
+_CAPTION = (
+    "SmoothGrad of the class {name}: the first of the noisy copies that the model is given, and the map from as many "
+    "copies as the slider says. Each map has a colour scale of its own, which ends at its 99.5th percentile. Distance "
+    "is that from the map of {finest} copies at the same noise level, which has the same first copies, over the size "
+    "of that map; roughness is the mean step between neighbouring pixels over the map's mean."
+)
+
+
+def explore_smoothgrad(
+    image: ImageInput,
+    model: nn.Module,
+    target_class: Any = None,
+    *,
+    samples: Sequence[int] = SAMPLES,
+    levels: Sequence[float] = LEVELS,
+    start: tuple[int, float] = (50, 0.15),
+    seed: int = 0,
+    chunk_size: int | None = None,
+) -> Explorer:
+    """SmoothGrad's map under two sliders: how many samples, and how much noise.
+
+    image: one image, as `smooth_grad` takes it; target_class, seed, chunk_size as there.
+    samples: the numbers of samples to choose from, rising; the last is the finest.
+    levels: the noise levels. start: the samples and the level of the still picture, or
+    the nearest of those given.
+    Every map equals that of `smooth_grad` with the same arguments up to rounding, for
+    one run of the finest per level gives all: len(levels) * max(samples) gradients. In
+    the figure it has 16 shades.
+    Raises ValueError, TypeError or FileNotFoundError for bad input.
+    Source: Smilkov et al. 2017, arXiv:1706.03825.
+    """
+    counts = [check_count("samples", n) for n in samples]
+    if not counts or any(b <= a for a, b in pairwise(counts)) or not levels:
+        raise ValueError(
+            "explore_smoothgrad needs one level or more, and numbers of samples that rise"
+        )
+    x = image_tensor(image, model)
+    if len(x) != 1:
+        raise ValueError(f"the figure shows one image, not {len(x)}")
+    with undisturbed(model):
+        with torch.no_grad():
+            logits = logits_of(model, x.clone())
+        (target,) = choose_targets(logits, target_class)
+        runs = {
+            level: [
+                mean.abs().amax(dim=1)[0].cpu().numpy()
+                for mean in running_means(
+                    model, x, target, counts, level, seed=seed, chunk_size=chunk_size
+                )
+            ]
+            for level in levels
+        }
+    name = class_names_of(model)(target)
+    states = []
+    for level, maps in runs.items():
+        noisy, _, _ = next(noisy_copies(x, level * _range(x), 1, seed))
+        copy = photo_picture(seen_pixels(noisy, model), quality=40)
+        states += [
+            _state(name, n, level, values, maps[-1], counts[-1], copy)
+            for n, values in zip(counts, maps, strict=True)
+        ]
+    n, level = start
+    return explorer(
+        f"SmoothGrad of {name}: number of samples and noise level",
+        [
+            Slider(
+                "level", "Noise level", [f"{e:g}" for e in levels], _at(levels, level)
+            ),
+            Slider("samples", "Samples", [str(e) for e in counts], _at(counts, n)),
+        ],
+        [
+            Panel("copy", "One noisy copy"),
+            Panel("map", "SmoothGrad", SALIENCY_CMAP, UNITS["smooth_grad"]),
+        ],
+        states,
+        _CAPTION.format(name=name, finest=counts[-1]),
+    )
+
+
+def running_means(
+    model: nn.Module,
+    x: Tensor,
+    target: int,
+    counts: Sequence[int],
+    level: float,
+    *,
+    seed: int = 0,
+    chunk_size: int | None = None,
+) -> Iterator[Tensor]:
+    """The mean gradient (1, 3, H, W) over the first n noisy copies of x (1, 3, H, W),
+    for each n of the rising counts. Call inside `undisturbed`.
+
+    The copies are those of `smooth_grad` with this seed, whose first n do not depend on
+    how many follow.
+    """
+    finest = counts[-1]
+    stream = noisy_copies(
+        x, level * _range(x), finest, seed
+    )  # each with weight 1 / finest
+    total, before = torch.zeros_like(x), 0
+    for n in counts:
+        part = islice(stream, n - before)
+        total = total + gradient_sum(model, part, x, [target], chunk_size=chunk_size)
+        before = n
+        yield total * (finest / n)
+
+
+def _state(
+    name: str,
+    n: int,
+    level: float,
+    values: np.ndarray,
+    finest: np.ndarray,
+    most: int,
+    copy: str,
+) -> State:
+    limit = upper_limit(values)
+    copies = "1 sample" if n == 1 else f"{n} samples"
+    if n == most:
+        distance = "this is the finest map"
+    else:
+        apart = relative_difference(values, finest)
+        distance = f"distance from {most} samples {apart:.2f}"
+    measured = (
+        f"{distance}, roughness {total_variation(values):.2f}"
+        if values.any()
+        else "the map is zero everywhere"
+    )
+    said = f"{copies} at noise level {level:g}: {measured}."
+    alt = f"SmoothGrad map of {name} from {copies} at noise level {level:g}: {described(values)}."
+    return State(
+        said,
+        {
+            "copy": {
+                "src": copy,
+                "alt": f"The picture with noise of level {level:g} added to every value.",
+            },
+            "map": {"src": map_picture(values, limit, SALIENCY_CMAP), "alt": alt},
+            "map-high": {"words": number(limit)},
+        },
+    )
+
+
+def _range(x: Tensor) -> Tensor:
+    return x.amax(dim=(1, 2, 3), keepdim=True) - x.amin(dim=(1, 2, 3), keepdim=True)
+
+
+def _at(values: Sequence[float], wanted: float) -> int:
+    return min(range(len(values)), key=lambda i: abs(values[i] - wanted))

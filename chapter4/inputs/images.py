@@ -1,0 +1,344 @@
+"""A photo becomes the tensor that a model sees, and back: the one place that knows
+mean, std and crop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from base64 import b64encode
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.util import find_spec
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    ImageInput = str | os.PathLike[str] | Image | Tensor
+
+# Decoders for these are compiled into Pillow. Others (EPS, for one) start programs on
+# the reader's machine.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+MAX_PIXELS = 50_000_000
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How one model wants its photos: resized, cropped, scaled to [0, 1] and normalised
+    per channel.
+
+    resize: shorter side in pixels, or (height, width) to squash the photo to. crop:
+    (height, width) of the centre crop.
+    mean, std: per RGB channel, of pixel values in [0, 1]. resample: "bilinear" or
+    "bicubic", always antialiased.
+    """
+
+    resize: int | tuple[int, int] = 256
+    crop: tuple[int, int] = (224, 224)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    resample: str = "bilinear"
+
+    def crop_image(self, photo: Image) -> Image:
+        """The part of `photo` that the model sees, at the size at which it sees it.
+        Overlays belong on this.
+        """
+        from PIL import Image
+
+        width, height = photo.size
+        if not width * height:
+            raise ValueError(f"the photo has {width} x {height} pixels")
+        if isinstance(self.resize, int):
+            short = min(width, height)
+            width, height = (
+                int(self.resize * width / short),
+                int(self.resize * height / short),
+            )
+        else:
+            height, width = self.resize
+        # A strip of 1 x 60,000 pixels is a small file, and fills the memory once its
+        # shorter side is 256.
+        if width * height > MAX_PIXELS:
+            raise ValueError(
+                f"a photo of {photo.width} x {photo.height} pixels is too long for its width"
+            )
+        photo = photo.resize((width, height), Image.Resampling[self.resample.upper()])
+        top, left = (
+            round((height - self.crop[0]) / 2),
+            round((width - self.crop[1]) / 2),
+        )
+        return photo.crop((left, top, left + self.crop[1], top + self.crop[0]))
+
+    def __call__(self, photo: Image) -> Tensor:
+        """A photo as the model's input: (3, H, W), float32, normalised."""
+        # (H, W, 3) in [0, 1].
+        pixels = np.asarray(self.crop_image(photo), dtype=np.float32) / 255
+        return self.normalize(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """(..., 3, H, W) in pixel space, black 0 and white 1, to normalised space."""
+        return (pixels - _channels(self.mean, pixels)) / _channels(self.std, pixels)
+
+    def denormalize(self, image: Tensor) -> Tensor:
+        """(..., 3, H, W) in normalised space to pixel space. Nothing is clipped."""
+        return image * _channels(self.std, image) + _channels(self.mean, image)
+
+
+IMAGENET = Preprocessing()
+
+
+def preprocessing_of(model: nn.Module) -> Preprocessing:
+    """The preprocessing that `model` carries, or ImageNet's (256, crop 224) for a plain
+    nn.Module.
+    """
+    return getattr(model, "preprocessing", IMAGENET)
+
+
+def load_image(image: str | os.PathLike[str] | Image) -> Image:
+    """Open a photo as RGB, turned as its EXIF says, transparency laid on white.
+
+    Raises FileNotFoundError for a missing file, ValueError for one that is no image or
+    too large, TypeError otherwise.
+    """
+    from PIL import Image
+
+    if isinstance(image, Image.Image):
+        photo = _turned(image, "the PIL image")
+    elif isinstance(image, (str, os.PathLike)):
+        photo = _open(Path(os.fsdecode(image)))
+    else:
+        raise TypeError(f"expected a path or a PIL image, not {type(image).__name__}")
+    if photo.mode.startswith("I") or photo.mode == "F":
+        raise ValueError(
+            f"images of mode {photo.mode} have no fixed range; convert to 8 bits a channel first"
+        )
+    if photo.has_transparency_data:
+        photo = photo.convert("RGBA")
+        photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
+    return photo.convert("RGB")
+
+
+def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
+    """What `model` sees of `image`: (N, 3, H, W) on the model's device, normalised.
+
+    image: a path or a PIL image, preprocessed as the model wants it (a plain nn.Module
+    gets ImageNet's way), or a float tensor (3, H, W) or (N, 3, H, W) that is already
+    normalised; the values of a tensor are not changed.
+    Raises ValueError for a wrong rank, channel count, empty or non-finite tensor,
+    TypeError for other types and for bfloat16.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a torch.nn.Module, not {type(model).__name__}")
+    like = next(chain(model.parameters(), model.buffers()), None)
+    device = like.device if like is not None else None
+    _refuse_bfloat16(image, like)
+    if not isinstance(image, Tensor):
+        floating = (
+            like.dtype
+            if like is not None and like.is_floating_point()
+            else torch.float32
+        )
+        return preprocessing_of(model)(load_image(image))[None].to(
+            device=device, dtype=floating
+        )
+    if not image.is_floating_point():
+        raise TypeError(
+            f"an image tensor holds normalised floats, not {image.dtype}; hand over a path or a PIL image"
+        )
+    if image.ndim not in (3, 4) or image.shape[-3] != 3:
+        raise ValueError(
+            f"an image tensor is (3, H, W) or (N, 3, H, W), not {tuple(image.shape)}"
+        )
+    if image.numel() == 0:
+        raise ValueError(f"the image tensor {tuple(image.shape)} is empty")
+    if not all_finite(image):
+        raise ValueError("the image tensor holds NaN or infinite values")
+    return image.detach().reshape(-1, *image.shape[-3:]).to(device=device)
+
+
+def check_dtype(x: Tensor, model: nn.Module) -> None:
+    """TypeError where x has another dtype than the model's weights."""
+    floating = (p.dtype for p in model.parameters() if p.is_floating_point())
+    if x.dtype == next(floating, x.dtype):
+        return
+    weights = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if len(weights) == 1 and x.dtype not in weights:
+        (weight,) = weights
+        raise TypeError(
+            f"the image is {x.dtype} and the model {weight}: hand over image.to({weight})"
+        )
+
+
+def all_finite(values: Tensor) -> bool:
+    """True if no number is NaN or infinite."""
+    # Finite numbers alone give a finite sum, which is quick; but a sum may overflow.
+    return bool(values.sum().isfinite() or values.isfinite().all())
+
+
+def brightness(pixels: np.ndarray) -> np.ndarray:
+    """Luma of RGB pixels (..., 3) by ITU-R BT.601, in their dtype: (...). A picture is
+    drawn in grey where colour means a map.
+    """
+    return pixels @ np.array([0.299, 0.587, 0.114], dtype=pixels.dtype)
+
+
+def picture_url(pixels: np.ndarray, kind: str = "png", **options: Any) -> str:
+    """Bytes (H, W, 3) as a data URL. options: Pillow's for the kind, "png" or "webp"."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, kind, **{"optimize": True} | options)
+    return f"data:image/{kind};base64," + b64encode(file.getvalue()).decode()
+
+
+def _refuse_bfloat16(image: Any, like: Tensor | None) -> None:
+    for what, each in (("image", image), ("model", like)):
+        if isinstance(each, Tensor) and each.dtype == torch.bfloat16:
+            raise TypeError(
+                f"numpy, which maps are in, has no bfloat16: hand over {what}.float()"
+            )
+
+
+def seen_pixels(image: Tensor, model: nn.Module) -> np.ndarray:
+    """Normalised tensor (3, H, W) to what a reader sees: (H, W, 3) in [0, 1], clipped."""
+    pixels = preprocessing_of(model).denormalize(image.detach()).clamp(0, 1)
+    return pixels.permute(1, 2, 0).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A sample photo: where it lies, what it shows, and whose it is."""
+
+    name: str
+    path: Path
+    title: str
+    alt: str
+    label: int | None
+    accept: tuple[int, ...]
+    author: str
+    source: str
+    licence: str
+
+
+@cache
+def sample_photos() -> dict[str, Photo]:
+    """The photos that come with the package or with packages that it needs, by name.
+    All have free licences.
+    """
+    folder = Path(__file__).parents[1] / "photos"
+    return {
+        record["name"]: _photo(record, folder)
+        for record in json.loads((folder / "photos.json").read_text(encoding="utf-8"))
+    }
+
+
+def sample_photo(name: str = "cat") -> Path:
+    """The path of a sample photo; `sample_photos()` lists the names."""
+    photos = sample_photos()
+    if name not in photos:
+        raise ValueError(
+            f"no sample photo {name!r}{nearest(name, photos)}; there are {', '.join(photos)}"
+        )
+    return photos[name].path
+
+
+def nearest(word: str, words: Any) -> str:
+    """'; did you mean ...?' for the nearest right spelling, or nothing."""
+    found = get_close_matches(str(word), [str(w) for w in words], n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _channels(values: tuple[float, float, float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(3, 1, 1)
+
+
+def _open(path: Path) -> Image:
+    from PIL import Image
+
+    # Unlike Path.is_file, no error for a name that is too long.
+    if not os.path.isfile(path):
+        raise FileNotFoundError(_missing(path))
+    with warnings.catch_warnings():
+        # Pillow's own limit is above ours, and it only warns there.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            file = Image.open(path, formats=FORMATS)
+        except Exception as error:
+            raise ValueError(_unreadable(_shown(path), error)) from None
+    with file:
+        if file.width * file.height > MAX_PIXELS:
+            size = f"{file.width} x {file.height} pixels"
+            raise ValueError(
+                f"{_shown(path)} has {size}; at most {MAX_PIXELS:,} are read"
+            )
+        return _turned(file, _shown(path))
+
+
+def _turned(photo: Image, name: str) -> Image:
+    from PIL import ImageOps
+
+    try:
+        # Reads the pixels, too; a copy even where nothing is turned.
+        return ImageOps.exif_transpose(photo)
+    except Exception as error:
+        # A damaged file makes the decoders raise nearly anything.
+        raise ValueError(_unreadable(name, error)) from None
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    return f"{name} is not a readable image ({', '.join(FORMATS)}): {error or type(error).__name__}"
+
+
+def _shown(path: Path) -> str:
+    """The path in one line, whatever its characters."""
+    return str(path) if str(path).isprintable() else ascii(str(path))
+
+
+def _missing(path: Path) -> str:
+    if os.path.isdir(path):
+        return f"{_shown(path)} is a folder, not an image"
+    try:
+        near = nearest(
+            path.name, (p.name for p in path.parent.iterdir() if p.name != path.name)
+        )
+    except (OSError, ValueError):
+        near = ""
+    hint = (
+        f"; {path.stem!r} is the name of a sample photo"
+        if path.stem in sample_photos()
+        else ""
+    )
+    return f"there is no file {_shown(path)}{near}{hint}"
+
+
+def _photo(record: dict[str, Any], folder: Path) -> Photo:
+    package = record["where"]
+    if package != "chapter4":
+        # find_spec does not import the package, which would cost more than the photo.
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise FileNotFoundError(
+                f"the photo {record['name']!r} comes with {package}, which is not installed"
+            )
+        folder = Path(spec.origin).parent
+    return Photo(
+        name=record["name"],
+        path=folder / record["file"],
+        title=record["title"],
+        alt=record["alt"],
+        label=record["label"],
+        accept=tuple(record["accept"]),
+        author=record["author"],
+        source=record["source"],
+        licence=record["licence"],
+    )

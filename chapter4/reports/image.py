@@ -1,0 +1,483 @@
+"""Section 4.5: several methods on one photo, and the report of one prediction."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chapter4.core.attribution import (
+    Attribution,
+    logits_of,
+    undisturbed,
+)
+from chapter4.evidence.map_evidence import (
+    MapEvidence,
+    evidence_of,
+    percent,
+    versions_of,
+    with_randomization,
+)
+from chapter4.inputs.images import image_tensor, nearest, seen_pixels
+from chapter4.inputs.models import (
+    class_index,
+    class_names_of,
+    name_of,
+)
+from chapter4.methods.gradcam import GradCAM, GradCAMPlusPlus, default_target_layer
+from chapter4.methods.gradients import gradient_input, smooth_grad, vanilla_gradients
+from chapter4.methods.integrated_gradients import integrated_gradients
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from chapter4.inputs.images import ImageInput
+
+# Name to ask by -> key of the result.
+METHODS = {
+    "gradcam": "gradcam",
+    "gradcam++": "gradcam++",
+    "ig": "integrated_gradients",
+    "smoothgrad": "smoothgrad",
+    "vanilla": "vanilla_gradients",
+    "gradient_input": "gradient_input",
+}
+TOP = 5
+# Methods that see the image itself on their way: the predictions come from that pass.
+SEES_IMAGE = ("gradcam", "gradcam++", "vanilla", "gradient_input")
+# A default Grad-CAM layer with a smaller share of the model's weighted layers before it
+# than this draws a warning, in a model of at least so many.
+SHALLOW, FEW_LAYERS = 0.25, 8
+
+
+class Interpretation(dict[str, Any]):
+    """What `interpret` found, by the chapter's keys; `details` keeps the whole
+    attribution behind each map, `evidence` what is known about the map, `ranking` all
+    classes with their probabilities.
+
+    image: the crop that the model saw, a PIL image. predictions: {"classes": (5,)
+    indices, "probabilities": (5,), "labels": names}. One array (H, W) per method:
+    "gradcam", "integrated_gradients", "smoothgrad", ...
+    """
+
+    details: dict[str, Attribution]
+    evidence: dict[str, MapEvidence]
+    ranking: tuple[np.ndarray, np.ndarray]
+
+
+class ImageClassifierInterpreter:
+    """Several attribution methods for one classifier.
+
+    model: a classifier that gives logits (N, K). device: where to move it; default: it
+    stays where it is.
+    target_layer: Grad-CAM's layer, a module or dotted name; default: the model's own,
+    or the last that gives a grid.
+    imagenet_labels: class index to name, may be partial: gaps come from the model's own
+    names.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: str | torch.device | None = None,
+        *,
+        target_layer: nn.Module | str | None = None,
+        imagenet_labels: Mapping[int, str] | None = None,
+    ) -> None:
+        self.model = model if device is None else model.to(device)
+        self.target_layer = target_layer
+        self.class_name = class_names_of(model, imagenet_labels)
+
+    def interpret(
+        self,
+        image: ImageInput,
+        methods: Sequence[str] = ("gradcam", "ig", "smoothgrad"),
+        target_class: int | None = None,
+        *,
+        evidence: bool = True,
+        progress: Callable[[str], None] | None = None,
+    ) -> Interpretation:
+        """Predict, then explain the predicted class, or `target_class`, with each
+        method.
+
+        image: one photo: a path, a PIL image or a normalised tensor (3, H, W) or (1, 3,
+        H, W).
+        methods: of "gradcam", "gradcam++", "ig", "smoothgrad", "vanilla",
+        "gradient_input".
+        evidence: with each map also what is left of it when the model's last layer is
+        random (see `MapEvidence`); costs one more map a method. Completeness and the
+        blank flag cost nothing and are always there.
+        progress: called with a method's name before it runs.
+        The methods share what they can: without evidence the cost is their gradients,
+        and one forward pass for the baseline of IG (one more where no method sees the
+        image itself, or where Grad-CAM has to look for its layer).
+        Raises ValueError for an unknown method or several images; else as the methods
+        do.
+        """
+        if isinstance(methods, str):
+            raise TypeError(f"methods is a list of names, such as [{methods!r}]")
+        for method in methods:
+            if method not in METHODS:
+                raise ValueError(
+                    f"no method {method!r}{nearest(method, METHODS)}; there "
+                    f"are {', '.join(METHODS)}"
+                )
+        x = image_tensor(image, self.model)
+        if len(x) != 1:
+            raise ValueError(f"interpret takes one image, not {len(x)}")
+        layer = self._layer(x) if {"gradcam", "gradcam++"} & set(methods) else ""
+        found: dict[str, Attribution] = {}
+        first = next((method for method in methods if method in SEES_IMAGE), None)
+        if first is None:
+            logits = _logits(self.model, x)
+        else:
+            if progress:
+                progress(first)
+            with _outputs(self.model) as outputs:
+                found[first] = _run(first, self.model, layer, x, target_class)
+            logits = outputs[-1]
+        classes, probabilities = ranked(logits)
+        target = int(classes[0]) if target_class is None else target_class
+        for method in dict.fromkeys(methods):
+            if method not in found:
+                if progress:
+                    progress(method)
+                found[method] = _run(method, self.model, layer, x, target, logits)
+        result = Interpretation(
+            image=_as_photo(seen_pixels(x[0], self.model)),
+            predictions={
+                "classes": classes[:TOP],
+                "probabilities": probabilities[:TOP],
+                "labels": [self.class_name(int(i)) for i in classes[:TOP]],
+            },
+        )
+        result.ranking = classes, probabilities
+        result.details, result.evidence = {}, {}
+        for method in dict.fromkeys(methods):
+            key, one = METHODS[method], found[method]
+            result[key], result.details[key] = one.map, one
+            result.evidence[key] = evidence_of(one)
+            if evidence:
+                if progress:
+                    progress(f"{method} with a random last layer")
+                result.evidence[key] = with_randomization(
+                    result.evidence[key],
+                    partial(_run, method, layer=layer, x=x, target=target),
+                    one,
+                    self.model,
+                )
+        return result
+
+    def visualize(self, results: Interpretation) -> Figure:
+        """The crop with the top three classes, and beside it each map with its colour
+        bar and the evidence. results: what `interpret` returned. TypeError for a plain
+        dict.
+        """
+        if not isinstance(results, Interpretation):
+            raise TypeError(
+                "visualize takes what interpret returned, an Interpretation; a "
+                f"{type(results).__name__} has the maps only, not what was explained"
+            )
+        from chapter4.plots.figures import TITLES, compare_maps
+
+        top = zip(
+            results["predictions"]["labels"][:3],
+            results["predictions"]["probabilities"][:3],
+            strict=True,
+        )
+        title = "\n".join(
+            f"{i}. {name} {probability:.1%}"
+            for i, (name, probability) in enumerate(top, 1)
+        )
+        maps = {
+            f"{TITLES[r.method]}\n{self.class_name(r.target)}": r  # type: ignore[arg-type]
+            for r in results.details.values()
+        }
+        return compare_maps(
+            np.asarray(results["image"]) / 255,
+            maps,
+            title=title,
+            evidence=list(results.evidence.values()),
+        )
+
+    def _layer(self, x: Tensor) -> str:
+        if self.target_layer is not None:
+            # By name: the check with random weights runs on a copy of the model.
+            return GradCAM(self.model, self.target_layer).layer_name
+        layer = default_target_layer(self.model, x)
+        _warn_if_shallow(self.model, layer)
+        return layer
+
+
+def predict(model: nn.Module, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Classes of one image x (1, 3, H, W) from the most to the least probable, and
+    their softmax probabilities.
+    """
+    return ranked(_logits(model, x))
+
+
+def ranked(logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Classes from the most to the least probable, and their softmax probabilities, of
+    one image's logits (1, K).
+    """
+    # By the logits: rounding makes ties of small differences once they are
+    # probabilities.
+    values, classes = logits[0].sort(descending=True, stable=True)
+    return classes.cpu().numpy(), values.softmax(dim=0).cpu().numpy()
+
+
+def _logits(model: nn.Module, x: Tensor) -> Tensor:
+    with undisturbed(model), torch.no_grad():
+        return logits_of(model, x.clone())
+
+
+def _run(
+    method: str,
+    model: nn.Module,
+    layer: str,
+    x: Tensor,
+    target: int | None,
+    logits: Tensor | None = None,
+) -> Attribution:
+    if method in ("gradcam", "gradcam++"):
+        kind = GradCAM if method == "gradcam" else GradCAMPlusPlus
+        return kind(model, layer).generate_cam(x, target)
+    if method in ("ig", "smoothgrad"):
+        run = integrated_gradients if method == "ig" else smooth_grad
+        return run(x, model, target, logits=logits)
+    return (vanilla_gradients if method == "vanilla" else gradient_input)(
+        x, model, target
+    )
+
+
+@contextmanager
+def _outputs(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The logits that the model gives inside the block."""
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        outputs.append(getattr(output, "logits", output).detach())
+
+    handle = model.register_forward_hook(keep)
+    try:
+        yield outputs
+    finally:
+        handle.remove()
+
+
+def _warn_if_shallow(model: nn.Module, layer: str) -> None:
+    weighted = [
+        name
+        for name, module in model.named_modules()
+        if not list(module.children()) and list(module.parameters())
+    ]
+    inside = [
+        i
+        for i, name in enumerate(weighted)
+        if name == layer or name.startswith(layer + ".")
+    ]
+    before = max(inside) + 1 if inside else len(weighted)
+    if len(weighted) >= FEW_LAYERS and before < SHALLOW * len(weighted):
+        warnings.warn(
+            f"the last layer of {name_of(model)} with a grid is {layer!r}, number {before} of "
+            f"{len(weighted)} with weights (a Vision Transformer's patch embedding?): Grad-CAM "
+            "there says little of the model; name a target_layer, or look at its attention",
+            stacklevel=4,
+        )
+
+
+@dataclass(frozen=True)
+class DebugReport:
+    """One prediction against what is true and what was expected. `print(report)` gives
+    the text.
+    """
+
+    text: str = field(repr=False)
+    true_label: int
+    predicted_label: int
+    expected_label: int
+    true_rank: int
+    true_probability: float
+    results: Interpretation = field(repr=False)
+    figure: Figure = field(repr=False)
+
+    @property
+    def correct(self) -> bool:
+        """Whether the model says what is true."""
+        return self.predicted_label == self.true_label
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def debug_model_prediction(
+    model: nn.Module,
+    image: ImageInput,
+    true_label: int | str,
+    expected_label: int | str | None = None,
+    *,
+    imagenet_labels: Mapping[int, str] | None = None,
+    target_layer: nn.Module | str | None = None,
+    evidence: bool = True,
+) -> DebugReport:
+    """Report one prediction: is it true, is it what the caller expected, and what do
+    Grad-CAM and IG show of it?
+
+    true_label: the ground truth, index or class name. expected_label: what the caller
+    expected the model to say; default the truth. evidence: as for `interpret`. The text is printed and returned with
+    the figure. Raises ValueError for an unknown label or bad input.
+    """
+    truth = class_index(model, true_label, imagenet_labels)
+    expected = (
+        truth
+        if expected_label is None
+        else class_index(model, expected_label, imagenet_labels)
+    )
+    interpreter = ImageClassifierInterpreter(
+        model, target_layer=target_layer, imagenet_labels=imagenet_labels
+    )
+    x = image_tensor(image, model)
+    results = interpreter.interpret(x, methods=["gradcam", "ig"], evidence=evidence)
+    classes, probabilities = results.ranking
+    rank, probability = true_class_rank(classes, probabilities, truth)
+    predicted, name = int(classes[0]), interpreter.class_name
+    lines = [
+        "Model debug report",
+        f"Model: {name_of(model)}, input {x.shape[-2]} x {x.shape[-1]}; {made_with(model)}",
+        f"True label: {name(truth)} (rank {rank} of {len(classes)}, "
+        f"probability {probability:.2%})",
+        f"Predicted label: {name(predicted)} (probability {probabilities[0]:.2%})",
+        f"Expected label: {name(expected)}",
+        "",
+        _verdict(predicted, truth, expected, name),
+        "",
+        *top_lines(classes, probabilities, truth, name),
+        "",
+        *_evidence(results, name(predicted)),
+    ]
+    report = DebugReport(
+        text=wrapped(lines),
+        true_label=truth,
+        predicted_label=predicted,
+        expected_label=expected,
+        true_rank=rank,
+        true_probability=probability,
+        results=results,
+        figure=interpreter.visualize(results),
+    )
+    print(report.text)
+    return report
+
+
+def true_class_rank(
+    classes: np.ndarray, probabilities: np.ndarray, truth: int
+) -> tuple[int, float]:
+    """Rank of the true class, 1 for the most probable, and its probability. Both arrays
+    as `predict` gives them.
+
+    Of classes that tie, the lower index comes first, as in the list of the top classes.
+    """
+    if truth not in classes:
+        raise ValueError(
+            f"class {truth} is out of range: the model has classes 0 to "
+            f"{len(classes) - 1}"
+        )
+    place = int(np.flatnonzero(classes == truth)[0])
+    return place + 1, float(probabilities[place])
+
+
+def top_lines(
+    classes: np.ndarray,
+    probabilities: np.ndarray,
+    truth: int,
+    name: Callable[[int], str],
+    count: int = TOP,
+) -> list[str]:
+    """The top classes as lines of text, the true one marked."""
+    lines = [f"Top {min(count, len(classes))} classes (✓ true):"]
+    for rank, (i, probability) in enumerate(
+        zip(classes[:count], probabilities[:count], strict=True), 1
+    ):
+        lines.append(
+            f"  {'✓' if i == truth else ' '} {rank}. {name(int(i))}: {probability:.2%}"
+        )
+    return lines
+
+
+def wrapped(lines: Sequence[str]) -> str:
+    """The lines of a report as one text, none wider than a terminal or a page."""
+    return "\n".join(fill(line, 72, subsequent_indent="  ") for line in lines)
+
+
+def _verdict(
+    predicted: int, truth: int, expected: int, name: Callable[[int], str]
+) -> str:
+    said = (
+        "Correct"
+        if predicted == truth
+        else f"Misclassified: {name(predicted)} instead of {name(truth)}"
+    )
+    if expected == truth:
+        return f"{said}."
+    surprise = (
+        "as expected"
+        if predicted == expected
+        else f"and not the expected {name(expected)}"
+    )
+    return f"{said}, {surprise}."
+
+
+def _evidence(results: Interpretation, explained: str) -> list[str]:
+    cam, ig = results.details["gradcam"], results.details["integrated_gradients"]
+    layer = cam.settings["target_layer"]
+    if cam.blank:  # type: ignore[attr-defined]
+        seen = f"Grad-CAM at {layer} is blank: no cell of that layer raises the {explained} logit on balance."
+    else:
+        row, column = (
+            int(i) for i in np.unravel_index(cam.map.argmax(), cam.map.shape)
+        )
+        seen = (
+            f"Grad-CAM at {layer} peaks at row {row}, column {column} of the crop; "
+            f"{_half_share(cam.map):.0%} of it is above half the peak."
+        )
+    return [
+        f"Evidence, for the {explained} logit:",
+        f"- {seen}",
+        f"- Integrated Gradients from {ig.settings['baseline']}, {ig.settings['n_steps']} steps: relative completeness "
+        f"error {percent(ig.delta)}{'; INCOMPLETE' if results.evidence['integrated_gradients'].incomplete else ''}.",  # type: ignore[attr-defined]
+        *_random_lines(results),
+        "- A map shows what the score depends on, neither that the dependence is right nor the cause of an error.",
+    ]
+
+
+def _random_lines(results: Interpretation) -> list[str]:
+    from chapter4.plots.figures import TITLES
+
+    return [
+        f"- {TITLES[results.details[key].method]}: {line}."
+        for key, evidence in results.evidence.items()
+        for line in evidence.random_lines()
+    ]
+
+
+def made_with(model: nn.Module) -> str:
+    """The versions behind a report, in words."""
+    return ", ".join(f"{name} {number}" for name, number in versions_of(model).items())
+
+
+def _half_share(values: np.ndarray) -> float:
+    return float((values > 0.5 * values.max()).mean())
+
+
+def _as_photo(pixels: np.ndarray) -> Any:
+    from PIL import Image
+
+    return Image.fromarray((pixels * 255).round().astype(np.uint8))

@@ -1,0 +1,232 @@
+"""One method on one photo: cost, noise, completeness, faithfulness; and what happens to
+its map when the weights are random.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from chapter4.core.attribution import Attribution, GradientAttribution
+from chapter4.evidence.completeness import completeness
+from chapter4.evidence.deletion_insertion import (
+    DeletionInsertion,
+    Faithfulness,
+    deletion_insertion,
+)
+from chapter4.evidence.map_statistics import (
+    relative_difference,
+    repeatability,
+    total_variation,
+)
+from chapter4.evidence.passes import count_passes
+from chapter4.evidence.randomization import randomization_check
+from chapter4.inputs.images import (
+    image_tensor,
+    preprocessing_of,
+    sample_photo,
+    sample_photos,
+)
+from chapter4.inputs.models import load_classifier
+from chapter4.study.recipe import COST, PHOTOS, RANDOM_METHODS, RANDOMIZATION, methods
+
+# Pairs of a fill and a side of the cells.
+Fills = Sequence[Sequence[Any]]
+
+
+@cache
+def classifier() -> nn.Module:
+    """EfficientNet-Lite0, loaded once."""
+    return load_classifier()
+
+
+@cache
+def seen(photo: str) -> tuple[Tensor, int]:
+    """What the classifier sees of a photo, (1, 3, 224, 224), and the class it predicts:
+    the one that every method explains.
+    """
+    x = image_tensor(sample_photo(photo), classifier())
+    with torch.no_grad():
+        return x, int(classifier()(x).argmax())
+
+
+def measure_cost(photo: str, name: str) -> dict[str, Any]:
+    """gradients_of_time: the processor time of one map over that of one vanilla
+    gradient, taken in turn, as the median of the rounds.
+    """
+    x, target = seen(photo)
+    rounds = 1 if name == "smooth_grad" or name.startswith("ig_") else 3
+    gradients, own = [_seconds("vanilla_gradients", x, target)], []
+    for _ in range(rounds):
+        own.append(_seconds(name, x, target))
+        gradients += [_seconds("vanilla_gradients", x, target) for _ in range(2)]
+    return {"gradients_of_time": float(np.median(own) / np.median(gradients))}
+
+
+def measure_map(photo: str, name: str) -> dict[str, Any]:
+    """What goes through the model for one map, and the map's own numbers.
+
+    images_forward, images_backward: through the model. delta: null for a method that
+    does not claim to add up.
+    """
+    x, target = seen(photo)
+    _LATEST.clear()
+    with count_passes(classifier()) as passes:
+        result = _run(name, x, target)
+    baseline = methods()[name].baseline
+    found: dict[str, Any] = {
+        "images_forward": passes.forward,
+        "images_backward": passes.backward,
+        "score": result.score,
+        "delta": None,
+        "blank": bool(getattr(result, "blank", not result.map.any())),
+        "total_variation": total_variation(result.map),
+    }
+    if isinstance(result, GradientAttribution) and baseline is not None:
+        found["delta"] = completeness(
+            result.attributions,
+            x,
+            classifier(),
+            target,
+            baseline=baseline,
+            seed=PHOTOS["seed"],
+        ).delta
+    return found
+
+
+def measure_stability(photo: str, name: str, *, repeat: bool) -> dict[str, Any]:
+    """How far a map moves with one grey level in the photo, and with the seed.
+
+    grey_level: relative L2 difference of the map (Grad-CAM: of its raw grid) when every
+    value of the photo moves by -1, 0 or 1 of its 255 levels. repeat: for a method with
+    randomness, see `repeatability`.
+    """
+    x, target = seen(photo)
+    steps = torch.randint(-1, 2, x.shape, generator=torch.Generator().manual_seed(0))
+    std = torch.tensor(preprocessing_of(classifier()).std).reshape(3, 1, 1)
+    first, moved = (_run(name, image, target) for image in (x, x + steps / 255 / std))
+    found: dict[str, Any] = {
+        "grey_level": relative_difference(_grid(moved), _grid(first))
+    }
+    if repeat and name in RANDOM_METHODS:
+        seeds = range(1, PHOTOS["repeat_seeds"])
+        again = repeatability([first, *(_run(name, x, target, seed=s) for s in seeds)])
+        found |= {
+            "repeat_rank_correlation": again.rank_correlation,
+            "repeat_noise_to_signal": again.noise_to_signal,
+        }
+    return found
+
+
+def measure_faithfulness(
+    photo: str, name: str, fills: Fills = PHOTOS["fills"]
+) -> dict[str, Any]:
+    """Areas under the deletion and insertion curves, by fill and side of the cells."""
+    x, target = seen(photo)
+    values = _run(name, x, target).map
+    found: dict[str, Any] = {}
+    for fill, cell in fills:
+        curves = _faithfulness({name: values}, x, target, fill, cell)
+        found |= _areas(curves.maps[name], f"{fill}_{cell}")
+    return found
+
+
+def measure_controls(photo: str, fills: Fills = PHOTOS["fills"]) -> dict[str, Any]:
+    """The same for pixels in random order (mean and spread over seeds) and from the
+    centre outwards; and what the classifier says of the photo.
+    """
+    x, target = seen(photo)
+    with torch.no_grad():
+        probability = classifier()(x).softmax(1)[0, target].item()
+    shown = sample_photos()[photo]
+    found: dict[str, Any] = {
+        "target": target,
+        "probability": probability,
+        "right": target in (shown.label, *shown.accept),
+    }
+    for fill, cell in fills:
+        curves, which = _faithfulness({}, x, target, fill, cell), f"{fill}_{cell}"
+        for what in ("deletion", "insertion"):
+            mean, spread = curves.random_area(what)
+            found |= {
+                f"random_{what}_{which}": mean,
+                f"random_{what}_{which}_spread": spread,
+            }
+        assert curves.centre is not None
+        centre = _areas(curves.centre, which)
+        found |= {f"centre_{key}": area for key, area in centre.items()}
+    return found
+
+
+def measure_randomization(photo: str, name: str) -> dict[str, Any]:
+    """Spearman's correlation of |map| after each stage of cascading randomization."""
+    x, target = seen(photo)
+    method, samples = methods()[name], RANDOMIZATION["samples"]
+
+    def explain(model: nn.Module) -> Attribution:
+        return method(x, model, target, samples=samples, seed=RANDOMIZATION["seed"])
+
+    found = randomization_check(
+        explain, classifier(), RANDOMIZATION["stages"], seed=RANDOMIZATION["seed"]
+    )
+    return {"correlations": list(found.correlations), "blank": list(found.blank)}
+
+
+def _run(
+    name: str, x: Tensor, target: int, *, seed: int = PHOTOS["seed"]
+) -> Attribution:
+    key = (name, seed, target, x.data_ptr())
+    if key not in _LATEST:
+        if len(_LATEST) > 4:
+            _LATEST.clear()
+        samples = PHOTOS["samples"]
+        result = methods()[name](x, classifier(), target, samples=samples, seed=seed)
+        # The tensor is kept too: its address can't be given to another one then.
+        _LATEST[key] = x, result
+    return _LATEST[key][1]
+
+
+# Three measurements of one item need the same map.
+_LATEST: dict[tuple[str, int, int, int], tuple[Tensor, Attribution]] = {}
+
+
+def _seconds(name: str, x: Tensor, target: int) -> float:
+    start = time.process_time()
+    methods()[name](x, classifier(), target, samples=COST["samples"], seed=COST["seed"])
+    return time.process_time() - start
+
+
+def _faithfulness(
+    maps: dict[str, np.ndarray], x: Tensor, target: int, fill: str, cell: int
+) -> Faithfulness:
+    return deletion_insertion(
+        maps,
+        x,
+        classifier(),
+        target,
+        fill=fill,
+        n_points=PHOTOS["points"],
+        score=PHOTOS["score"],
+        cell=cell,
+        controls=not maps,
+        random_seeds=range(PHOTOS["random_orders"]),
+        seed=PHOTOS["seed"],
+    )
+
+
+def _areas(curves: DeletionInsertion, which: str) -> dict[str, float]:
+    return {
+        f"deletion_{which}": curves.deletion.area,
+        f"insertion_{which}": curves.insertion.area,
+    }
+
+
+def _grid(result: Attribution) -> np.ndarray:
+    raw: np.ndarray = getattr(result, "raw", result.map)
+    return raw

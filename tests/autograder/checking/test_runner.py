@@ -1,0 +1,171 @@
+"""The runner of checks: verdicts, partial credit, what is not a student's fault, and that it leaves pytest alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autograder.checking import runner
+from autograder.checking.runner import CheckResult, check, checks_of, credit, run_checks
+from autograder.sandbox.student import LocalStudent, StudentError
+
+CHECKS = """
+import numpy as np
+from autograder.checking.runner import check, credit, require
+
+@check("one/passes", 2, "Passes", public=True)
+def test_passes(student, rng, evidence):
+    assert rng.normal() != rng.normal()
+
+@check("one/fails", 2, "Fails", public=True)
+def test_fails(student):
+    require(student.call("f", 1) == 2, "f(1) is 2.")
+
+@check("one/part", 4, "Half", public=False)
+def test_part(student):
+    credit(0.5, "half of it.")
+
+@check("two/late", 1, "Late", public=False)
+def test_late(student):
+    student.call("late")
+
+@check("two/after", 1, "After", public=False)
+def test_after(student):
+    student.call("f", 1)
+
+@check("three/ours", 1, "Ours", public=False)
+def test_ours(student):
+    {}["our mistake"]
+
+@check("three/crash", 1, "Crash", public=False)
+def test_crash(student, rng):
+    student.call("crash")
+
+@check("three/again", 1, "Again", public=False)
+def test_again(student, rng):
+    student.call("crash")
+
+def test_not_marked():
+    raise AssertionError("not a check")
+"""
+
+
+class Scripted:
+    """A student whose functions end as their names say."""
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        if name == "late":
+            raise StudentError("timed-out", "late gave no answer within 5 seconds")
+        if name == "crash":
+            raise StudentError("crashed", "the process ended")
+        return args[0]
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, CheckResult]:
+    install(tmp_path, monkeypatch, "problem97", CHECKS)
+    found = run_checks("problem97", Scripted(), seed=1)
+    return {result.id: result for result in found}
+
+
+def install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, source: str
+) -> None:
+    """A problem's checks elsewhere than in the package."""
+    import autograder.problems
+
+    (folder / name).mkdir()
+    (folder / name / "__init__.py").touch()
+    (folder / name / "checks.py").write_text(source, encoding="utf-8")
+    monkeypatch.setattr(runner, "_PROBLEMS", folder)
+    monkeypatch.setattr(autograder.problems, "__path__", [str(folder)])
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_each_ending_has_its_status(results: dict[str, CheckResult]) -> None:
+    assert {r.id: (r.status, r.earned) for r in results.values()} == {
+        "one/passes": ("passed", 2),
+        "one/fails": ("failed", 0),
+        "one/part": ("failed", 2),
+        "two/late": ("timeout", 0),
+        "two/after": ("not-run", 0),
+        "three/ours": ("grader-error", 0),
+        "three/crash": ("crashed", 0),
+        "three/again": ("not-run", 0),
+    }
+
+
+def test_messages_are_one_line_and_say_why(results: dict[str, CheckResult]) -> None:
+    assert results["one/fails"].message == "f(1) is 2."
+    assert results["one/part"].message == "half of it."
+    assert results["one/passes"].message == ""
+    assert "took too long" in results["two/after"].message
+    assert "KeyError: 'our mistake'" in results["three/ours"].message
+
+
+def test_only_what_is_asked_for_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, "problem98", CHECKS)
+    public = run_checks("problem98", Scripted(), 1, public_only=True)
+    assert [r.id for r in public] == ["one/passes", "one/fails"]
+    task = run_checks("problem98", Scripted(), 1, task="two")
+    assert [r.id for r in task] == ["two/late", "two/after"]
+    with pytest.raises(ValueError, match="no task 'four'"):
+        run_checks("problem98", Scripted(), 1, task="four")
+
+
+def test_a_file_that_cannot_be_imported_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, "problem99", "import does_not_exist\n")
+    with pytest.raises(ModuleNotFoundError):
+        run_checks("problem99", Scripted(), 1)
+
+
+def test_an_unknown_problem_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"there are: .*problem2"):
+        run_checks("problem7", Scripted(), 1)
+
+
+def test_the_seed_decides_every_input() -> None:
+    """Same seed, same questions; another seed, other questions."""
+
+    class Recorder(LocalStudent):
+        def observe(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+            asked.append(np.asarray(args[0], dtype=float).sum())
+            return super().observe(name, *args, **kwargs)
+
+    runs = []
+    for seed in (1, 1, 2):
+        asked: list[float] = []
+        run_checks("problem2", Recorder({"smooth_grad": lambda *a: a[0]}), seed)
+        runs.append(asked)
+    assert runs[0] == runs[1]
+    assert not set(runs[0]) & set(runs[2])
+
+
+def test_it_prints_nothing_writes_nothing_and_leaves_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
+    (tmp_path / "conftest.py").write_text("raise RuntimeError('not ours')\n")
+    before = dict(os.environ)
+    noisy = {"smooth_grad": lambda *a: print("loud")}
+    run_checks("problem2", LocalStudent(noisy), 1, task="smooth-grad")
+    assert capfd.readouterr() == ("", "")
+    assert dict(os.environ) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["conftest.py"]
+
+
+def test_marks_are_checked() -> None:
+    with pytest.raises(ValueError, match="task/name"):
+        check("no-task", 1, "x", public=True)
+    with pytest.raises(ValueError, match=r"in \[0, 1\)"):
+        credit(1.0, "all of it is no part")
+    assert all(c.points >= 0 and c.title for c in checks_of("problem2"))

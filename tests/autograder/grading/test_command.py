@@ -1,0 +1,803 @@
+"""The instructor's run: one row per submission whatever happens, nothing lost or doubled, names that are traps."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accepted import right_submissions
+
+from autograder import cli
+from autograder.checking.runner import CheckResult
+from autograder.grading import scheduler, submissions
+from autograder.grading import worker as lane
+from autograder.grading.export import COLUMNS, grades_csv, row
+from autograder.grading.state import Record, State, record_of, write_whole
+from autograder.grading.worker import Lane
+from autograder.sandbox.launcher import SandboxUnavailable
+from autograder.sandbox.student import BUDGET_SECONDS
+
+# A lane that grades nothing: it does what the notebook's text says, at once, and notes what it was asked.
+STUB = """
+import hashlib, json, os, sys, time
+log = os.environ["STUB_LOG"]
+with open(os.path.join(os.path.dirname(log), "settings"), "a") as file:
+    print(sys.argv[1], file=file)
+for line in sys.stdin:
+    order = json.loads(line)
+    with open(order["path"]) as file:
+        notebook = json.load(file)
+    words = "".join(c["source"] for c in notebook["cells"]).split()
+    with open(log, "a") as file:
+        print(os.getpid(), words[0], order["seed"], file=file)
+    told = {"status": "graded", "seconds": 0.5}
+    for word, value in zip(words[1::2], words[2::2]):
+        if word == "die":
+            os._exit(3)
+        if word == "sleep":
+            time.sleep(float(value))
+        if word == "status":
+            told["status"] = value
+        if word == "message":
+            told["message"] = value
+        if word == "unavailable":
+            print(json.dumps({"unavailable": "apt-get install " + value}), flush=True)
+            continue
+        if word == "points":
+            told["checks"] = [{"id": "smooth-grad/form", "title": "Form", "points": 12,
+                "earned": float(value), "status": "failed", "message": "why", "public": True}]
+    text = json.dumps(notebook, sort_keys=True).encode()
+    told["digest"] = hashlib.sha256(text).hexdigest()
+    print(json.dumps(told), flush=True)
+"""
+
+
+def notebook(*sources: str) -> str:
+    cells = [
+        {"cell_type": "code", "metadata": {}, "id": f"c{i}", "source": source}
+        | {"outputs": [], "execution_count": None}
+        for i, source in enumerate(sources)
+    ]
+    return json.dumps(
+        {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    )
+
+
+def submit(folder: Path, student: str, *sources: str) -> Path:
+    path = folder / student / "problem2" / "problem2.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(notebook(*sources), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the stub as lane; submissions go to place/submitted."""
+    (tmp_path / "stub.py").write_text(STUB)
+    (tmp_path / "submitted").mkdir()
+    monkeypatch.setenv("STUB_LOG", str(tmp_path / "log"))
+    monkeypatch.setattr(scheduler, "LANE", (sys.executable, str(tmp_path / "stub.py")))
+    return tmp_path
+
+
+def run(place: Path, *arguments: str, output: str = "out") -> int:
+    folders = [str(place / "submitted"), "--output", str(place / output)]
+    return cli.main(["grade", *folders, "--no-gradebook", *arguments])
+
+
+def table(place: Path, output: str = "out") -> dict[str, dict[str, str]]:
+    with open(place / output / "grades.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({r["student"] for r in rows}) == len(rows), "a row twice"
+    return {r["student"]: r for r in rows}
+
+
+def everything(place: Path, output: str = "out") -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((place / output / "grades.json").read_bytes())
+    return told
+
+
+def asked(place: Path) -> list[str]:
+    """The submissions that lanes were asked for so far, by their first word."""
+    log = place / "log"
+    return [line.split()[1] for line in log.read_text().splitlines()]
+
+
+def test_one_row_per_submission_whatever_happens(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = place / "submitted"
+    submit(folder, "ada", "ada points 12")
+    submit(folder, "ben", "ben points 7.1")
+    submit(folder, "cem", "cem die 1")
+    submit(folder, "dia", "dia status timed-out points 3")
+    submit(folder, "eve", "eve status crashed points 0")
+    submit(folder, "fay", "fay status unreadable")
+    submit(folder, "gus", "x").rename(folder / "gus/problem2/Problem 2.ipynb")
+    (folder / "hal").mkdir()
+    (folder / "notes.txt").write_text("no student")
+    assert run(place, "--seed", "5") == 1
+    assert {n: (r["status"], r["score"]) for n, r in table(place).items()} == {
+        "ada": ("graded", "12"),
+        "ben": ("graded", "7.1"),
+        "cem": ("grader-error", ""),
+        "dia": ("timed-out", "3"),
+        "eve": ("crashed", "0"),
+        "fay": ("unreadable", ""),
+        "gus": ("missing", ""),
+        "hal": ("missing", ""),
+    }
+    header = (place / "out/grades.csv").read_text().splitlines()[0]
+    assert header == (
+        "student,problem,score,max_score,auto_score,auto_max,status,seconds"
+    )
+    assert {r["max_score"] for r in table(place).values()} == {"20"}
+    told = everything(place)
+    assert told["seed"] == 5
+    assert told["versions"]["torch"]
+    by_student = {s["student"]: s for s in told["submissions"]}
+    assert "Problem 2.ipynb" in by_student["gus"]["message"]
+    assert "ended twice" in by_student["cem"]["message"]
+    assert by_student["ben"]["checks"][0]["message"] == "why"
+    assert asked(place).count("cem") == 2, "a second try, in a new lane"
+    said = capsys.readouterr()
+    assert "notes.txt" in said.err
+    assert "1 of 8 rows" in said.err
+    assert "[8/8]" in said.out
+    suites = ElementTree.parse(place / "out/junit.xml").getroot()
+    assert len(suites) == 8
+    assert {s.get("name"): s.get("errors") for s in suites}["problem2 hal"] == "1"
+    pages = {p.parent.name for p in (place / "out/feedback").glob("*/problem2.html")}
+    assert pages == set(table(place))
+
+
+def test_all_went_well_is_0_whatever_the_scores(place: Path) -> None:
+    submit(place / "submitted", "ada", "ada points 0")
+    assert run(place) == 0
+
+
+def test_a_finished_run_is_not_gone_on_with(place: Path) -> None:
+    submit(place / "submitted", "ada", "ada points 1")
+    run(place)
+    first = everything(place)["seed"]
+    run(place)
+    assert everything(place)["seed"] != first, "a fresh one each time"
+    assert asked(place) == ["ada", "ada"]
+
+
+# A shell makes its background jobs deaf to Ctrl-C, and those whatever they start.
+DRIVER = """
+import signal, sys
+from autograder import cli, grade
+signal.signal(signal.SIGINT, signal.default_int_handler)
+grade.LANE = (sys.executable, sys.argv[1])
+sys.exit(cli.main(["grade", *sys.argv[2:]]))
+"""
+
+
+def started(place: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The command in a process of its own, that can be killed."""
+    command = [sys.executable, "-c", DRIVER, str(place / "stub.py")]
+    command += [str(place / "submitted"), "--output", str(place / "out")]
+    return subprocess.Popen(
+        [*command, "--no-gradebook", *arguments],
+        cwd=Path(cli.__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def until(process: subprocess.Popen[str], words: str) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if words in line:
+            return line
+    raise AssertionError(f"it ended without saying {words!r}")
+
+
+def gone(pids: set[int], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_it_goes_on_with_nothing_lost_or_doubled(
+    place: Path, kind: signal.Signals
+) -> None:
+    students = [f"s{i}" for i in range(8)]
+    for i, name in enumerate(students):
+        submit(place / "submitted", name, f"{name} sleep 0.5 points {i}")
+    with started(place, "--workers", "2") as process:
+        until(process, "[3/8]")
+        process.send_signal(kind)
+        said = process.communicate(timeout=30)[0]
+    assert process.returncode == (1 if kind == signal.SIGINT else -9)
+    if kind == signal.SIGINT:
+        assert "goes on from here" in said
+        assert "Traceback" not in said
+    lanes = {int(line.split()[0]) for line in (place / "log").read_text().splitlines()}
+    assert len(lanes) == 2
+    assert gone(lanes, 10), "a lane outlives its run"
+    assert not (place / "out/grades.csv").exists(), "half a table is none"
+    before = asked(place)
+    kept = {
+        record_of(json.loads(p.read_bytes())).student
+        for p in (place / "out/state").glob("*.json")
+        if p.name != "run.json"
+    }
+    assert len(kept) >= 3
+
+    assert run(place, "--workers", "1") == 0
+    rows = table(place)
+    assert {n: r["score"] for n, r in rows.items()} == {
+        name: str(i) for i, name in enumerate(students)
+    }
+    again = asked(place)[len(before) :]
+    assert sorted(again) == sorted(set(students) - kept), "what was done is not redone"
+    seeds = {line.split()[2] for line in (place / "log").read_text().splitlines()}
+    assert seeds == {str(everything(place)["seed"])}
+
+
+def unfinished(place: Path) -> None:
+    """As a run leaves it that was killed before its last line."""
+    path = place / "out/state/run.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"finished": False}))
+
+
+def test_what_has_changed_is_graded_anew(place: Path) -> None:
+    folder = place / "submitted"
+    for name in ("ada", "ben", "cem"):
+        submit(folder, name, f"{name} points 1")
+    run(place)
+    unfinished(place)
+    submit(folder, "ben", "ben points 2")
+    shutil.rmtree(folder / "cem")
+    run(place)
+    assert asked(place)[3:] == ["ben"]
+    assert {n: r["score"] for n, r in table(place).items()} == {"ada": "1", "ben": "2"}
+    assert not (place / "out/feedback/cem/problem2.html").exists()
+    # The same seed goes on, another one begins.
+    unfinished(place)
+    run(place, "--seed", str(everything(place)["seed"]))
+    assert len(asked(place)) == 4
+    unfinished(place)
+    run(place, "--seed", "1")
+    assert sorted(asked(place)[4:]) == ["ada", "ben"]
+
+
+def test_other_checks_or_no_sandbox_are_another_result(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(place / "submitted", "ada", "ada points 1")
+    run(place)
+    unfinished(place)
+    run(place, "--unsafe-no-sandbox")
+    unfinished(place)
+    monkeypatch.setattr("autograder.grading.state.code", lambda: "other")
+    run(place, "--unsafe-no-sandbox")
+    assert asked(place) == ["ada"] * 3
+
+
+def test_a_mistake_of_ours_is_tried_again_and_the_rest_is_not(place: Path) -> None:
+    submit(place / "submitted", "ada", "ada points 12")
+    submit(place / "submitted", "ben", "ben status grader-error message boom")
+    assert run(place) == 1
+    assert table(place)["ben"]["score"] == ""
+    assert run(place) == 1
+    assert sorted(asked(place)) == ["ada", "ben", "ben"]
+
+
+def test_a_record_that_is_spoilt_is_graded_anew(place: Path) -> None:
+    submit(place / "submitted", "ada", "ada points 12")
+    run(place)
+    for spoilt in ("", "[]", '{"checks": 3}', '{"checks": [{}]}', '{"a": 1}'):
+        unfinished(place)
+        (record,) = {*(place / "out/state").glob("*.json")} - {
+            place / "out/state/run.json"
+        }
+        record.write_text(spoilt)
+        assert run(place) == 0
+        assert table(place)["ada"]["score"] == "12"
+    assert asked(place) == ["ada"] * 6
+
+
+def test_lanes_share_the_work(place: Path) -> None:
+    for i in range(6):
+        submit(place / "submitted", f"s{i}", f"s{i} sleep 0.2 points 1")
+    run(place, "--workers", "3")
+    lines = (place / "log").read_text().splitlines()
+    assert len({line.split()[0] for line in lines}) == 3
+    assert len(lines) == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such lock")
+def test_two_runs_do_not_write_to_one_folder(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(place / "submitted", "ada", "ada points 1")
+    with State(place / "out").locked():
+        assert run(place) == 1
+    assert "another run is writing" in capsys.readouterr().err
+    assert run(place) == 0
+
+
+def test_without_a_sandbox_it_refuses_and_says_what_to_do(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(place / "submitted", "ada", "ada unavailable bubblewrap")
+    assert run(place) == 1
+    said = capsys.readouterr()
+    assert "apt-get install bubblewrap" in said.err
+    assert "Traceback" not in said.err
+    assert not (place / "out/grades.csv").exists()
+
+
+def test_no_bubblewrap_no_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = submit(tmp_path, "ada", "x = 1")
+    with pytest.raises(SandboxUnavailable, match="apt-get install bubblewrap"):
+        Lane(True, []).grade("problem2", path, tmp_path, 1)
+
+
+def test_grading_without_a_sandbox_is_loud(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(place / "submitted", "ada", "ada points 1")
+    assert run(place, "--unsafe-no-sandbox") == 0
+    assert "ALL YOUR RIGHTS" in capsys.readouterr().err
+    assert everything(place)["sandbox"] is False
+    assert "without a sandbox" in (place / "out/index.html").read_text()
+    run(place)
+    assert "ALL YOUR RIGHTS" not in capsys.readouterr().err
+    assert everything(place)["sandbox"] is True
+    assert "without a sandbox" not in (place / "out/index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--problem", "problem9"], "there are: "),
+        (["--problem", "../problem2"], "there are: "),
+        (["--workers", "0"], "at least 1"),
+        (["--seed", "-3"], "not negative"),
+        (["--seed", "many"], "invalid int"),
+        (["--budget", "0"], "1 to 3600 seconds"),
+        (["--budget", "nan"], "1 to 3600 seconds"),
+        (["--output", "submitted/out"], "among the submissions"),
+    ],
+)
+def test_wrong_usage_is_2_and_one_line(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(place)
+    submit(place / "submitted", "ada", "ada points 1")
+    try:
+        code = run(place, *arguments)
+    except SystemExit as exit:
+        code = int(str(exit.code))
+    assert code == 2
+    assert words in capsys.readouterr().err
+    assert not (place / "out").exists()
+
+
+def test_nothing_to_grade_is_wrong_usage(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(place) == 2
+    assert "problemN.ipynb" in capsys.readouterr().err
+    (place / "submitted").rmdir()
+    assert run(place) == 2
+
+
+def test_only_the_problem_that_is_asked_for(place: Path) -> None:
+    submit(place / "submitted", "ada", "ada points 1")
+    other = place / "submitted/ada/problem1"
+    other.mkdir()
+    (other / "problem1.ipynb").write_text(notebook("other points 1"))
+    (place / "submitted/ada/homework").mkdir()
+    run(place, "--problem", "problem2")
+    assert asked(place) == ["ada"]
+
+
+# Names of students are names of folders, and those may be anything.
+
+NAMES = [
+    "=HYPERLINK(1)",
+    "+1",
+    "-1+2",
+    "@sum",
+    "＝1",
+    '"quoted", and, commas"',
+    "two\nlines",
+    "\x1b[31mred",
+    "ev\u202ecila",
+    "<script>alert(1)<script>",
+    "..hidden",
+    "...",
+    "a b  ",
+    "Zoë",
+    "名前",
+    "n" * 255,
+    "é" * 127,
+    "[a-z]*",
+    "{student_id}",
+    "%2e%2e",
+    "C:\\name",
+    "&amp;",
+    "CON",
+]
+
+
+def test_names_that_are_traps(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = place / "submitted"
+    for i, name in enumerate(NAMES):
+        submit(folder, name, f"s{i} points {i / 4}")
+    bytes_only = os.fsencode(folder) + b"/caf\xe9"
+    if sys.platform == "linux":
+        submit(folder, os.fsdecode(bytes_only).split("/")[-1], "bytes points 12")
+    outside = set(place.rglob("*"))
+    assert run(place) == 0
+    rows = table(place)
+    assert len(rows) == len(list(folder.iterdir())) - 2, "two begin with a dot"
+    for name, told in rows.items():
+        assert told["status"] == "graded"
+        assert not name.startswith(tuple("=+-@＝\t\r"))
+        assert name.isprintable()
+    assert rows["'=HYPERLINK(1)"]["score"] == "0"
+    assert rows["Zoë"]["score"] == str(NAMES.index("Zoë") / 4)
+    students = {s["student"] for s in everything(place)["submissions"]}
+    assert {
+        "=HYPERLINK(1)",
+        "Zoë",
+        "名前",
+        "two\\x0alines",
+        "ev\\u202ecila",
+    } <= students
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert "\u202e" not in said.out + said.err
+    # Nothing but the output folder, the log of the stub and its run has changed.
+    made = {p.relative_to(place).parts[0] for p in {*place.rglob("*")} - outside}
+    assert made <= {"out", "log", "settings"}
+    assert "<script" not in (place / "out/index.html").read_text("utf-8")
+    ElementTree.parse(place / "out/junit.xml")
+
+
+@pytest.mark.parametrize(
+    "student", ["..", ".", "", "a/b", "/etc", "../../x", "n" * 300, ". .", "é" * 200]
+)
+def test_a_page_lies_in_the_output_folder(student: str) -> None:
+    page = submissions.page_of(student, "problem2")
+    assert page.parts[0] == "feedback"
+    assert len(page.parts) == 3
+    assert page.parts[1].strip(". ")
+    assert len(page.parts[1].encode()) <= 255
+    assert page != submissions.page_of(student + "x", "problem2")
+
+
+def test_links_are_not_followed(place: Path) -> None:
+    """Neither to somebody else's work nor out of the folder."""
+    folder = place / "submitted"
+    theirs = submit(folder, "ada", "ada points 12")
+    secret = submit(place / "elsewhere", "x", "secret points 12")
+    (folder / "eve").symlink_to(folder / "ada")
+    (folder / "fay").symlink_to("../elsewhere/x")
+    (folder / "gus/problem2").mkdir(parents=True)
+    (folder / "gus/problem2/problem2.ipynb").symlink_to(theirs)
+    (folder / "hal").mkdir()
+    (folder / "hal/problem2").symlink_to(secret.parent)
+    (folder / "ivy").symlink_to("nowhere")
+    found = submissions.find(folder)
+    assert [s.student for s in found.submissions if s.missing] == []
+    real = Lane(False, [])
+    told = {
+        s.student: real.grade("problem2", s.path, folder, 1)
+        for s in found.submissions
+        if s.student != "ada"
+    }
+    assert {n: t["status"] for n, t in told.items()} == dict.fromkeys(
+        ["eve", "fay", "gus", "hal", "ivy"], "unreadable"
+    )
+    assert "link" in told["gus"]["message"]
+
+
+def test_names_that_look_alike_are_pointed_out(tmp_path: Path) -> None:
+    for name in ("Zoe\u0308", "Zo\u00eb", "ada", "ad\u200da", "ben"):
+        submit(tmp_path, name, "x")
+    found = submissions.find(tmp_path)
+    assert len(found.submissions) == 5
+    alike = [note for note in found.notes if "look alike" in note]
+    assert len(alike) == 2
+    assert any(r"'ad\u200da'" in note for note in alike)
+
+
+def test_two_folders_never_share_a_row(tmp_path: Path) -> None:
+    """A name as it is shown can be another folder's own name."""
+    submit(tmp_path, "a\nb", "x")
+    submit(tmp_path, "a\\x0ab", "x")
+    found = submissions.find(tmp_path).submissions
+    assert len({s.student for s in found}) == len({s.key for s in found}) == 2
+    assert len({s.path for s in found}) == 2
+
+
+def test_whoever_is_expected_has_a_row(tmp_path: Path) -> None:
+    submit(tmp_path, "ada", "x")
+    found = submissions.find(tmp_path, ["problem2"], ["ben", "../../etc", "ada"])
+    assert {s.student: s.missing for s in found.submissions} == {
+        "ada": "",
+        "ben": "no folder of this student",
+        "../../etc": "no folder of this student",
+    }
+    for submission in found.submissions:
+        assert submission.path.parents[2] == tmp_path
+
+
+def test_a_file_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_whole(path, "old")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def result(status: str, earned: float = 0) -> CheckResult:
+    return CheckResult("t/x", "X", 2, earned, status, f"why {status}", True)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "kinds", "expected"),
+    [
+        (["passed", "failed", "error"], set(), "graded"),
+        (["passed", "timeout", "not-run"], set(), "timed-out"),
+        (["timeout", "crashed"], set(), "crashed"),
+        (["grader-error", "crashed"], set(), "grader-error"),
+        (["error"], {"timed-out"}, "timed-out"),
+        (["error"], {"crashed"}, "crashed"),
+        (["passed"], {"timed-out", "crashed"}, "graded"),
+        (["failed"], {"missing", "raised", "bad-reply"}, "graded"),
+    ],
+)
+def test_the_gravest_status_is_the_submissions(
+    statuses: list[str], kinds: set[str], expected: str
+) -> None:
+    results = [result(status, 2 if status == "passed" else 0) for status in statuses]
+    assert lane.status_of(results, kinds) == expected
+
+
+def test_hand_grading_is_open_until_the_gradebook_says_otherwise() -> None:
+    from autograder.grading.gradebook import Entry
+
+    record = Record("ada", "problem2", "graded", checks=(result("passed", 2),))
+    assert row(record, hand_max=0).status == "graded"
+    alone = row(record, hand_max=5)
+    assert (alone.status, alone.score, alone.max_score) == ("needs-hand-grading", 2, 25)
+    read = row(record, hand_max=5, entry=Entry(6, 25, False))
+    assert (read.status, read.score, read.record.auto_score) == ("graded", 6, 2)
+    for status in ("missing", "unreadable", "grader-error"):
+        none = row(Record("ada", "problem2", status), hand_max=5, entry=Entry(0, 25, True))  # fmt: skip
+        assert (none.status, none.score, none.by_hand) == (status, None, False)
+
+
+def test_points_are_written_as_people_write_them() -> None:
+    checks = tuple(result("failed", earned) for earned in (0.1, 0.2, 1 / 3))
+    record = Record("ada", "problem2", "graded", checks=checks)
+    (_, line) = csv.reader(io.StringIO(grades_csv([row(record, hand_max=0)])))
+    assert line == ["ada", "problem2", "0.633333", "20", "0.633333", "20", "graded", "0.00"]  # fmt: skip
+    assert len(line) == len(COLUMNS)
+
+
+# The real lane.
+
+
+@pytest.fixture(scope="module")
+def real(needs_bubblewrap: None) -> Iterator[Lane]:
+    """One for all, as in a run; a call may take a few seconds."""
+    found = Lane(True, [], call_seconds=3.0, cell_seconds=3.0)
+    yield found
+    found.close()
+
+
+Graded = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def graded(real: Lane, tmp_path: Path) -> Graded:
+    def one(*sources: str) -> dict[str, Any]:
+        path = submit(tmp_path, "ada", *sources)
+        return real.grade("problem2", path, tmp_path, 11)
+
+    return one
+
+
+RIGHT = next(iter(right_submissions("problem2").values()))
+
+
+def points(told: dict[str, Any]) -> float:
+    return float(sum(check["earned"] for check in told["checks"]))
+
+
+def test_a_lane_grades_and_goes_on_after_each_trouble(graded: Graded) -> None:
+    told = graded(RIGHT)
+    assert (told["status"], points(told)) == ("graded", 20)
+    assert json.loads(json.dumps(told)) == told
+
+    told = graded("import os", "def smooth_grad(*a):\n    os._exit(1)")
+    assert (told["status"], points(told)) == ("crashed", 0)
+    assert "the process ended while smooth_grad ran" in told["message"]
+
+    told = graded("def smooth_grad(*a):\n    while True: pass")
+    assert (told["status"], points(told)) == ("timed-out", 0)
+    assert "within 3 seconds" in told["message"]
+
+    told = graded("while True: pass", "x = 1")
+    assert told["status"] == "timed-out", "a cell that hangs counts too"
+    assert "cell 1" in told["failed_cells"]
+
+    told = graded(RIGHT, "while True: pass")
+    assert (told["status"], points(told)) == ("graded", 20), "it cost nothing"
+
+    told = graded("x = 1\n\ud800")
+    assert told["status"] == "unreadable"
+    assert "half a character" in told["message"]
+
+    assert points(graded(RIGHT)) == 20
+
+
+def test_one_that_is_slow_in_every_call_keeps_a_lane_for_its_budget(
+    needs_bubblewrap: None, tmp_path: Path
+) -> None:
+    """No single call is over its limit; together they are, and what was earned before stays."""
+    slow = "import time\n_plain = smooth_grad\ndef smooth_grad(*a, **k):\n    time.sleep(2)\n    return _plain(*a, **k)"
+    path = submit(tmp_path, "ada", RIGHT, slow)
+    lane = Lane(True, [], budget_seconds=5.0, call_seconds=4.0, cell_seconds=4.0)
+    told = lane.grade("problem2", path, tmp_path, 11)
+    lane.close()
+    assert told["status"] == "timed-out"
+    assert "used up its time of 5 seconds" in told["message"]
+    assert points(told) < 20
+    assert told["seconds"] < 10
+
+
+@pytest.mark.parametrize("budget", [None, "30"])
+def test_lanes_get_the_budget_and_another_one_is_another_result(
+    place: Path, budget: str | None
+) -> None:
+    """The stub is asked again only if the budget has changed."""
+    submit(place / "submitted", "ada", "ada points 1")
+    given = ["--budget", budget] if budget else []
+    run(place, *given)
+    unfinished(place)
+    run(place, *given)
+    assert asked(place) == ["ada"]
+    unfinished(place)
+    run(place, "--budget", "31")
+    assert asked(place) == ["ada"] * 2
+    assert everything(place)["budget"] == 31
+    settings = [
+        json.loads(line) for line in (place / "settings").read_text().splitlines()
+    ]
+    assert [s["budget"] for s in settings] == [float(budget or 100), 31]
+    limits = lane._lane(settings[-1])._limits
+    assert limits == {"budget_seconds": 31, "cell_seconds": 15.5, "call_seconds": 6.2}
+
+
+def test_a_mistake_in_our_checks_is_no_verdict(
+    graded: Graded, real: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def broken(*_: Any) -> list[CheckResult]:
+        tries.append(real._launcher)
+        return [result("grader-error")]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lane, "run_checks", broken)
+        told = graded("x = 1")
+    assert told["status"] == "grader-error"
+    assert len(set(tries)) == 2, "once more, in a new sandbox"
+
+    def worse(*_: Any) -> list[CheckResult]:
+        raise ZeroDivisionError("ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lane, "run_checks", worse)
+        told = graded("x = 1")
+    assert told["status"] == "grader-error"
+    assert "ZeroDivisionError: ours" in told["message"]
+    assert Record("ada", "problem2", **told).auto_score is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+def test_a_lane_ends_with_its_run(needs_bubblewrap: None, tmp_path: Path) -> None:
+    """In the middle of a submission that would keep it for minutes."""
+    mark = "def smooth_grad(*a):\n    import time; time.sleep(300)"
+    path = submit(tmp_path, "ada", mark)
+    order = {"problem": "problem2", "path": str(path), "within": str(tmp_path)}
+    settings = {"sandbox": True, "hide": [], "budget": 300}
+    with subprocess.Popen(
+        [*scheduler.LANE, json.dumps(settings)],
+        env={**scheduler.environment(), "TMPDIR": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({**order, "seed": 1}).encode() + b"\n")
+        process.stdin.flush()
+        end = time.monotonic() + 60
+        while not (inside := below(process.pid)) and time.monotonic() < end:
+            time.sleep(0.1)
+        time.sleep(1)
+        inside |= below(process.pid)
+        process.stdin.close()
+        process.wait(20)
+    assert inside
+    assert gone(inside, 10)
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {"ada"}, "it takes its folder along"
+
+
+def below(pid: int) -> set[int]:
+    """All processes that descend from one."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return set()
+    children = {int(child) for child in text.split()}
+    return children | {p for child in children for p in below(child)}
+
+
+def test_the_command_takes_its_options() -> None:
+    parser = argparse.ArgumentParser()
+    from autograder.grading.command import add_grade_command
+
+    commands = parser.add_subparsers()
+    add_grade_command(commands)
+    options = parser.parse_args(["grade", "submitted", "--output", "out"])
+    assert (options.seed, options.workers, options.problem) == (None, None, [])
+    assert options.budget is None
+    assert f"otherwise {BUDGET_SECONDS:g}" in " ".join(
+        commands.choices["grade"].format_help().split()
+    )
+    assert options.course == Path()
+    assert not options.no_gradebook
+    assert not options.unsafe_no_sandbox
+
+
+def test_without_the_sandbox_the_same_work_gets_the_same_points(tmp_path: Path) -> None:
+    path = submit(tmp_path, "ada", RIGHT)
+    plain = Lane(False, [])
+    told = plain.grade("problem2", path, tmp_path, 11)
+    plain.close()
+    assert (told["status"], points(told)) == ("graded", 20)

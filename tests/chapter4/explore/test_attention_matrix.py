@@ -1,0 +1,259 @@
+"""Section 4.4 to touch: the table of tokens in a real browser that has no network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from attention_figures import (
+    CAT,
+    HOSTILE,
+    NAMES,
+    QUOTED,
+    Pieces,
+    cell,
+    chosen,
+    opened,
+    rounded,
+    said,
+    three,
+)
+from chromium import launched
+
+from chapter4.attention.weights import attention_weights, average_attention
+from chapter4.explore.attention_data import colours, readable
+from chapter4.explore.attention_matrix import explore_attention
+from chapter4.inputs.models import TextModel, load_bert
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+
+@pytest.fixture(scope="module")
+def bert() -> TextModel:
+    """The embedded MiniLM."""
+    return load_bert()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium as the system has it."""
+    with launched() as running:
+        yield running
+
+
+def test_the_table_before_and_after_the_script(
+    bert: TextModel, browser: Browser
+) -> None:
+    """Without scripts the same table, sentences and caption, and no dead control."""
+    explorer = explore_attention(CAT, bert, token="cat")
+    matrix = rounded(average_attention(attention_weights(CAT, bert)))
+    looks = "all => all.map(c => [c.textContent, c.className, c.style.background, c.style.color])"
+    shown = []
+    for scripts in (False, True):
+        with opened(browser, explorer, java_script_enabled=scripts) as page:
+            cells = page.locator("tbody td")
+            shown.append(
+                cells.evaluate_all(looks)
+                if scripts
+                else [
+                    [
+                        c.inner_text(),
+                        c.get_attribute("class"),
+                        *re.findall(r": ([^;]*)", c.get_attribute("style") or ""),
+                    ]
+                    for c in cells.all()
+                ]
+            )
+            assert said(page) == explorer.said
+            assert page.locator("tbody th").all_inner_texts() == NAMES
+            assert page.locator("select, button").count() == (20 if scripts else 4)
+            assert page.locator("select").first.is_visible() == scripts
+            assert page.locator("table").is_visible()
+    digits = [f"{w:.2f}".removeprefix("0") for w in matrix.ravel()]
+    assert [c[0] for c in shown[0]] == digits
+    assert [c[0] for c in shown[1]] == digits
+    assert [c[1] for c in shown[0]] == [c[1] for c in shown[1]]
+    hexes = [
+        "#{:02x}{:02x}{:02x}".format(*map(int, re.findall(r"\d+", c[2])))
+        for c in shown[1]
+    ]
+    assert [c[2] for c in shown[0]] == hexes
+    inks = {"#000": "rgb(0, 0, 0)", "#fff": "rgb(255, 255, 255)"}
+    assert [inks[c[3]] for c in shown[0]] == [c[3] for c in shown[1]]
+
+
+def test_every_layer_and_head(bert: TextModel, browser: Browser) -> None:
+    attention = attention_weights(CAT, bert)
+    weights = rounded(attention.weights)
+    with opened(browser, explore_attention(CAT, bert, token="cat")) as page:
+        layer = chosen(page, "Layer")
+        head = chosen(page, "Head")
+        table, _ = colours()
+        for at, which in ((0, 0), (5, 11), (2, 7)):
+            layer.select_option(str(at))
+            head.select_option(str(which))
+            matrix = weights[at, which]
+            assert page.locator("tbody td").all_inner_texts() == [
+                f"{w:.2f}".removeprefix("0") for w in matrix.ravel()
+            ]
+            wanted = [table[round(w * 255)] for w in matrix.ravel()]
+            assert backgrounds(page) == wanted
+            assert said(page) == (
+                f"Layer {at}, head {which}. Token “cat” looks most at {three(matrix[2], QUOTED, 2)}. "
+                f"It is looked at most by {three(matrix[:, 2], QUOTED, 2)}. "
+                "Spread evenly, each weight would be 0.125."
+            )
+        layer.select_option("mean of all 6 layers")
+        mean = rounded(average_attention(attention, heads=7))
+        assert said(page).startswith(
+            f"Mean of all 6 layers, head 7. Token “cat” looks most at {three(mean[2], QUOTED, 2)}. "
+        )
+
+
+def test_keys_walk_through_the_table(bert: TextModel, browser: Browser) -> None:
+    weights = rounded(attention_weights(CAT, bert).weights)[3, 1]
+    explorer = explore_attention(CAT, bert, layer=3, head=1, token="cat")
+
+    def told(q: int, k: int) -> str:
+        return f"From {QUOTED[q]} to {QUOTED[k]}: {weights[q, k]:.3f}."
+
+    with opened(browser, explorer) as page:
+        assert page.locator('[data-part="cell"]').get_attribute("aria-live") == "polite"
+        chosen(page, "Colours end at").focus()
+        page.keyboard.press("Tab")  # one stop for the whole table: the chosen token
+        active = "document.activeElement.textContent"
+        assert page.evaluate(active) == "cat"
+        page.keyboard.press("ArrowRight")
+        assert said(page, "cell") == told(2, 0)
+        for key, q, k in (
+            ("ArrowRight", 2, 1),
+            ("ArrowDown", 3, 1),
+            ("End", 3, 7),
+            ("ArrowRight", 3, 7),
+            ("ArrowUp", 2, 7),
+            ("Control+End", 7, 7),
+            ("ArrowDown", 7, 7),
+            ("ArrowLeft", 7, 6),
+        ):
+            page.keyboard.press(key)
+            assert said(page, "cell") == told(q, k), key
+            assert cell(page, q, k).evaluate("c => c === document.activeElement")
+        assert page.locator('table [tabindex="0"]').count() == 1
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Tab")  # back where it was
+        assert said(page, "cell") == told(7, 6)
+        chosen(page, "Head").select_option("2")
+        other = rounded(attention_weights(CAT, bert).weights)[3, 2]
+        assert said(page, "cell") == f"From “[SEP]” to “mat”: {other[7, 6]:.3f}."
+        # Home leads to the name of the row, and Enter chooses it.
+        cell(page, 7, 6).focus()
+        page.keyboard.press("Home")
+        page.keyboard.press("Enter")
+        assert "Token “[SEP]” looks most at" in said(page)
+        assert chosen(page, "Token").input_value() == "7"
+
+
+def test_pointing_at_a_cell(bert: TextModel, browser: Browser) -> None:
+    weights = rounded(attention_weights(CAT, bert).weights)[0, 0]
+    with opened(browser, explore_attention(CAT, bert, layer=0, head=0)) as page:
+        before = said(page, "cell")
+        assert before == "Point at a cell, or move to it with the arrow keys."
+        cell(page, 1, 4).hover()
+        assert said(page, "cell") == f"From “the #1” to “on”: {weights[1, 4]:.3f}."
+        page.mouse.move(0, 0)
+        assert said(page, "cell") == before
+        cell(page, 6, 3).click()
+        page.keyboard.press("ArrowDown")  # leaves the mouse behind
+        assert said(page, "cell") == f"From “[SEP]” to “sat”: {weights[7, 3]:.3f}."
+        page.mouse.move(0, 0)
+        assert said(page, "cell") == f"From “[SEP]” to “sat”: {weights[7, 3]:.3f}."
+
+
+def test_choosing_a_token_marks_its_row_and_column(
+    bert: TextModel, browser: Browser
+) -> None:
+    with opened(browser, explore_attention(CAT, bert, token="cat")) as page:
+
+        def marked() -> list[list[str]]:
+            return page.locator("tbody tr").evaluate_all(
+                "all => all.map(r => [...r.cells].slice(1).map(c => c.className))"
+            )
+
+        def wanted(token: int) -> list[list[str]]:
+            return [
+                [
+                    " ".join(["on-row"] * (q == token) + ["on-column"] * (k == token))
+                    for k in range(8)
+                ]
+                for q in range(8)
+            ]
+
+        assert marked() == wanted(2)
+        for button, token in (
+            (page.locator("tbody button").nth(6), 6),
+            (page.locator("thead button").nth(3), 3),
+        ):
+            button.click()
+            assert marked() == wanted(token)
+            pressed = page.locator('[aria-pressed="true"]')
+            assert pressed.all_inner_texts() == [NAMES[token]] * 2
+            assert f"Token {QUOTED[token]} looks most at" in said(page)
+            assert chosen(page, "Token").input_value() == str(token)
+        chosen(page, "Token").select_option("0")
+        assert marked() == wanted(0)
+        outline = "c => getComputedStyle(c).outlineStyle"
+        assert cell(page, 0, 5).evaluate(outline) == "solid"
+        assert cell(page, 5, 0).evaluate(outline) == "solid"
+        assert cell(page, 5, 5).evaluate(outline) == "none"
+
+
+def test_where_the_colours_end(bert: TextModel, browser: Browser) -> None:
+    """One scale for all layers and heads, either way; what is above its end has the last colour."""
+    matrix = rounded(average_attention(attention_weights(CAT, bert)))
+    table, _ = colours()
+    with opened(browser, explore_attention(CAT, bert)) as page:
+        for end, label in ((1, "1"), (0.2, "0.2 or more"), (1, "1")):
+            chosen(page, "Colours end at").select_option(str(end))
+            assert said(page, "top") == label
+            wanted = [table[min(round(w / end * 255), 255)] for w in matrix.ravel()]
+            assert backgrounds(page) == wanted
+        assert len(set(wanted)) > 10
+
+
+def backgrounds(page: Page) -> list[str]:
+    """The colour of every cell, row by row, as six digits."""
+    found = page.locator("tbody td").evaluate_all(
+        "all => all.map(c => c.style.background)"
+    )
+    return [
+        "#{:02x}{:02x}{:02x}".format(*map(int, re.findall(r"\d+", c))) for c in found
+    ]
+
+
+def test_hostile_tokens_stay_text(
+    bert: TextModel, browser: Browser, tmp_path: Path
+) -> None:
+    explorer = explore_attention("x", TextModel(bert.model, Pieces()))  # type: ignore[arg-type]
+    names = readable(HOSTILE)
+    for width in (1280, 360):
+        size = {"width": width, "height": 800}
+        with opened(browser, explorer, viewport=size) as page:
+            edges = page.locator("tbody button")
+            assert edges.evaluate_all("all => all.map(b => b.textContent)") == names
+            for i, name in enumerate(names):
+                edges.nth(i).click()
+                words = page.locator('[data-part="said"]').text_content() or ""
+                assert f"Token “{name}” looks most at " in words
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert page.locator("img").count() == 0
+    with opened(browser, explorer, java_script_enabled=False) as page:
+        rows = [h.text_content() for h in page.locator("tbody th").all()]
+        assert rows == names
+        assert page.locator("script").count() == 2
+    page_text = explorer.save(tmp_path / "x.html").read_text(encoding="utf-8")
+    assert page_text.count("<script") == 2

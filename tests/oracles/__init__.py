@@ -1,0 +1,60 @@
+"""What each image method must give, by value. An oracle takes an implementation; AssertionError says where it errs.
+
+The implementation has the signature of chapter4's own. test_*.py hold chapter4 to these oracles, and
+test_wrong_variants.py shows that known mistakes fail them.
+"""
+
+from __future__ import annotations
+
+from measures import DEVIATIONS, Impl, Method, Oracle, unrecorded
+
+from oracles.contract import CONTRACT, STATE
+from oracles.gradcam import GRAD_CAM, GRAD_CAM_PLUS
+from oracles.gradients import GRADIENT_INPUT, SMOOTH_GRAD, VANILLA
+from oracles.integrated_gradients import BASELINES, INTEGRATED_GRADIENTS
+from oracles.photos import PHOTOS
+
+__all__ = ["DEVIATIONS", "OWN", "all_oracles", "as_method", "unrecorded"]
+
+
+def as_method(kind: str, impl: Impl) -> Method:
+    """An implementation as (image, model, target_class=None) -> result, with few samples or steps."""
+    calls: dict[str, Method] = {
+        "vanilla_gradients": lambda x, model, target=None: impl(x, model, target),
+        "gradient_input": lambda x, model, target=None: impl(x, model, target),
+        "smooth_grad": lambda x, model, target=None: impl(x, model, target, 3, 0.1),
+        "GradCAM": lambda x, model, target=None: impl(
+            model, model.features
+        ).generate_cam(x, target),
+        "GradCAMPlusPlus": lambda x, model, target=None: impl(
+            model, model.features
+        ).generate_cam(x, target),
+        "integrated_gradients": lambda x, model, target=None: impl(
+            x, model, target, "black", 3
+        ),
+    }
+    return calls[kind]
+
+
+OWN: dict[str, list[Oracle]] = {
+    "vanilla_gradients": VANILLA,
+    "gradient_input": GRADIENT_INPUT,
+    "smooth_grad": SMOOTH_GRAD,
+    "GradCAM": GRAD_CAM,
+    "GradCAMPlusPlus": GRAD_CAM_PLUS,
+    "integrated_gradients": INTEGRATED_GRADIENTS,
+    "make_baseline": BASELINES,
+    "image_tensor": PHOTOS,
+}
+
+
+def all_oracles(kind: str) -> dict[str, Oracle]:
+    """Name -> oracle that takes the implementation itself: a method's own list and what all methods share."""
+    found = {oracle.__name__: oracle for oracle in OWN[kind]}
+    for shared in (
+        () if kind in ("make_baseline", "image_tensor") else (*CONTRACT, *STATE)
+    ):
+        found[shared.__name__] = lambda impl, shared=shared: shared(
+            as_method(kind, impl)
+        )  # type: ignore[misc]
+    return found

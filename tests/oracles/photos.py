@@ -1,0 +1,169 @@
+"""A photo becomes the right tensor: as torchvision's own presets make it, turned, flattened and grey."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from measures import (
+    Impl,
+    Oracle,
+    close,
+)
+from torch import nn
+
+HALF = (0.5, 0.5, 0.5)
+
+# Height, width: upright, lying and square, odd sizes, enlarged and reduced. The last two leave half a pixel beside the
+# crop (of 256 and of 232), which torchvision rounds to the even number.
+PHOTO_SIZES = (
+    (457, 301),
+    (333, 640),
+    (225, 225),
+    (75, 100),
+    (257, 999),
+    (259, 256),
+    (232, 239),
+)
+
+
+def photo(height: int, width: int, mode: str = "RGB", seed: int = 0) -> Any:
+    """A PIL image with every kind of edge: noise, enlarged by three."""
+    from PIL import Image
+
+    channels = len(mode)
+    values = np.random.default_rng(seed).integers(
+        0, 256, (-(-height // 3), -(-width // 3), channels), dtype=np.uint8
+    )
+    values = values.repeat(3, axis=0).repeat(3, axis=1)[:height, :width]
+    return Image.fromarray(values if channels > 1 else values[..., 0])
+
+
+def as_is(
+    height: int, width: int, mean: Any = (0.0,) * 3, std: Any = (1.0,) * 3
+) -> nn.Module:
+    """A model that wants its photos at exactly this size: nothing is resized or cropped."""
+    from chapter4.inputs.images import Preprocessing
+
+    model = nn.Identity()
+    model.preprocessing = Preprocessing((height, width), (height, width), mean, std)  # type: ignore[assignment]
+    return model
+
+
+def photos_as_torchvision_presets(to_tensor: Impl) -> None:
+    from torchvision.models import EfficientNet_B0_Weights, ResNet50_Weights
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms._presets import ImageClassification
+
+    from chapter4.inputs.images import Preprocessing
+
+    bicubic = InterpolationMode.BICUBIC
+    presets = {
+        "ResNet50_Weights.DEFAULT": ResNet50_Weights.DEFAULT.transforms(),
+        "ResNet50_Weights.IMAGENET1K_V1": ResNet50_Weights.IMAGENET1K_V1.transforms(),
+        "EfficientNet_B0_Weights.DEFAULT": EfficientNet_B0_Weights.DEFAULT.transforms(),
+        "EfficientNet-Lite0": ImageClassification(
+            crop_size=224, mean=HALF, std=HALF, interpolation=bicubic
+        ),
+    }
+    for name, preset in presets.items():
+        model = nn.Identity()
+        model.preprocessing = Preprocessing(  # type: ignore[assignment]
+            preset.resize_size[0],
+            (preset.crop_size[0],) * 2,
+            tuple(preset.mean),
+            tuple(preset.std),
+            preset.interpolation.value,
+        )
+        for i, size in enumerate(PHOTO_SIZES):
+            each = photo(*size, seed=i)
+            close(
+                f"photo: torchvision's {name}",
+                to_tensor(each, model),
+                preset(each)[None],
+                1e-6,
+            )
+    # A plain nn.Module gets what torchvision's first ImageNet weights want.
+    each = photo(301, 457)
+    want = presets["ResNet50_Weights.IMAGENET1K_V1"](each)[None]
+    close("photo: a plain module", to_tensor(each, nn.Identity()), want, 1e-6)
+
+
+def photos_are_turned_as_exif_says(to_tensor: Impl) -> None:
+    from PIL import Image
+
+    each = photo(9, 6)
+    values = np.asarray(each).astype(float) / 255
+    shown = {
+        1: values,
+        2: values[:, ::-1],
+        3: values[::-1, ::-1],
+        4: values[::-1],
+        5: values.swapaxes(0, 1),
+        6: np.rot90(values, -1),
+        7: values[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(values),
+    }
+    for orientation, want in shown.items():
+        exif, file = Image.Exif(), io.BytesIO()
+        exif[0x0112] = orientation
+        each.save(file, "PNG", exif=exif)
+        got = to_tensor(Image.open(file), as_is(*want.shape[:2]))
+        close("photo: EXIF orientation", got[0], want.transpose(2, 0, 1), 1e-6)
+
+
+def transparency_lies_on_white(to_tensor: Impl) -> None:
+    colours = photo(9, 6, "RGBA")
+    values = np.asarray(colours).astype(float) / 255
+    want = values[..., :3] * values[..., 3:] + 1 - values[..., 3:]
+    got = to_tensor(colours, as_is(9, 6))[0]
+    close(
+        "photo: transparency, one grey level", got, want.transpose(2, 0, 1), 1.01 / 255
+    )
+    grey = photo(9, 6, "LA")
+    values = np.asarray(grey).astype(float) / 255
+    want = (values[..., 0] * values[..., 1] + 1 - values[..., 1])[None].repeat(
+        3, axis=0
+    )
+    close(
+        "photo: transparency, one grey level",
+        to_tensor(grey, as_is(9, 6))[0],
+        want,
+        1.01 / 255,
+    )
+    palette = photo(9, 6).quantize(7)
+    want = np.asarray(palette.convert("RGB")).astype(float) / 255
+    close(
+        "photo: palette",
+        to_tensor(palette, as_is(9, 6))[0],
+        want.transpose(2, 0, 1),
+        1e-6,
+    )
+    palette.info["transparency"] = 3
+    want[np.asarray(palette) == 3] = 1
+    close(
+        "photo: transparent palette",
+        to_tensor(palette, as_is(9, 6))[0],
+        want.transpose(2, 0, 1),
+        1e-6,
+    )
+
+
+def grey_photos_have_three_equal_channels(to_tensor: Impl) -> None:
+    each = photo(9, 6, "L")
+    want = np.asarray(each).astype(float)[None].repeat(3, axis=0) / 255
+    close("photo: grey", to_tensor(each, as_is(9, 6))[0], want, 1e-6)
+    black_and_white = each.convert("1")
+    want = np.asarray(black_and_white).astype(float)[None].repeat(3, axis=0)
+    close(
+        "photo: black and white", to_tensor(black_and_white, as_is(9, 6))[0], want, 1e-6
+    )
+
+
+PHOTOS: list[Oracle] = [
+    photos_as_torchvision_presets,
+    photos_are_turned_as_exif_says,
+    transparency_lies_on_white,
+    grey_photos_have_three_equal_channels,
+]
