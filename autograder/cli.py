@@ -87,7 +87,6 @@ def run_check(options: argparse.Namespace) -> int:
         )
 
     from autograder.checking.runner import points_of, run_checks
-    from autograder.sandbox.launcher import Plain
     from autograder.sandbox.student import SandboxedStudent
     from autograder.selfcheck import SEED, all_passed, next_hint, report
 
@@ -100,7 +99,7 @@ def run_check(options: argparse.Namespace) -> int:
     except ValueError as error:
         return _wrong(str(error))
     with (
-        Plain(problem=int(problem.removeprefix("problem"))) as launcher,
+        Subprocess(problem=int(problem.removeprefix("problem"))) as launcher,
         SandboxedStudent(launcher, cells) as student,
     ):
         results = run_checks(

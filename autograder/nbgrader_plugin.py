@@ -280,11 +280,11 @@ atexit.register(_stack.close)
 
 def _launcher(problem: str, root: Path, unsafe: bool) -> Any:
     """One warm sandbox per problem: it serves all submissions of a run."""
-    from autograder.sandbox.launcher import Plain, Sandbox
+    from autograder.sandbox.launcher import Sandbox, Subprocess
 
     key = (problem, root, unsafe)
     if key not in _open:
         number = int(problem.removeprefix("problem"))
-        made: Any = Plain(number) if unsafe else Sandbox(number, hide=[root])
+        made: Any = Subprocess(number) if unsafe else Sandbox(number, hide=[root])
         _open[key] = _stack.enter_context(made)
     return _open[key]

@@ -75,7 +75,7 @@ class _Probe:
     cost: float
 
 
-class Evidence:
+class Transcript:
     """What one student's functions were asked and what their replies looked like."""
 
     def __init__(self, problem: str) -> None:

@@ -25,7 +25,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 import pytest
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -128,7 +128,7 @@ def check(
     """Mark a pytest function `test_...(student, ...)` as a check.
 
     id: "task/name", where the task is the grade_id of the notebook's graded cell. title: what is asked, in words.
-    public: whether the student's own check runs it. Fixtures: `student`, `rng` (seeded), `evidence`.
+    public: whether the student's own check runs it. Fixtures: `student`, `rng` (seeded), `transcript`.
     """
     if id.count("/") != 1:
         raise ValueError(f"a check's id is 'task/name', not {id!r}")
@@ -197,7 +197,7 @@ def run_checks(
     ]
     if not wanted:
         raise ValueError(f"{problem} has no task {task!r}")
-    run = _Run(student, seed, wanted, Evidence(problem))
+    run = _Run(student, seed, wanted, Transcript(problem))
     arguments = [
         *map(str, _files(problem)),
         *("-c", str(_OPTIONS), "--rootdir", str(_PROBLEMS)),
@@ -224,9 +224,9 @@ class _Run:
     """The pytest plugin of one run: gives the fixtures, keeps the verdicts."""
 
     def __init__(
-        self, student: Any, seed: int, wanted: list[Check], evidence: Evidence
+        self, student: Any, seed: int, wanted: list[Check], transcript: Transcript
     ) -> None:
-        self._student, self._seed, self._evidence = student, seed, evidence
+        self._student, self._seed, self._transcript = student, seed, transcript
         self._wanted = wanted
         self._results: dict[str, CheckResult] = {}
         self._stopped: dict[str, str] = {}  # task -> why the rest of it is not run
@@ -236,8 +236,8 @@ class _Run:
         return self._student
 
     @pytest.fixture
-    def evidence(self) -> Evidence:
-        return self._evidence
+    def transcript(self) -> Transcript:
+        return self._transcript
 
     @pytest.fixture
     def rng(self, request: pytest.FixtureRequest) -> np.random.Generator:
@@ -296,7 +296,7 @@ class _Run:
         )
 
     def finish(self, code: int) -> list[CheckResult]:
-        """All results; what pytest never came to is a mistake of ours. Hints last, when all the evidence is there."""
+        """All results; what pytest never came to is a mistake of ours. Hints last, when all the transcript is there."""
         results = []
         for known in self._wanted:
             missing = CheckResult(
@@ -310,7 +310,7 @@ class _Run:
             )
             result = self._results.get(known.id, missing)
             if result.status == "failed":
-                result = replace(result, hint=self._evidence.hint(known.task))
+                result = replace(result, hint=self._transcript.hint(known.task))
             results.append(result)
         return results
 

@@ -122,7 +122,7 @@ def _graded(options: argparse.Namespace) -> int:
         for problem in dict.fromkeys(s.problem for s in found.submissions):
             course.check(problem)
     state = State(options.output)
-    with scheduler.begun(
+    with scheduler.open_run(
         state, options.seed, sandbox=sandbox, budget=options.budget
     ) as run:
         print(f"{len(found.submissions)} rows, seed {run['seed']}"

@@ -1,4 +1,4 @@
-"""The instructor's run: submissions -> a result for each, by several lanes; stopped, it can be gone on with."""
+"""The instructor's run: submissions -> a result for each, by several workers; stopped, it can be gone on with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from autograder.sandbox.student import BUDGET_SECONDS
 # Of one submission beyond twice the student's own time, sandbox's start included. It is for our mistakes.
 PATIENCE = 600.0
 STOP_SECONDS = 20.0
-LANE = (sys.executable, "-m", "autograder.grading.worker")
+WORKER = (sys.executable, "-m", "autograder.grading.worker")
 Say = Callable[[Record, int, int], None]
 
 
@@ -74,9 +74,9 @@ def grade_all(
     finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with contextlib.ExitStack() as stack:
         for _ in range(min(plan.workers, count)):
-            lane = stack.enter_context(_Lane(plan))
+            worker = stack.enter_context(_WorkerProcess(plan))
             threading.Thread(
-                target=_work, args=[lane, plan, waiting, finished], daemon=True
+                target=_work, args=[worker, plan, waiting, finished], daemon=True
             ).start()
         for _ in range(count):
             told = finished.get()
@@ -107,19 +107,19 @@ def _known(submission: Submission, plan: Plan, state: State) -> Record | None:
 
 
 def _work(
-    lane: _Lane,
+    worker: _WorkerProcess,
     plan: Plan,
     waiting: queue.SimpleQueue[Submission],
     finished: queue.SimpleQueue[Any],
 ) -> None:
-    """What the thread of one lane does: it waits for the lane's process, nothing else."""
+    """What the thread of one worker does: it waits for the worker's process, nothing else."""
     try:
         while True:
             try:
                 submission = waiting.get_nowait()
             except queue.Empty:
                 return
-            told = lane.ask(submission)
+            told = worker.ask(submission)
             basis = plan.basis(told.get("digest", ""), submission.problem)
             checks = tuple(CheckResult(**check) for check in told.pop("checks", ()))
             record = Record(
@@ -134,8 +134,8 @@ def _work(
         finished.put(error)
 
 
-class _Lane:
-    """A lane's process, replaced if it dies; a context manager."""
+class _WorkerProcess:
+    """A worker's process, replaced if it dies; a context manager."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -144,7 +144,7 @@ class _Lane:
         self._closed = False
 
     def ask(self, submission: Submission) -> dict[str, Any]:
-        """What a submission comes to; a lane that dies over it twice is a grader-error."""
+        """What a submission comes to; a worker that dies over it twice is a grader-error."""
         order = {
             "problem": submission.problem,
             "path": str(submission.path),
@@ -192,12 +192,12 @@ class _Lane:
                 "budget": self._plan.budget,
             }
             self._process = subprocess.Popen(
-                [*LANE, json.dumps(settings)],
+                [*WORKER, json.dumps(settings)],
                 env=environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                # Ctrl-C is for the run: it ends its lanes itself.
+                # Ctrl-C is for the run: it ends its workers itself.
                 start_new_session=True,
             )
         return self._process
@@ -209,7 +209,7 @@ class _Lane:
         self._errors.truncate()
         return lines[-1][:200] if lines else "it was killed or took too long"
 
-    def __enter__(self) -> _Lane:
+    def __enter__(self) -> _WorkerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -230,7 +230,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """A lane's: one thread each, and this autograder wherever the run was started."""
+    """A worker's: one thread each, and this autograder wherever the run was started."""
     here = str(Path(__file__).resolve().parents[2])
     paths = [here, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     one = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
@@ -250,7 +250,7 @@ def cores() -> int:
 
 
 @contextlib.contextmanager
-def begun(state: State, seed: int | None, **more: Any) -> Iterator[dict[str, Any]]:
+def open_run(state: State, seed: int | None, **more: Any) -> Iterator[dict[str, Any]]:
     """A run, new or gone on with: what is known of it, with what the block adds, is saved at its end.
 
     seed: None for a fresh one, or that of the run that is gone on with; more: what else is to be known. The block sets

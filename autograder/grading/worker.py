@@ -1,4 +1,4 @@
-"""One lane of a grading run: a process of ours that asks one submission after another, each in the sandbox.
+"""One worker of a grading run: a process of ours that asks one submission after another, each in the sandbox.
 
 A process, because pytest keeps global state: threads would wait for each other. It reads orders and writes answers, a
 line of JSON each. When the run that started it is gone, it ends.
@@ -27,9 +27,9 @@ from autograder.grading.state import digest_of
 from autograder.sandbox.launcher import (
     Launcher,
     Limits,
-    Plain,
     Sandbox,
     SandboxUnavailable,
+    Subprocess,
 )
 from autograder.sandbox.notebook import Cell, Unreadable, cells_of, read_notebook
 from autograder.sandbox.student import (
@@ -68,7 +68,7 @@ class NotingStudent(SandboxedStudent):
             raise
 
 
-class Lane:
+class Worker:
     """Grades submissions; keeps the sandbox of the last problem warm. limits: as SandboxedStudent has them."""
 
     def __init__(self, sandbox: bool, hide: Sequence[Path], **limits: float) -> None:
@@ -128,7 +128,7 @@ class Lane:
             self._launcher = (
                 Sandbox(number, limits=limits, hide=self._hide)
                 if self._sandbox
-                else Plain(number, limits=limits)
+                else Subprocess(number, limits=limits)
             )
             self._problem = problem
             self._starting += time.perf_counter() - start
@@ -168,23 +168,23 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=[orders], daemon=True).start()
-    lane = _lane(settings)
+    worker = _worker(settings)
     try:
         while order := orders.get():
             try:
-                answer = lane.grade(**_order(order))
+                answer = worker.grade(**_order(order))
             except SandboxUnavailable as error:
                 answer = {"unavailable": str(error)}
             print(json.dumps(answer), file=answers, flush=True)
     except (KeyboardInterrupt, BrokenPipeError):
         pass
     finally:
-        lane.close()
+        worker.close()
 
 
-def _lane(settings: dict[str, Any]) -> Lane:
+def _worker(settings: dict[str, Any]) -> Worker:
     hide = [Path(path) for path in settings["hide"]]
-    return Lane(settings["sandbox"], hide, **limits_of(settings["budget"]))
+    return Worker(settings["sandbox"], hide, **limits_of(settings["budget"]))
 
 
 def _order(line: bytes) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Starts and stops the processes in which student code runs.
 
-`Sandbox` is the real thing: bubblewrap around a warm fork server. `Plain` is a mere
+`Sandbox` is the real thing: bubblewrap around a warm fork server. `Subprocess` is a mere
 subprocess, for a student's own machine and for --unsafe-no-sandbox. Both give `Process`es,
 one per submission.
 """
@@ -104,7 +104,7 @@ class Launcher(Protocol):
 
 
 class Sandbox:
-    """Bubblewrap around a fork server that has torch imported. One per problem and lane;
+    """Bubblewrap around a fork server that has torch imported. One per problem and worker;
     a context manager.
 
     problem: 1 to 5, which says what of `chapter4` and Captum there is. hide: folders that must
@@ -235,7 +235,7 @@ class _Forked:
         self._ending = Ending(-9, 0.0)
 
 
-class Plain:
+class Subprocess:
     """Subprocesses without a sandbox: student code can do what its user can do."""
 
     def __init__(self, problem: int, *, limits: Limits | None = None) -> None:
@@ -286,7 +286,7 @@ class Plain:
             spawned.end()
         self._folder.cleanup()
 
-    def __enter__(self) -> Plain:
+    def __enter__(self) -> Subprocess:
         return self
 
     def __exit__(

@@ -24,7 +24,7 @@ from autograder.sandbox.launcher import Ending, Launcher, Process
 from autograder.sandbox.notebook import Cell
 
 # Of a whole submission, by the clock. The slowest right answer of the five problems takes 2.2 s of computing, and 9.7 s
-# where others want the machine too: ten times that. One that is slow on purpose keeps a lane for no longer.
+# where others want the machine too: ten times that. One that is slow on purpose keeps a worker for no longer.
 BUDGET_SECONDS = 100.0
 MAX_LINE = 300
 # A cell that kills the process is left out the next time; so many times at most.
@@ -202,7 +202,7 @@ class SandboxedStudent(_Asking):
     """A submission's functions in a process of its own, started when first asked; a
     context manager.
 
-    launcher: a `Sandbox` or `Plain`. cells: the submission's code. call_seconds, cell_seconds:
+    launcher: a `Sandbox` or `Subprocess`. cells: the submission's code. call_seconds, cell_seconds:
     how long one answer and one cell may take; budget_seconds: all of them together. A
     process that hangs or dies is replaced for the next call.
     """

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chapter4.core.attribution import undisturbed
+from chapter4.core.attribution import frozen_eval
 from chapter4.inputs.images import nearest
 from chapter4.inputs.models import TextModel, load_bert, name_of
 
@@ -270,7 +270,7 @@ def attentions_of(model: nn.Module, **inputs: Tensor) -> np.ndarray:
     model is left as it was.
     """
     device = next(model.parameters()).device
-    with undisturbed(model), eager_attention(model), torch.no_grad():
+    with frozen_eval(model), eager_attention(model), torch.no_grad():
         output = model(
             **{name: value.to(device) for name, value in inputs.items()},
             output_attentions=True,

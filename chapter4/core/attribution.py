@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chapter4.core.folding import Around, every_module, folded
+from chapter4.core.folding import ForwardContext, every_module, folded
 from chapter4.inputs.images import all_finite, check_dtype
 
 Score = Literal["logit", "probability"]
@@ -59,7 +59,7 @@ class GradientAttribution(Attribution):
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
+def frozen_eval(model: nn.Module) -> Iterator[None]:
     """Run `model` in eval mode without parameter gradients; put modes, requires_grad
     and RNG back, whatever happens.
 
@@ -194,12 +194,14 @@ def input_gradient(
     model: nn.Module, x: Tensor, target_class: Any, score: Score = "logit"
 ) -> tuple[Tensor, Tensor, list[int]]:
     """dF/dx of each image for its own target: gradients (N, 3, H, W), scores (N,) and
-    targets. Call inside `undisturbed`.
+    targets. Call inside `frozen_eval`.
     """
 
-    def work(x: Tensor, around: Around) -> tuple[Tensor, Tensor, list[int]]:
+    def work(
+        x: Tensor, forward_context: ForwardContext
+    ) -> tuple[Tensor, Tensor, list[int]]:
         leaf = x.detach().clone().requires_grad_()
-        with around():
+        with forward_context():
             # The model gets a copy: its first operation may work in place, which a leaf
             # does not allow.
             logits = logits_of(model, leaf.clone())
@@ -237,7 +239,7 @@ def gradient_sum(
     points: (point (3, H, W), index i of its image, weight), made when needed. like: (N,
     3, H, W), the result's shape.
     Returns sum over the points of image i of weight x dF_target(i)/dx at the point: (N,
-    3, H, W). Call inside `undisturbed`. A text's embeddings, (T, D) and (1, T, D), go
+    3, H, W). Call inside `frozen_eval`. A text's embeddings, (T, D) and (1, T, D), go
     the same way.
     """
     total = torch.zeros_like(like)

@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 T = TypeVar("T")
-Around = Callable[[], AbstractContextManager[None]]
+ForwardContext = Callable[[], AbstractContextManager[None]]
 """Gives the context in which ONE forward pass of the model runs."""
 
 HOOKS = (
@@ -151,7 +151,7 @@ class Structure:
         return x
 
     @contextmanager
-    def around(self, numbers: int) -> Iterator[None]:
+    def forward_context(self, numbers: int) -> Iterator[None]:
         """The context of one forward pass of a batch of so many numbers.
 
         StaleStructureError where the pass does not fit.
@@ -170,13 +170,15 @@ class Structure:
 _known: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-def folded(model: nn.Module, x: Tensor, work: Callable[[Tensor, Around], T]) -> T:
-    """work(x, around) with batch norm folded where that changes nothing but rounding.
+def folded(
+    model: nn.Module, x: Tensor, work: Callable[[Tensor, ForwardContext], T]
+) -> T:
+    """work(x, forward_context) with batch norm folded where that changes nothing but rounding.
 
     x: (N, 3, H, W); `work` gets it in the layout that is fast. It runs one forward pass
-    of the model inside `with around():` and may take gradients after it. It may be run
+    of the model inside `with forward_context():` and may take gradients after it. It may be run
     again, without folding, so it must not change what is outside it.
-    Call inside `undisturbed`. Errors are those of the plain pass.
+    Call inside `frozen_eval`. Errors are those of the plain pass.
     """
     if not _may_fold(model, x):
         return work(x, nullcontext)
@@ -187,7 +189,9 @@ def folded(model: nn.Module, x: Tensor, work: Callable[[Tensor, Around], T]) -> 
         if not structure.pairs:
             break
         try:
-            return work(structure.lay_out(x), partial(structure.around, x.numel()))
+            return work(
+                structure.lay_out(x), partial(structure.forward_context, x.numel())
+            )
         except StaleStructureError:
             continue
         except Exception:  # whatever it is, the plain pass says whether it is ours

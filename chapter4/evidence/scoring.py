@@ -18,9 +18,9 @@ from chapter4.core.attribution import (
     check_count,
     check_score,
     choose_targets,
+    frozen_eval,
     logits_of,
     select,
-    undisturbed,
 )
 from chapter4.inputs.images import image_tensor
 
@@ -53,7 +53,7 @@ def score_images(
     """
     size = check_count("chunk_size", CHUNK_SIZE if chunk_size is None else chunk_size)
     stream, found = iter(images), []
-    with undisturbed(model), torch.no_grad():
+    with frozen_eval(model), torch.no_grad():
         while chunk := list(islice(stream, size)):
             logits = logits_of(model, torch.stack(chunk))
             values = select(logits, [target] * len(chunk), check_score(score))
@@ -65,7 +65,7 @@ def chosen_class(model: nn.Module, x: Tensor, target_class: Any) -> int:
     """The class to explain for x (1, 3, H, W): the given one, checked, or the predicted
     one for None.
     """
-    with undisturbed(model), torch.no_grad():
+    with frozen_eval(model), torch.no_grad():
         return choose_targets(logits_of(model, x.clone()), target_class)[0]
 
 
@@ -73,7 +73,7 @@ def predicted_classes(
     model: nn.Module, images: Tensor, *, chunk_size: int = 50
 ) -> Tensor:
     """The most probable class of each of many normalised images (N, 3, H, W): (N,)."""
-    with undisturbed(model), torch.no_grad():
+    with frozen_eval(model), torch.no_grad():
         return torch.cat(
             [
                 logits_of(model, part.clone()).argmax(1).cpu()

@@ -16,9 +16,9 @@ from chapter4.core.attribution import (
     check_count,
     choose_targets,
     chunk_of,
+    frozen_eval,
     input_gradient,
     logits_of,
-    undisturbed,
 )
 from chapter4.explore.path_plot import plot_html, plot_parts
 from chapter4.explore.pictures import (
@@ -123,7 +123,7 @@ def explore_integrated_gradients(
     x = image_tensor(image, model)
     if len(x) != 1:
         raise ValueError(f"the figure shows one image, not {len(x)}")
-    with undisturbed(model), torch.no_grad():
+    with frozen_eval(model), torch.no_grad():
         (target,) = choose_targets(logits_of(model, x.clone()), target_class)
     stopped = stops(n_steps, positions)
     paths = [
@@ -194,7 +194,7 @@ def follow(
     moments: list[Moment] = []
     total = torch.zeros_like(x[0])
     size = chunk_of(chunk_size, x)
-    with undisturbed(model):
+    with frozen_eval(model):
         with torch.no_grad():
             ends = [logits_of(model, e.clone())[0, target].item() for e in (start, x)]
         for first in range(0, n_steps, size):

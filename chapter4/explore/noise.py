@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from chapter4.core.attribution import (
     check_count,
     choose_targets,
+    frozen_eval,
     gradient_sum,
     logits_of,
-    undisturbed,
 )
 from chapter4.evidence.map_statistics import relative_difference, total_variation
 from chapter4.explore.pictures import (
@@ -77,7 +77,7 @@ def explore_smoothgrad(
     x = image_tensor(image, model)
     if len(x) != 1:
         raise ValueError(f"the figure shows one image, not {len(x)}")
-    with undisturbed(model):
+    with frozen_eval(model):
         with torch.no_grad():
             logits = logits_of(model, x.clone())
         (target,) = choose_targets(logits, target_class)
@@ -128,7 +128,7 @@ def running_means(
     chunk_size: int | None = None,
 ) -> Iterator[Tensor]:
     """The mean gradient (1, 3, H, W) over the first n noisy copies of x (1, 3, H, W),
-    for each n of the rising counts. Call inside `undisturbed`.
+    for each n of the rising counts. Call inside `frozen_eval`.
 
     The copies are those of `smooth_grad` with this seed, whose first n do not depend on
     how many follow.

@@ -21,13 +21,13 @@ from chapter4.core.attribution import (
     check_finite,
     check_score,
     choose_targets,
+    frozen_eval,
     is_single,
     logits_of,
     pick,
     scores_of,
-    undisturbed,
 )
-from chapter4.core.folding import Around, folded
+from chapter4.core.folding import ForwardContext, folded
 from chapter4.inputs.images import image_tensor as to_tensor
 from chapter4.inputs.images import nearest
 
@@ -140,8 +140,10 @@ class GradCAM:
         """
         x = to_tensor(image, self.model)
 
-        def work(x: Tensor, around: Around) -> tuple[tuple[Tensor, Tensor], Found]:
-            activations, logits = self._forward(x, around)
+        def work(
+            x: Tensor, forward_context: ForwardContext
+        ) -> tuple[tuple[Tensor, Tensor], Found]:
+            activations, logits = self._forward(x, forward_context)
             scores = scores_of(logits, score)
             targets = [choose_targets(logits.detach(), each) for each in wanted]
             values = pick(scores.detach(), targets)
@@ -156,7 +158,7 @@ class GradCAM:
             found = list(zip(targets, values, strict=True))
             return (activations.detach(), gradients), found
 
-        with undisturbed(self.model):
+        with frozen_eval(self.model):
             if isinstance(self.target_layer, nn.Conv2d):
                 # Its own output is wanted, which a folded pass does not have.
                 return x, *work(x, nullcontext)
@@ -197,7 +199,9 @@ class GradCAM:
             )
         ]
 
-    def _forward(self, x: Tensor, around: Around) -> tuple[Tensor, Tensor]:
+    def _forward(
+        self, x: Tensor, forward_context: ForwardContext
+    ) -> tuple[Tensor, Tensor]:
         kept: list[Tensor] = []
 
         def keep(module: nn.Module, inputs: Any, output: Any) -> Tensor:
@@ -219,7 +223,7 @@ class GradCAM:
 
         handle = self.target_layer.register_forward_hook(keep)
         try:
-            with around():
+            with forward_context():
                 logits = logits_of(self.model, x.clone())
         finally:
             handle.remove()
@@ -383,7 +387,7 @@ def default_target_layer(model: nn.Module, x: Tensor) -> str:
     ]
     handles = [module.register_forward_hook(note(name)) for name, module in modules]
     try:
-        with undisturbed(model), torch.no_grad():
+        with frozen_eval(model), torch.no_grad():
             model(x.clone())
     finally:
         for handle in handles:

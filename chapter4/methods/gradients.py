@@ -18,6 +18,7 @@ from chapter4.core.attribution import (
     check_count,
     check_score,
     choose_targets,
+    frozen_eval,
     gradient_sum,
     input_gradient,
     is_single,
@@ -25,7 +26,6 @@ from chapter4.core.attribution import (
     seeded,
     select,
     unbatch,
-    undisturbed,
 )
 from chapter4.inputs.images import image_tensor
 
@@ -59,7 +59,7 @@ def vanilla_gradients(
     Source: Simonyan et al. 2013, arXiv:1312.6034.
     """
     x = image_tensor(image, model)
-    with undisturbed(model):
+    with frozen_eval(model):
         gradient, values, targets = input_gradient(
             model, x, target_class, check_score(score)
         )
@@ -84,7 +84,7 @@ def gradient_input(
     2016, arXiv:1605.01713.
     """
     x = image_tensor(image, model)
-    with undisturbed(model):
+    with frozen_eval(model):
         gradient, values, targets = input_gradient(
             model, x, target_class, check_score(score)
         )
@@ -128,7 +128,7 @@ def smooth_grad(
         )
     x = image_tensor(image, model)
     spread = x.amax(dim=(1, 2, 3), keepdim=True) - x.amin(dim=(1, 2, 3), keepdim=True)
-    with undisturbed(model):
+    with frozen_eval(model):
         if logits is None:
             with torch.no_grad():
                 logits = logits_of(model, x.clone())

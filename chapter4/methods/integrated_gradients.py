@@ -20,6 +20,7 @@ from chapter4.core.attribution import (
     check_score,
     choose_targets,
     chunk_of,
+    frozen_eval,
     gradient_sum,
     input_gradient,
     is_single,
@@ -27,7 +28,6 @@ from chapter4.core.attribution import (
     seeded,
     select,
     unbatch,
-    undisturbed,
 )
 from chapter4.inputs.images import image_tensor, nearest, preprocessing_of
 from chapter4.methods.adaptive_path import PathIntegral, check_tolerance, integrate
@@ -115,7 +115,7 @@ def integrated_gradients(
             raise ValueError(
                 "a tolerance chooses the steps itself: leave out rule and backend, or tolerance"
             )
-    with undisturbed(model):
+    with frozen_eval(model):
         with torch.no_grad():
             if logits is None:
                 logits = logits_of(model, x.clone())

@@ -19,9 +19,9 @@ from chapter4.core.attribution import (
     check_score,
     choose_targets,
     chunk_of,
+    frozen_eval,
     logits_of,
     select,
-    undisturbed,
 )
 from chapter4.inputs.images import image_tensor
 from chapter4.methods.integrated_gradients import make_baseline, quadrature
@@ -60,13 +60,13 @@ def reference_attributions(
         raise ValueError(f"a reference is made for one image, not {len(x)}")
     start = make_baseline(baseline, x, model) if isinstance(baseline, str) else baseline
     start = start.reshape(x.shape).to(x)
-    with undisturbed(model), torch.no_grad():
+    with frozen_eval(model), torch.no_grad():
         (target,) = choose_targets(logits_of(model, x.clone()), target_class)
     exact = deepcopy(model).double()
     x, start = x.double(), start.double()
     totals = {check_score(score): torch.zeros_like(x[0]) for score in scores}
     alphas = torch.tensor(quadrature("riemann_middle", n_steps)[0], dtype=x.dtype)
-    with undisturbed(exact):
+    with frozen_eval(exact):
         for i in range(0, n_steps, chunk):
             steps = alphas[i : i + chunk].to(x).reshape(-1, 1, 1, 1)
             points = (start + steps * (x - start)).requires_grad_()

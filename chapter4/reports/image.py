@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from chapter4.core.attribution import (
     Attribution,
+    frozen_eval,
     logits_of,
-    undisturbed,
 )
 from chapter4.evidence.map_evidence import (
     MapEvidence,
@@ -235,7 +235,7 @@ def ranked(logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
-    with undisturbed(model), torch.no_grad():
+    with frozen_eval(model), torch.no_grad():
         return logits_of(model, x.clone())
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chapter4.core.attribution import CHUNK_SIZE, logits_of, undisturbed
+from chapter4.core.attribution import CHUNK_SIZE, frozen_eval, logits_of
 from chapter4.evidence.map_evidence import (
     MapEvidence,
     evidence_of,
@@ -283,7 +283,7 @@ class MisclassificationAnalyzer:
             for c in range(COVER_PLACES)
         ]
         right: list[bool] = []
-        with undisturbed(self.model), torch.no_grad():
+        with frozen_eval(self.model), torch.no_grad():
             for i in range(0, len(places), CHUNK_SIZE):
                 batch = torch.cat(
                     [

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from chapter4.core.attribution import (
     check_count,
     choose_targets,
+    frozen_eval,
     gradient_sum,
-    undisturbed,
 )
 from chapter4.evidence.map_evidence import MapEvidence, with_randomization
 from chapter4.inputs.images import nearest
@@ -73,7 +73,7 @@ class TextClassifierInterpreter:
         start_ids = self._baseline_ids(ids, words, baseline)
         classifier = _OnEmbeddings(self.model, encoded["attention_mask"])
         embed = self.model.get_input_embeddings()
-        with undisturbed(self.model):
+        with frozen_eval(self.model):
             with torch.no_grad():
                 x, start = embed(ids), embed(start_ids)  # (1, T, D)
                 logits, start_logits = classifier(x), classifier(start)

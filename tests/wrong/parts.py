@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chapter4.core.attribution import choose_targets, is_single, undisturbed
+from chapter4.core.attribution import choose_targets, frozen_eval, is_single
 
 
 class Result(SimpleNamespace):
@@ -35,7 +35,7 @@ def guarded(model: nn.Module, wrong: str) -> Iterator[None]:
             yield
     elif wrong == "modes of the submodules lost":
         training = model.training
-        with undisturbed(model):
+        with frozen_eval(model):
             yield
         model.train(training)
     elif wrong == "not put back after an exception":
@@ -60,27 +60,27 @@ def guarded(model: nn.Module, wrong: str) -> Iterator[None]:
             for buffer, was in buffers:
                 buffer.data.copy_(was)
     elif wrong == "gradients frozen for good":
-        with undisturbed(model):
+        with frozen_eval(model):
             yield
         model.requires_grad_(False)
     elif wrong == "random state moved":
         state = torch.get_rng_state()
-        with undisturbed(model):
+        with frozen_eval(model):
             yield
         torch.set_rng_state(state)
         torch.rand(1)
     elif wrong == "the caller's grad mode kept":
         grad = torch.is_grad_enabled()
-        with undisturbed(model), torch.set_grad_enabled(grad):
+        with frozen_eval(model), torch.set_grad_enabled(grad):
             yield
     elif wrong == "parameter gradients accumulate":
         wanted = [p for p in model.parameters() if p.requires_grad]
-        with undisturbed(model):
+        with frozen_eval(model):
             for parameter in wanted:
                 parameter.requires_grad_(True)
             yield
     else:
-        with undisturbed(model):
+        with frozen_eval(model):
             yield
 
 

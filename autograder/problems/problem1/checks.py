@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
 from autograder.problems.problem1.questions import (
     EXACT,
@@ -57,12 +57,12 @@ HINTS = {
 
 
 @check("resolution/grids", 1, "The grid of each method", public=True)
-def test_grids(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_grids(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     height, width = (int(2 * n) for n in rng.choice(range(4, 12), 2, replace=False))
     net = model("conv-net", rng, (height, width))
     x = image(rng.normal(size=(3, height, width)))
-    pixels = grid(student, evidence, "vanilla", x, net, "features")
-    cells = grid(student, evidence, "gradcam", x, net, "features")
+    pixels = grid(student, transcript, "vanilla", x, net, "features")
+    cells = grid(student, transcript, "gradcam", x, net, "features")
     require(
         pixels == (height, width),
         f"vanilla gradients of an image (3, {height}, {width}) have one value for each pixel: ({height}, {width}); "
@@ -76,7 +76,9 @@ def test_grids(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
 
 
 @check("roughness/by-hand", 1, "Maps whose roughness is known", public=True)
-def test_by_hand(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_by_hand(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     height, width = 6, 8
     rows, columns = np.indices((height, width))
     step = np.where(
@@ -89,7 +91,7 @@ def test_by_hand(student: Any, evidence: Evidence, rng: np.random.Generator) -> 
         ("1 in the left half and 3 in the right one", step, height * 2 / pairs / 2),
         ("the same, ten times as bright", 10 * step, height * 2 / pairs / 2),
     )
-    found = [roughness(student, evidence, values) for _, values, _ in cases]
+    found = [roughness(student, transcript, values) for _, values, _ in cases]
     for (what, _, right), value in zip(cases, found, strict=True):
         require(
             abs(value - right) <= EXACT,
@@ -103,10 +105,10 @@ def test_by_hand(student: Any, evidence: Evidence, rng: np.random.Generator) -> 
     "Means over squares, enlarged: what is coarse already",
     public=True,
 )
-def test_means(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_means(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     level = float(rng.uniform(1, 9))
-    flat = through(student, evidence, np.full((12, 8), level), (3, 2))
-    one = through(student, evidence, rng.uniform(0, 1, (10, 6)), (1, 1))
+    flat = through(student, transcript, np.full((12, 8), level), (3, 2))
+    one = through(student, transcript, rng.uniform(0, 1, (10, 6)), (1, 1))
     require(
         np.abs(flat - level).max() <= EXACT * level,
         f"a map that is {level:.2f} everywhere stays as it is; yours goes from {flat.min():.3g} to {flat.max():.3g}: "
@@ -121,7 +123,7 @@ def test_means(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
 
 @check("information/blind-spots", 1, "What each method does not notice", public=True)
 def test_blind_spots(
-    student: Any, evidence: Evidence, rng: np.random.Generator
+    student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
     question = Question(rng, (13, 10))
     asked = []
@@ -130,7 +132,7 @@ def test_blind_spots(
     ):
         for method in ("vanilla", "gradcam"):
             asks = intervention, place, method
-            asked.append((asks, change(student, evidence, question, *asks)[0]))
+            asked.append((asks, change(student, transcript, question, *asks)[0]))
     for (intervention, place, method), found in asked:
         require(
             np.isfinite(found),

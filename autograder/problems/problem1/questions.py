@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import require
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
@@ -45,12 +45,17 @@ def image(values: np.ndarray) -> Tensor:
 
 
 def grid(
-    student: Any, evidence: Evidence, method: str, x: Tensor, net: Recipe, layer: str
+    student: Any,
+    transcript: Transcript,
+    method: str,
+    x: Tensor,
+    net: Recipe,
+    layer: str,
 ) -> tuple[int, int]:
     """What `native_resolution` gives, as (height, width)."""
     arguments = (method, x, net, layer)
     reply = student.call("native_resolution", *arguments)
-    evidence.note("resolution", arguments, reply, lambda reply: reply)
+    transcript.note("resolution", arguments, reply, lambda reply: reply)
     require(
         reply is not None,
         "native_resolution returned None: end the function with `return` and the pair.",
@@ -72,20 +77,20 @@ def grid(
     return int(found[0]), int(found[1])
 
 
-def roughness(student: Any, evidence: Evidence, values: np.ndarray) -> float:
+def roughness(student: Any, transcript: Transcript, values: np.ndarray) -> float:
     """What `total_variation` gives for a map (H, W)."""
     reply = student.call("total_variation", values)
-    evidence.note("roughness", (values,), reply, lambda reply: reply)
+    transcript.note("roughness", (values,), reply, lambda reply: reply)
     return _number("total_variation", reply)
 
 
 def through(
-    student: Any, evidence: Evidence, values: np.ndarray, cells: tuple[int, int]
+    student: Any, transcript: Transcript, values: np.ndarray, cells: tuple[int, int]
 ) -> np.ndarray:
     """What `through_grid` gives, as a map of the shape of `values`."""
     arguments = (values, cells)
     reply = student.call("through_grid", *arguments)
-    evidence.note("same-grid", arguments, reply, lambda reply: _plane(reply))
+    transcript.note("same-grid", arguments, reply, lambda reply: _plane(reply))
     require(reply is not None, "through_grid returned None: return the map.")
     drawn = _plane(reply)
     require(drawn is not None, "through_grid must return a map: an array or a tensor.")
@@ -185,7 +190,7 @@ def add_constant(module: Any, inputs: Any, output: Tensor) -> Tensor:
 
 def change(
     student: Any,
-    evidence: Evidence,
+    transcript: Transcript,
     question: Question,
     intervention: str,
     place: str,
@@ -194,7 +199,7 @@ def change(
     """What `change_under` gives, as a float, and what the call left behind."""
     arguments = question.arguments(intervention, place, method)
     seen = student.observe("change_under", *arguments, finite=False)
-    evidence.note("information", arguments, seen.value, _comparable)
+    transcript.note("information", arguments, seen.value, _comparable)
     return _number("change_under", seen.value), seen
 
 

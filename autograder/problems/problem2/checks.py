@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
 from autograder.problems.problem2.questions import (
     CLASSES,
@@ -68,7 +68,9 @@ def test_form(student: Any, rng: np.random.Generator) -> None:
 
 
 @check("smooth-grad/no-noise", 1, "Without noise it is the plain gradient", public=True)
-def test_no_noise(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_no_noise(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     size = (9, 8)
     net = model("power", rng, size, power=2)
     target = int(rng.integers(CLASSES))
@@ -77,13 +79,13 @@ def test_no_noise(student: Any, evidence: Evidence, rng: np.random.Generator) ->
     asked = []
     for n_samples in (1, 4):
         arguments = (x, net, target, n_samples, 0.0, new_seed(rng))
-        drawn = smooth(student, evidence, arguments, lambda drawn: drawn)
+        drawn = smooth(student, transcript, arguments, lambda drawn: drawn)
         asked.append((n_samples, drawn, right))
     # Once more on a net whose gradient cannot be read off its weights.
     net = model("deep-net", rng, size)
     right = vanilla_gradients(x, tiny_models.build(net), target).map
     arguments = (x, net, target, 2, 0.0, new_seed(rng))
-    drawn = smooth(student, evidence, arguments, lambda drawn: drawn)
+    drawn = smooth(student, transcript, arguments, lambda drawn: drawn)
     asked.append((2, drawn, right))
     for n_samples, drawn, right in asked:
         off = np.abs(drawn - right).max() / right.max()
@@ -102,7 +104,7 @@ def test_no_noise(student: Any, evidence: Evidence, rng: np.random.Generator) ->
     public=True,
 )
 def test_closed_form(
-    student: Any, evidence: Evidence, rng: np.random.Generator
+    student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
     size, n_samples = (6, 5), 400
     net = model("relu-of-dot", rng, size)
@@ -118,7 +120,7 @@ def test_closed_form(
     arguments = (x, net, target, n_samples, LEVEL, new_seed(rng))
     drawn = smooth(
         student,
-        evidence,
+        transcript,
         arguments,
         lambda drawn: mean_and_spread(drawn / largest),
     )
@@ -192,12 +194,14 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
     "One error per count, 0 where noise changes nothing",
     public=True,
 )
-def test_curve_form(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_curve_form(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     size = (8, 6)
     net = model("power", rng, size)
     x = image(rng.normal(size=(3, *size)))
     arguments = (x, net, 1, [4, 2, 8], [new_seed(rng), new_seed(rng)])
-    found = curve(student, evidence, arguments)
+    found = curve(student, transcript, arguments)
     require(
         (found <= EXACT).all(),
         f"a linear net has one gradient everywhere, so every error is 0; yours go up to {found.max():.2g}.",
@@ -205,16 +209,18 @@ def test_curve_form(student: Any, evidence: Evidence, rng: np.random.Generator) 
 
 
 @check("error-curve/law", 1, "The error falls as 1/sqrt(n)", public=True)
-def test_curve_law(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_curve_law(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     size, counts = (40, 40), [8, 2, 32]
     net = model("signs", rng, size, channels=[1])
     x = image(rng.uniform(4, 7, (3, *size)))
     seeds = [new_seed(rng) for _ in range(3)]
-    found = curve(student, evidence, (x, net, 2, counts, seeds))
+    found = curve(student, transcript, (x, net, 2, counts, seeds))
     # As long a gradient as that of x, and a third of its noise: who measures sees it.
     calm = image(rng.uniform(5, 6, (3, *size)))
     calm *= x[1].norm() / calm[1].norm()
-    less = curve(student, evidence, (calm, net, 2, counts[:1], seeds))[0]
+    less = curve(student, transcript, (calm, net, 2, counts[:1], seeds))[0]
     # The map is |x + mean noise|. The reference's own noise adds n / (16 max n) to the square of every error.
     wanted = np.array([(1 / n + 1 / (16 * max(counts))) ** 0.5 for n in counts])
     error = (2 * x[1].numel() * len(seeds)) ** -0.5  # relative, of one norm
@@ -236,13 +242,13 @@ def test_curve_law(student: Any, evidence: Evidence, rng: np.random.Generator) -
 
 
 @check("samples-needed/law", 1, "The n that reaches a given error", public=True)
-def test_needed(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_needed(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     counts = [8, 16, 32, 64]
     for right in (90.5, 12.5):
         c = float(rng.uniform(0.8, 3))
         errors = [c / n**0.5 for n in counts]
         tolerance = c / right**0.5
-        found = needed(student, evidence, errors, counts, tolerance)
+        found = needed(student, transcript, errors, counts, tolerance)
         require(
             abs(found - right) <= 1,
             f"errors {c:.2f} / sqrt(n) reach {tolerance:.3f} with {np.ceil(right):.0f} samples, not with {found:.6g}.",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.checking.diagnose import Evidence, Features
+from autograder.checking.diagnose import Features, Transcript
 from autograder.checking.runner import require
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
@@ -50,11 +50,11 @@ def mean_and_spread(values: np.ndarray) -> tuple[float, float]:
 
 def smooth(
     student: Any,
-    evidence: Evidence,
+    transcript: Transcript,
     arguments: tuple[Any, ...],
     features: Features,
 ) -> np.ndarray:
-    """The map (H, W), float64, that `smooth_grad(*arguments)` gives; `features` of it are kept as evidence."""
+    """The map (H, W), float64, that `smooth_grad(*arguments)` gives; `features` of it are kept as transcript."""
     reply = student.call("smooth_grad", *arguments)
     size = arguments[0].shape[-2:]
 
@@ -63,7 +63,7 @@ def smooth(
 
     n_samples, level = arguments[3:5]
     reseed = _other_seed if level > 0 else None
-    evidence.note("smooth-grad", arguments, reply, seen, reseed, cost=n_samples)
+    transcript.note("smooth-grad", arguments, reply, seen, reseed, cost=n_samples)
     return as_map(reply, size)
 
 
@@ -133,11 +133,13 @@ def as_curve(reply: Any, counts: Sequence[int]) -> np.ndarray:
     return curve
 
 
-def curve(student: Any, evidence: Evidence, arguments: tuple[Any, ...]) -> np.ndarray:
+def curve(
+    student: Any, transcript: Transcript, arguments: tuple[Any, ...]
+) -> np.ndarray:
     """What `error_curve(*arguments)` gives, one number per count."""
     reply = student.call("error_curve", *arguments)
     counts = arguments[3]
-    evidence.note(
+    transcript.note(
         "error-curve",
         arguments,
         reply,
@@ -149,7 +151,7 @@ def curve(student: Any, evidence: Evidence, arguments: tuple[Any, ...]) -> np.nd
 
 def needed(
     student: Any,
-    evidence: Evidence,
+    transcript: Transcript,
     errors: Sequence[float],
     counts: Sequence[int],
     tolerance: float,
@@ -157,7 +159,7 @@ def needed(
     """What `samples_needed` gives, as a float."""
     arguments = (list(errors), list(counts), tolerance)
     reply = student.call("samples_needed", *arguments)
-    evidence.note("samples-needed", arguments, reply, lambda reply: reply)
+    transcript.note("samples-needed", arguments, reply, lambda reply: reply)
     number = _array(reply)
     require(
         number is not None and number.size == 1 and not isinstance(reply, bool),

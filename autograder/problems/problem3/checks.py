@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, credit, require
 from autograder.problems.problem3.pictures import (
     check_blur,
@@ -173,7 +173,7 @@ def test_attributions_form(student: Any, rng: np.random.Generator) -> None:
     "On a linear net: weight times (image - baseline)",
     public=True,
 )
-def test_linear(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_linear(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     size = (9, 8)
     net = model("power", rng, size)
     target = int(rng.integers(CLASSES))
@@ -182,7 +182,7 @@ def test_linear(student: Any, evidence: Evidence, rng: np.random.Generator) -> N
     scale = float(np.abs(right).max())
     for n_steps in (4, 10, 50):
         arguments = (x, net, target, start, n_steps)
-        found = attribute(student, evidence, arguments, scale)
+        found = attribute(student, transcript, arguments, scale)
         off = np.abs(found - right).max() / scale
         times = float(np.median(found / right))
         require(
@@ -199,14 +199,14 @@ def test_linear(student: Any, evidence: Evidence, rng: np.random.Generator) -> N
     "On a cubic net: the gradients between baseline and image",
     public=True,
 )
-def test_curved(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_curved(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     size, n_steps = (9, 8), 20
     net = model("power", rng, size, power=3)
     target = int(rng.integers(CLASSES))
     x, start = (tensor(rng.normal(size=(3, *size))) for _ in range(2))
     a, b = (each.numpy().astype(np.float64) for each in (x, start))
     scale = float(np.abs(weight(net, target) * (a**3 - b**3)).max())
-    found = attribute(student, evidence, (x, net, target, start, n_steps), scale)
+    found = attribute(student, transcript, (x, net, target, start, n_steps), scale)
     require_rule(moments(found, weight(net, target), a, b), n_steps)
     require_path(student, rng)
 
@@ -218,7 +218,7 @@ def test_curved(student: Any, evidence: Evidence, rng: np.random.Generator) -> N
     public=True,
 )
 def test_completeness(
-    student: Any, evidence: Evidence, rng: np.random.Generator
+    student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
     size = (8, 6)
     net = model("relu-net", rng, size)
@@ -232,7 +232,7 @@ def test_completeness(
     made = rng.normal(size=(3, *size))
     made += (change[target] * (1 + right) - made.sum()) / made.size
     arguments = (tensor(made), x, start, net, target)
-    found = number(student, evidence, "completeness", "completeness_error", arguments)
+    found = number(student, transcript, "completeness", "completeness_error", arguments)
     require(
         abs(found - right) <= 1e-3 * right,
         f"the attributions sum to {made.sum():.4f}, and the class's logit changes by {change[target]:.4f}: an error of "
@@ -246,12 +246,12 @@ def _predicted(net: Any, *images: Any) -> set[int]:
 
 @check("correlation/pixels", 1, "How alike two maps are, pixel by pixel", public=True)
 def test_correlation(
-    student: Any, evidence: Evidence, rng: np.random.Generator
+    student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
     first, second = _two_attributions(rng, (12, 8))
     right = float(np.corrcoef(map_of(first).ravel(), map_of(second).ravel())[0, 1])
     arguments = (tensor(first), tensor(second), 1)
-    found = number(student, evidence, "correlation", "map_correlation", arguments)
+    found = number(student, transcript, "correlation", "map_correlation", arguments)
     require(
         abs(found - right) <= 1e-4,
         f"with cell 1 the correlation of these two maps is {right:.4f}; yours is {found:.4g}.",
@@ -274,12 +274,12 @@ def _two_attributions(
     "The share of the darkest and of the brightest tenth",
     public=True,
 )
-def test_shares(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_shares(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     size, space = (20, 15), new_space(rng)
     pixels = rng.uniform(size=(3, *size))
     made = rng.normal(size=(3, *size)) * (0.2 + pixels)
     arguments = (tensor(made), tensor(space.normalize(pixels)), *space.given)
-    found = shares(student, evidence, arguments)
+    found = shares(student, transcript, arguments)
     require_shares(found, made, pixels)
 
 

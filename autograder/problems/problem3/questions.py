@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import require
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
@@ -152,9 +152,9 @@ def _array(reply: Any) -> np.ndarray | None:
 
 
 def attribute(
-    student: Any, evidence: Evidence, arguments: tuple[Any, ...], scale: float
+    student: Any, transcript: Transcript, arguments: tuple[Any, ...], scale: float
 ) -> np.ndarray:
-    """What `integrated_gradients(*arguments)` gives, (3, H, W); kept as evidence.
+    """What `integrated_gradients(*arguments)` gives, (3, H, W); kept as transcript.
 
     scale: the size of a right answer's largest attribution.
     """
@@ -162,10 +162,10 @@ def attribute(
     shape = tuple(arguments[0].shape[-3:])
 
     def seen(reply: Any) -> Any:
-        # Evidence compares each number relative to itself, and many attributions are nearly 0.
+        # Transcript compares each number relative to itself, and many attributions are nearly 0.
         return 2 + as_attributions(reply, shape) / scale
 
-    evidence.note("integrated-gradients", arguments, reply, seen)
+    transcript.note("integrated-gradients", arguments, reply, seen)
     return as_attributions(reply, shape)
 
 
@@ -320,11 +320,15 @@ def distance(found: np.ndarray, right: np.ndarray) -> float:
 
 
 def number(
-    student: Any, evidence: Evidence, task: str, name: str, arguments: tuple[Any, ...]
+    student: Any,
+    transcript: Transcript,
+    task: str,
+    name: str,
+    arguments: tuple[Any, ...],
 ) -> float:
-    """What a function that gives one number gives; kept as evidence."""
+    """What a function that gives one number gives; kept as transcript."""
     reply = student.call(name, *arguments)
-    evidence.note(task, arguments, reply, lambda reply: as_number(reply, name))
+    transcript.note(task, arguments, reply, lambda reply: as_number(reply, name))
     return as_number(reply, name)
 
 
@@ -342,11 +346,11 @@ def as_number(reply: Any, name: str) -> float:
 
 
 def shares(
-    student: Any, evidence: Evidence, arguments: tuple[Any, ...]
+    student: Any, transcript: Transcript, arguments: tuple[Any, ...]
 ) -> tuple[float, float]:
     """What `blind_shares(*arguments)` gives for the darkest and the brightest tenth."""
     reply = student.call("blind_shares", *arguments)
-    evidence.note("blind-shares", arguments, reply, as_shares)
+    transcript.note("blind-shares", arguments, reply, as_shares)
     return as_shares(reply)
 
 

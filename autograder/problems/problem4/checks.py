@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import chapter4
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, credit, require
 from autograder.problems.problem4.questions import (
     ARTICLE,
@@ -76,9 +76,9 @@ HINTS = {
 
 
 @check("average-attention/rows", 0.5, "One matrix whose rows sum to 1", public=True)
-def test_rows(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_rows(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     recipe, ids = text_model(rng, 4, 3), token_ids(rng, 8)
-    matrix = average(student, evidence, recipe, ids)
+    matrix = average(student, transcript, recipe, ids)
     rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
     require(
         not (np.abs(columns - 1) <= EXACT).all() or (np.abs(rows - 1) <= EXACT).all(),
@@ -88,7 +88,7 @@ def test_rows(student: Any, evidence: Evidence, rng: np.random.Generator) -> Non
         (np.abs(rows - 1) <= EXACT).all(),
         f"every row of a mean of attention weights sums to 1; yours sum to {rows.min():.3g} to {rows.max():.3g}.",
     )
-    other = average(student, evidence, recipe, token_ids(rng, 8))
+    other = average(student, transcript, recipe, token_ids(rng, 8))
     require(
         np.abs(other - matrix).max() > EXACT,
         "two texts of the same length give one matrix: ask the model for its weights.",
@@ -96,9 +96,9 @@ def test_rows(student: Any, evidence: Evidence, rng: np.random.Generator) -> Non
 
 
 @check("average-attention/mean", 1.5, "The mean over layers and heads", public=True)
-def test_mean(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_mean(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     recipe, ids = text_model(rng, 3, 2), token_ids(rng, 7)
-    matrix = average(student, evidence, recipe, ids)
+    matrix = average(student, transcript, recipe, ids)
     off = np.abs(matrix - chapter4.average_attention(weights_of(recipe, ids))).max()
     require(
         off <= EXACT,
@@ -112,10 +112,10 @@ def test_mean(student: Any, evidence: Evidence, rng: np.random.Generator) -> Non
     "A model that gives no weights is noticed",
     public=True,
 )
-def test_empty(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_empty(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     ids = token_ids(rng, 6)
     # Whoever always raises has noticed nothing.
-    average(student, evidence, text_model(rng, 2, 3), ids)
+    average(student, transcript, text_model(rng, 2, 3), ids)
     noticed = "the model's attentions are an empty tuple, and nothing was noticed"
     try:
         student.call("average_attention", text_model(rng, 2, 3, empty=True), ids)
@@ -137,9 +137,9 @@ def test_empty(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
 
 
 @check("word-matrix/whole", 1, "Words of one piece stay as they are", public=True)
-def test_whole(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_whole(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     question = pieces(rng, [0, 1, 1, 1, 1, 0])
-    off = np.abs(merged(student, evidence, question) - question.answer).max()
+    off = np.abs(merged(student, transcript, question) - question.answer).max()
     require(
         off <= EXACT,
         f"every word is one token, so the matrix stays what it was; yours is off by up to {off:.3f}.",
@@ -147,9 +147,9 @@ def test_whole(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
 
 
 @check("word-matrix/pieces", 2, "To a word the sum, from a word the mean", public=True)
-def test_pieces(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_pieces(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     question = pieces(rng, [0, 1, 3, 1, 2, 0])
-    matrix = merged(student, evidence, question)
+    matrix = merged(student, transcript, question)
     rows = matrix.sum(axis=1)
     require(
         (np.abs(rows - 1) <= EXACT).all(),
@@ -169,10 +169,10 @@ def test_pieces(student: Any, evidence: Evidence, rng: np.random.Generator) -> N
     "Weights between words, and what was removed",
     public=True,
 )
-def test_parts(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_parts(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     matrix = rng.dirichlet(np.full(7, 0.7), size=7)
     special = np.array([True, False, False, False, False, False, True])
-    weights, removed = parted(student, evidence, matrix, special)
+    weights, removed = parted(student, transcript, matrix, special)
     off = np.abs(weights - matrix[1:-1, 1:-1]).max()
     require(
         off <= EXACT,
@@ -188,14 +188,14 @@ def test_parts(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
 
 
 @check("most-attended/first", 1, "The most attended word, itself left out", public=True)
-def test_first(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_first(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     count = 6
     matrix = rng.uniform(0.01, 0.02, (count, count))
     matrix[np.diag_indices(count)] += 0.5
     right = [int(rng.choice([k for k in range(count) if k != q])) for q in range(count)]
     matrix[range(count), right] += 0.2
     assert led(matrix)
-    found = choices(student, evidence, matrix)
+    found = choices(student, transcript, matrix)
     require(
         found != list(range(count)),
         "every word was found to look most at itself: leave the word itself out before you look for the largest.",
@@ -246,14 +246,16 @@ ONE_FALSE: dict[str, dict[tuple[int, int], float]] = {
 }
 
 
-def require_some(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def require_some(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     """Verdicts that are the same for all claims, or known by heart, are no reading of the weights: half of the claims
     must be right wherever one of them is false.
     """
     right = set(CLAIMS)
     for i in rng.permutation(len(CLAIMS)):
         lie = CLAIMS[i]
-        found = decided(student, evidence, built(rng, ALL_TRUE | ONE_FALSE[lie]))
+        found = decided(student, transcript, built(rng, ALL_TRUE | ONE_FALSE[lie]))
         right -= {name for name in CLAIMS if found[name] is not (name != lie)}
     require(
         len(right) >= len(CLAIMS) / 2,
@@ -268,31 +270,33 @@ MINILM = dict(zip(CLAIMS, (False, False, False, True, True, True), strict=True))
 
 @check("claims/all-or-none", 1, "All six hold, or none of them", public=True)
 def test_all_or_none(
-    student: Any, evidence: Evidence, rng: np.random.Generator
+    student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
     for pairs, truth in ((ALL_TRUE, True), (ALL_FALSE, False)):
-        found = decided(student, evidence, built(rng, pairs))
+        found = decided(student, transcript, built(rng, pairs))
         wrong = [name for name in CLAIMS if found[name] is not truth]
         require(
             not wrong,
             f"in a matrix made so that every claim is {str(truth).lower()}, you say otherwise of {', '.join(wrong)}.",
         )
-    require_some(student, evidence, rng)
+    require_some(student, transcript, rng)
 
 
 @check("claims/minilm", 1, f"“{SENTENCE}” in MiniLM", public=True)
-def test_minilm(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
-    found = decided(student, evidence, analysis(SENTENCE).weights)
+def test_minilm(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+    found = decided(student, transcript, analysis(SENTENCE).weights)
     wrong = [name for name in CLAIMS if found[name] is not MINILM[name]]
     require(
         not wrong,
         f"by the rules of the task {len(wrong)} of 6 verdicts on MiniLM's weights are wrong: {', '.join(wrong)}.",
     )
-    require_some(student, evidence, rng)
+    require_some(student, transcript, rng)
 
 
 @check("sentence/the-cat", 2, f"“{SENTENCE}”, from text to words", public=True)
-def test_sentence(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
-    require_analysis(*analysed(student, evidence, SENTENCE))
+def test_sentence(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
+    require_analysis(*analysed(student, transcript, SENTENCE))
     # And one that nobody has by heart.
-    require_analysis(*analysed(student, evidence, plain_sentence(rng)))
+    require_analysis(*analysed(student, transcript, plain_sentence(rng)))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import chapter4
-from autograder.checking.diagnose import Evidence, Features
+from autograder.checking.diagnose import Features, Transcript
 from autograder.checking.runner import Shortfall, require
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
@@ -55,7 +55,7 @@ def weights_of(recipe: Recipe, ids: Tensor) -> np.ndarray:
 
 
 def readable(read: Features) -> Features:
-    """`read`, for evidence: a reply of another form is none."""
+    """`read`, for transcript: a reply of another form is none."""
 
     def features(reply: Any) -> Any:
         try:
@@ -67,7 +67,7 @@ def readable(read: Features) -> Features:
 
 
 def average(
-    student: Any, evidence: Evidence, recipe: Recipe, ids: Tensor
+    student: Any, transcript: Transcript, recipe: Recipe, ids: Tensor
 ) -> np.ndarray:
     """The matrix (T, T) that `average_attention` gives."""
     reply = student.call("average_attention", recipe, ids)
@@ -76,7 +76,7 @@ def average(
     def seen(reply: Any) -> np.ndarray:
         return as_average(reply, layers, heads, count)
 
-    evidence.note("average-attention", (recipe, ids), reply, readable(seen))
+    transcript.note("average-attention", (recipe, ids), reply, readable(seen))
     return seen(reply)
 
 
@@ -136,7 +136,7 @@ def pieces(rng: np.random.Generator, sizes: Sequence[int]) -> Pieces:
     return Pieces(attention, word_ids, answer, len(sizes) - specials, specials)
 
 
-def merged(student: Any, evidence: Evidence, question: Pieces) -> np.ndarray:
+def merged(student: Any, transcript: Transcript, question: Pieces) -> np.ndarray:
     """The matrix (G, G) that `word_matrix` gives."""
     arguments = (question.attention, question.word_ids)
     reply = student.call("word_matrix", *arguments)
@@ -144,7 +144,7 @@ def merged(student: Any, evidence: Evidence, question: Pieces) -> np.ndarray:
     def seen(reply: Any) -> np.ndarray:
         return as_merged(reply, question)
 
-    evidence.note("word-matrix", arguments, reply, readable(seen))
+    transcript.note("word-matrix", arguments, reply, readable(seen))
     return seen(reply)
 
 
@@ -172,7 +172,7 @@ def as_merged(reply: Any, question: Pieces) -> np.ndarray:
 
 
 def parted(
-    student: Any, evidence: Evidence, matrix: np.ndarray, special: np.ndarray
+    student: Any, transcript: Transcript, matrix: np.ndarray, special: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The weights (W, W) and the removed mass (W,) that `without_special` gives."""
     arguments = (matrix, special)
@@ -182,7 +182,7 @@ def parted(
         weights, removed = as_parted(reply, special)
         return np.concatenate([weights.ravel(), removed])
 
-    evidence.note("without-special", arguments, reply, readable(seen))
+    transcript.note("without-special", arguments, reply, readable(seen))
     return as_parted(reply, special)
 
 
@@ -219,14 +219,14 @@ def as_parted(reply: Any, special: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return weights, removed
 
 
-def choices(student: Any, evidence: Evidence, matrix: np.ndarray) -> list[int]:
+def choices(student: Any, transcript: Transcript, matrix: np.ndarray) -> list[int]:
     """The column for each row that `most_attended` gives."""
     reply = student.call("most_attended", matrix)
 
     def seen(reply: Any) -> list[int]:
         return as_choices(reply, len(matrix))
 
-    evidence.note("most-attended", (matrix,), reply, readable(seen))
+    transcript.note("most-attended", (matrix,), reply, readable(seen))
     return seen(reply)
 
 
@@ -256,14 +256,16 @@ def led(matrix: np.ndarray) -> bool:
     return all((np.diff(top, axis=1) > MARGIN).all() for top in tops)
 
 
-def decided(student: Any, evidence: Evidence, weights: np.ndarray) -> dict[str, bool]:
+def decided(
+    student: Any, transcript: Transcript, weights: np.ndarray
+) -> dict[str, bool]:
     """The verdicts that `decide_claims` gives."""
     reply = student.call("decide_claims", weights)
 
     def seen(reply: Any) -> list[bool]:
         return list(as_verdicts(reply).values())
 
-    evidence.note("claims", (weights,), reply, readable(seen))
+    transcript.note("claims", (weights,), reply, readable(seen))
     return as_verdicts(reply)
 
 
@@ -364,7 +366,7 @@ def plain_sentence(rng: np.random.Generator) -> str:
 
 
 def analysed(
-    student: Any, evidence: Evidence, text: str
+    student: Any, transcript: Transcript, text: str
 ) -> tuple[dict[str, Any], Analysis]:
     """What `analyse_sentence` says, read and checked for its form, and what it should say."""
     right = analysis(text)
@@ -384,7 +386,7 @@ def analysed(
         )
 
     # The catalogue runs on one model that is loaded once; a recipe would be built anew each time.
-    evidence.note("sentence", (text, bert()), reply, readable(seen))
+    transcript.note("sentence", (text, bert()), reply, readable(seen))
     return as_analysis(reply, right), right
 
 

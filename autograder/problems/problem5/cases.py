@@ -36,7 +36,7 @@ TRIES = 500
 class Case:
     """A misclassified picture, and the same scene with one thing changed.
 
-    image: (3, 64, 64), changes: (N, 3, 64, 64) each, normalised. evidence: the share of
+    image: (3, 64, 64), changes: (N, 3, 64, 64) each, normalised. transcript: the share of
     each change's pictures that the model names right.
     """
 
@@ -45,7 +45,7 @@ class Case:
     true_class: int
     changes: dict[str, Tensor]
     cause: str
-    evidence: dict[str, float]
+    transcript: dict[str, float]
 
 
 def classifier(name: str) -> Recipe:
@@ -60,12 +60,12 @@ def own_classifier(name: str) -> nn.Module:
     return model
 
 
-def cause_of(evidence: dict[str, float]) -> str:
+def cause_of(transcript: dict[str, float]) -> str:
     """The rule that the problem states, for a picture that is misclassified."""
-    if evidence[HARMLESS] >= 0.5:
+    if transcript[HARMLESS] >= 0.5:
         return "near tie"
-    best = max(REMOVES, key=lambda change: evidence[change])
-    return REMOVES[best] if evidence[best] >= 0.5 else "not found"
+    best = max(REMOVES, key=lambda change: transcript[change])
+    return REMOVES[best] if transcript[best] >= 0.5 else "not found"
 
 
 def make_case(cause: str, rng: np.random.Generator) -> Case:
@@ -92,16 +92,16 @@ def _attempt(cause: str, rng: np.random.Generator) -> Case | None:
         for change in REMOVES
     }
     changes[HARMLESS] = _harmless(image)
-    evidence = {}
+    transcript = {}
     for change, pictures in changes.items():
         margins = _margins(name, pictures, scene.label)
         if (np.abs(margins) < least).any():
             return None
-        evidence[change] = float((margins > 0).mean())
-    clear = cause == "near tie" or all(share in (0, 1) for share in evidence.values())
-    if not clear or cause_of(evidence) != cause:
+        transcript[change] = float((margins > 0).mean())
+    clear = cause == "near tie" or all(share in (0, 1) for share in transcript.values())
+    if not clear or cause_of(transcript) != cause:
         return None
-    return Case(classifier(name), image, scene.label, changes, cause, evidence)
+    return Case(classifier(name), image, scene.label, changes, cause, transcript)
 
 
 class _Scene:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
 from autograder.problems.problem5.cases import classifier, make_case, own_classifier
 from autograder.problems.problem5.questions import (
@@ -76,7 +76,7 @@ HINTS = {
         "in columns.",
     ),
     "find-cause": (
-        "Compute the evidence first: one share for each entry of `changes`. The cause follows from these numbers and "
+        "Compute the transcript first: one share for each entry of `changes`. The cause follows from these numbers and "
         "from the answer to the picture itself.",
         "Ask in this order: is there a mistake at all, do harmless changes undo it, which removal undoes it most "
         "often, and is that often enough?",
@@ -89,18 +89,22 @@ WORDS = ("suspect", "intervention", "doubt")
 
 
 @check("standing/numbers", 2, "Both classes' rank and probability", public=True)
-def test_standing(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_standing(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     asked = []
     for place in (2, 5):
         scores = rng.normal(size=9) * 2
         true = int(np.argsort(-scores)[place])
-        asked.append((standing(student, evidence, scores, true), scores, true))
+        asked.append((standing(student, transcript, scores, true), scores, true))
     for reply, scores, true in asked:
         check_standing(reply, scores, true)
 
 
 @check("grad-cam/one-image", 2, "Grad-CAM where it has a closed form", public=True)
-def test_grad_cam(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_grad_cam(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     size = (12, 16)
     while True:
         net = model("conv-net", rng, size)
@@ -112,23 +116,25 @@ def test_grad_cam(student: Any, evidence: Evidence, rng: np.random.Generator) ->
         if target:
             break
     right = found[target[0]]
-    cams = grad_cam(student, evidence, net, x, [target[0]], right)
+    cams = grad_cam(student, transcript, net, x, [target[0]], right)
     require(
         off(cams, right) <= EXACT,
         "on features -> global average pooling -> linear Grad-CAM is relu(sum_k w_k A^k) / (h w); "
         f"yours is off by up to {off(cams, right):.2g} of its maximum.",
     )
-    require_inside(student, evidence, rng, 1)
+    require_inside(student, transcript, rng, 1)
 
 
 @check("integrated-gradients/linear", 1, "From black, on a linear model", public=True)
-def test_ig_linear(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_ig_linear(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     size = (7, 6)
     net = model("power", rng, size)
     x = image(rng.uniform(-4, 2, (3, *size)))  # below black, too
     target = int(rng.integers(CLASSES))
     right = power_attributions(net, x, target)
-    found = integrated(student, evidence, net, x, target, 5)
+    found = integrated(student, transcript, net, x, target, 5)
     require(
         off(found, right) <= EXACT,
         "on a linear model the attribution is weight x (pixel - black), with any number of steps; "
@@ -139,7 +145,9 @@ def test_ig_linear(student: Any, evidence: Evidence, rng: np.random.Generator) -
 
 
 @check("both-maps/one-scale", 2, "Two maps of a method on one scale", public=True)
-def test_one_scale(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_one_scale(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     size = (8, 10)
     while True:
         net = model("conv-net", rng, size)
@@ -160,18 +168,18 @@ def test_one_scale(student: Any, evidence: Evidence, rng: np.random.Generator) -
         peaks = np.stack([maps.max(axis=(1, 2)) for maps in right.values()])
         if peaks.all() and (np.abs(np.log(peaks[:, 0] / peaks[:, 1])) > 0.1).all():
             break
-    found = both_maps(student, evidence, picture, net, "features.0", true, 4, size)
+    found = both_maps(student, transcript, picture, net, "features.0", true, 4, size)
     check_predicted(found, predicted)
     check_scale(found["gradcam"], right["gradcam"], "gradcam", REAL)
     check_scale(found["ig"], right["ig"], "ig", 1e-4)
 
 
 @check("both-maps/seen", 1, "What the model sees of the photo", public=True)
-def test_seen(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_seen(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     picture = photo(rng, (64, 96))
     net = classifier("shapes")
     true = int(rng.integers(10))
-    found = both_maps(student, evidence, picture, net, "layer4", true, 2, (64, 64))
+    found = both_maps(student, transcript, picture, net, "layer4", true, 2, (64, 64))
     error = distance(found["seen"], picture[:, 16:80] / 255)
     require(
         error <= 1e-3,
@@ -181,23 +189,23 @@ def test_seen(student: Any, evidence: Evidence, rng: np.random.Generator) -> Non
 
 
 @check("cover-test/suspect", 2, "The suspect covered, and other places", public=True)
-def test_cover(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_cover(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     size = (12, 15)
     net = model("power", rng, size)
     x = image(rng.normal(size=(3, *size)) + rng.normal(size=(3, 1, 1)))
     true = int(logits(net, x[None])[0].argsort()[-2])
     box = (3, 6, 6, 9)
-    found = cover_test(student, evidence, net, x, true, box)
+    found = cover_test(student, transcript, net, x, true, box)
     check_cover(found, *covers(net, x, true, box))
 
 
 @check("find-cause/mark", 2, "A mark that decides, and one that doesn't", public=True)
-def test_mark(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_mark(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     own_classifier("shapes-logo")
     cases = [make_case(cause, rng) for cause in ("mark", "not found")]
     for i in rng.permutation(len(cases)):
-        ask_case(student, evidence, cases[i])
-    require_counting(student, evidence, rng)
+        ask_case(student, transcript, cases[i])
+    require_counting(student, transcript, rng)
 
 
 @check("words/form", 0, "Three short texts, each with a number", public=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import chapter4
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import require
 from autograder.problems.problem5.cases import CAUSES, HARMLESS, REMOVES, Case
 from autograder.sandbox.inside import tiny_models
@@ -174,12 +174,12 @@ def check_predicted(found: dict[str, Any], predicted: int) -> None:
 
 
 def standing(
-    student: Any, evidence: Evidence, scores: np.ndarray, true: int
+    student: Any, transcript: Transcript, scores: np.ndarray, true: int
 ) -> dict[str, Any]:
     """What `standing` says of these logits."""
     arguments = (image(scores), true)
     reply = student.call("standing", *arguments, finite=False)
-    evidence.note("standing", arguments, reply, _standing_numbers)
+    transcript.note("standing", arguments, reply, _standing_numbers)
     return as_dict(reply, "standing", STANDING)
 
 
@@ -230,7 +230,7 @@ def check_standing(reply: dict[str, Any], scores: np.ndarray, true: int) -> None
 
 def grad_cam(
     student: Any,
-    evidence: Evidence,
+    transcript: Transcript,
     net: Recipe,
     x: Tensor,
     classes: list[int],
@@ -239,7 +239,7 @@ def grad_cam(
     """The raw maps (N, h, w) that `grad_cam` gives at the layer `features`."""
     arguments = (x, net, "features", classes)
     reply = student.call("grad_cam", *arguments, finite=False)
-    evidence.note("grad-cam", arguments, reply, scaled(right))
+    transcript.note("grad-cam", arguments, reply, scaled(right))
     return as_maps(reply, right.shape)
 
 
@@ -269,7 +269,7 @@ def cam_inside(net: Recipe, x: Tensor, layer: str, classes: list[int]) -> np.nda
 
 
 def require_inside(
-    student: Any, evidence: Evidence, rng: np.random.Generator, count: int
+    student: Any, transcript: Transcript, rng: np.random.Generator, count: int
 ) -> None:
     """Once the closed form was met: the same before the net's ReLU, where the gradient is another one in every cell."""
     size = (10, 12)
@@ -282,7 +282,7 @@ def require_inside(
             break
     arguments = (x, net, "features.0", classes)
     reply = student.call("grad_cam", *arguments, finite=False)
-    evidence.note("grad-cam", arguments, reply, scaled(right))
+    transcript.note("grad-cam", arguments, reply, scaled(right))
     found = off(as_maps(reply, right.shape), right)
     require(
         found <= CLOSE,
@@ -344,7 +344,7 @@ def path_attributions(net: Recipe, x: Tensor, target: int) -> np.ndarray:
 
 def integrated(
     student: Any,
-    evidence: Evidence,
+    transcript: Transcript,
     net: Recipe,
     x: Tensor,
     target: int,
@@ -354,7 +354,7 @@ def integrated(
     arguments = (x, net, target, n_steps)
     reply = student.call("integrated_gradients", *arguments, finite=False)
     right = power_attributions(net, x, target)
-    evidence.note("integrated-gradients", arguments, reply, scaled(right))
+    transcript.note("integrated-gradients", arguments, reply, scaled(right))
     require(
         reply is not None, "integrated_gradients returned None: end it with `return`."
     )
@@ -374,7 +374,7 @@ def power_attributions(net: Recipe, x: Tensor, target: int) -> np.ndarray:
 
 def both_maps(
     student: Any,
-    evidence: Evidence,
+    transcript: Transcript,
     picture: np.ndarray,
     net: Recipe,
     layer: str,
@@ -386,7 +386,7 @@ def both_maps(
     arguments = (picture, net, layer, true, n_steps)
     reply = student.call("both_maps", *arguments, finite=False)
     cost = 10 if net.kind == "chapter4" else 1
-    evidence.note("both-maps", arguments, reply, _maps_numbers, cost=cost)
+    transcript.note("both-maps", arguments, reply, _maps_numbers, cost=cost)
     found = as_dict(reply, "both_maps", MAPS)
     where = "On a photo that is wider than high the model sees the middle only."
     shape = array(found["seen"])
@@ -489,7 +489,7 @@ def enlarged(raw: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 def cover_test(
     student: Any,
-    evidence: Evidence,
+    transcript: Transcript,
     net: Recipe,
     x: Tensor,
     true: int,
@@ -497,7 +497,7 @@ def cover_test(
 ) -> dict[str, Any]:
     arguments = (x, net, true, list(box))
     reply = student.call("cover_test", *arguments, finite=False)
-    evidence.note("cover-test", arguments, reply, _cover_numbers)
+    transcript.note("cover-test", arguments, reply, _cover_numbers)
     return as_dict(reply, "cover_test", ("covered", "elsewhere"))
 
 
@@ -559,44 +559,44 @@ def check_cover(found: dict[str, Any], covered: float, elsewhere: list[float]) -
 
 def find_cause(
     student: Any,
-    evidence: Evidence,
+    transcript: Transcript,
     net: Recipe,
     picture: Tensor,
     true: int,
     changes: dict[str, Tensor],
 ) -> tuple[str, dict[str, float]]:
-    """The cause that is named, and the evidence for it. Without evidence a name is worth nothing."""
+    """The cause that is named, and the transcript for it. Without transcript a name is worth nothing."""
     arguments = (picture, net, true, changes)
     reply = student.call("find_cause", *arguments, finite=False)
     # A trained model takes longer to load than a tiny one takes to run.
     cost = 10 if net.kind == "chapter4" else 1
-    evidence.note("find-cause", arguments, reply, _cause_numbers, cost=cost)
+    transcript.note("find-cause", arguments, reply, _cause_numbers, cost=cost)
     found = as_dict(reply, "find_cause", ("cause",))
     cause = found["cause"]
     require(
         isinstance(cause, str) and cause in CAUSES,
         f"'cause' is one of {', '.join(map(repr, CAUSES))}; yours is {cause!r:.60}.",
     )
-    shares = found.get("evidence")
+    shares = found.get("transcript")
     require(
         isinstance(shares, dict) and shares,
-        f"a cause is named ({cause}) without the evidence for it: return under 'evidence' what each change does.",
+        f"a cause is named ({cause}) without the transcript for it: return under 'transcript' what each change does.",
     )
     assert isinstance(shares, dict)
     missing = [key for key in changes if key not in shares]
     require(
         not missing,
-        f"a cause is named ({cause}) without the evidence for it: {', '.join(map(repr, missing))} "
-        f"{'is' if len(missing) == 1 else 'are'} missing under 'evidence'.",
+        f"a cause is named ({cause}) without the transcript for it: {', '.join(map(repr, missing))} "
+        f"{'is' if len(missing) == 1 else 'are'} missing under 'transcript'.",
     )
     return str(cause), {
-        key: as_number(shares[key], f"evidence {key!r}") for key in changes
+        key: as_number(shares[key], f"transcript {key!r}") for key in changes
     }
 
 
 def _cause_numbers(reply: Any) -> list[float]:
     reply = _entries(reply)
-    shares = _entries(reply["evidence"])
+    shares = _entries(reply["transcript"])
     ordered = [float(shares[key]) for key in (*REMOVES, HARMLESS)]
     return [CAUSES.index(reply["cause"]) + OFFSET, *(v + OFFSET for v in ordered)]
 
@@ -604,38 +604,38 @@ def _cause_numbers(reply: Any) -> list[float]:
 def check_cause(
     named: tuple[str, dict[str, float]], cause: str, right: dict[str, float]
 ) -> None:
-    """Evidence first: a name earns nothing without it."""
+    """Transcript first: a name earns nothing without it."""
     require_evidence(named, right)
     told = ", ".join(f"{change} {share:.2f}" for change, share in right.items())
     require(
         named[0] == cause,
-        f"the evidence is right ({told}), but it shows {cause!r} and not {named[0]!r}.",
+        f"the transcript is right ({told}), but it shows {cause!r} and not {named[0]!r}.",
     )
 
 
 def require_evidence(
     named: tuple[str, dict[str, float]], right: dict[str, float]
 ) -> None:
-    """The evidence alone."""
+    """The transcript alone."""
     for change, share in right.items():
         require(
             abs(named[1][change] - share) <= 1e-6,
-            f"the evidence for {change!r} is the share of its pictures that the model gives the true class, "
+            f"the transcript for {change!r} is the share of its pictures that the model gives the true class, "
             f"{share:.3f} here; yours is {named[1][change]:.3f}.",
         )
 
 
-def ask_case(student: Any, evidence: Evidence, case: Case) -> None:
+def ask_case(student: Any, transcript: Transcript, case: Case) -> None:
     named = find_cause(
-        student, evidence, case.model, case.image, case.true_class, case.changes
+        student, transcript, case.model, case.image, case.true_class, case.changes
     )
-    check_cause(named, case.cause, case.evidence)
+    check_cause(named, case.cause, case.transcript)
 
 
 def require_counting(
-    student: Any, evidence: Evidence, rng: np.random.Generator
+    student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
-    """Once the cases were solved: evidence that nobody can guess, because some pictures of each change are right."""
+    """Once the cases were solved: transcript that nobody can guess, because some pictures of each change are right."""
     net, true, hits, misses = answered(rng)
     changes, shares = {}, {}
     for change in (*REMOVES, HARMLESS):
@@ -644,7 +644,7 @@ def require_counting(
         pictures = torch.cat([_some(hits, right, rng), _some(misses, wrong, rng)])
         changes[change] = pictures[torch.from_numpy(rng.permutation(right + wrong))]
         shares[change] = right / (right + wrong)
-    named = find_cause(student, evidence, net, misses[0], true, changes)
+    named = find_cause(student, transcript, net, misses[0], true, changes)
     require_evidence(named, shares)
 
 

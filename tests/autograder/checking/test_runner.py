@@ -18,7 +18,7 @@ import numpy as np
 from autograder.checking.runner import check, credit, require
 
 @check("one/passes", 2, "Passes", public=True)
-def test_passes(student, rng, evidence):
+def test_passes(student, rng, transcript):
     assert rng.normal() != rng.normal()
 
 @check("one/fails", 2, "Fails", public=True)

@@ -22,15 +22,14 @@ from accepted import right_submissions
 
 from autograder import cli
 from autograder.checking.runner import CheckResult
-from autograder.grading import scheduler, submissions
-from autograder.grading import worker as lane
+from autograder.grading import scheduler, submissions, worker
 from autograder.grading.export import COLUMNS, grades_csv, row
 from autograder.grading.state import Record, State, record_of, write_whole
-from autograder.grading.worker import Lane
+from autograder.grading.worker import Worker
 from autograder.sandbox.launcher import SandboxUnavailable
 from autograder.sandbox.student import BUDGET_SECONDS
 
-# A lane that grades nothing: it does what the notebook's text says, at once, and notes what it was asked.
+# A worker that grades nothing: it does what the notebook's text says, at once, and notes what it was asked.
 STUB = """
 import hashlib, json, os, sys, time
 log = os.environ["STUB_LOG"]
@@ -85,11 +84,13 @@ def submit(folder: Path, student: str, *sources: str) -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the stub as lane; submissions go to place/submitted."""
+    """A folder with the stub as worker; submissions go to place/submitted."""
     (tmp_path / "stub.py").write_text(STUB)
     (tmp_path / "submitted").mkdir()
     monkeypatch.setenv("STUB_LOG", str(tmp_path / "log"))
-    monkeypatch.setattr(scheduler, "LANE", (sys.executable, str(tmp_path / "stub.py")))
+    monkeypatch.setattr(
+        scheduler, "WORKER", (sys.executable, str(tmp_path / "stub.py"))
+    )
     return tmp_path
 
 
@@ -111,7 +112,7 @@ def everything(place: Path, output: str = "out") -> dict[str, Any]:
 
 
 def asked(place: Path) -> list[str]:
-    """The submissions that lanes were asked for so far, by their first word."""
+    """The submissions that workers were asked for so far, by their first word."""
     log = place / "log"
     return [line.split()[1] for line in log.read_text().splitlines()]
 
@@ -152,7 +153,7 @@ def test_one_row_per_submission_whatever_happens(
     assert "Problem 2.ipynb" in by_student["gus"]["message"]
     assert "ended twice" in by_student["cem"]["message"]
     assert by_student["ben"]["checks"][0]["message"] == "why"
-    assert asked(place).count("cem") == 2, "a second try, in a new lane"
+    assert asked(place).count("cem") == 2, "a second try, in a new worker"
     said = capsys.readouterr()
     assert "notes.txt" in said.err
     assert "1 of 8 rows" in said.err
@@ -181,9 +182,10 @@ def test_a_finished_run_is_not_gone_on_with(place: Path) -> None:
 # A shell makes its background jobs deaf to Ctrl-C, and those whatever they start.
 DRIVER = """
 import signal, sys
-from autograder import cli, grade
+from autograder import cli
+from autograder.grading import scheduler
 signal.signal(signal.SIGINT, signal.default_int_handler)
-grade.LANE = (sys.executable, sys.argv[1])
+scheduler.WORKER = (sys.executable, sys.argv[1])
 sys.exit(cli.main(["grade", *sys.argv[2:]]))
 """
 
@@ -234,9 +236,11 @@ def test_stopped_it_goes_on_with_nothing_lost_or_doubled(
     if kind == signal.SIGINT:
         assert "goes on from here" in said
         assert "Traceback" not in said
-    lanes = {int(line.split()[0]) for line in (place / "log").read_text().splitlines()}
-    assert len(lanes) == 2
-    assert gone(lanes, 10), "a lane outlives its run"
+    workers = {
+        int(line.split()[0]) for line in (place / "log").read_text().splitlines()
+    }
+    assert len(workers) == 2
+    assert gone(workers, 10), "a worker outlives its run"
     assert not (place / "out/grades.csv").exists(), "half a table is none"
     before = asked(place)
     kept = {
@@ -355,7 +359,7 @@ def test_no_bubblewrap_no_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", str(tmp_path))
     path = submit(tmp_path, "ada", "x = 1")
     with pytest.raises(SandboxUnavailable, match="apt-get install bubblewrap"):
-        Lane(True, []).grade("problem2", path, tmp_path, 1)
+        Worker(True, []).grade("problem2", path, tmp_path, 1)
 
 
 def test_grading_without_a_sandbox_is_loud(
@@ -512,7 +516,7 @@ def test_links_are_not_followed(place: Path) -> None:
     (folder / "ivy").symlink_to("nowhere")
     found = submissions.find(folder)
     assert [s.student for s in found.submissions if s.missing] == []
-    real = Lane(False, [])
+    real = Worker(False, [])
     told = {
         s.student: real.grade("problem2", s.path, folder, 1)
         for s in found.submissions
@@ -592,7 +596,7 @@ def test_the_gravest_status_is_the_submissions(
     statuses: list[str], kinds: set[str], expected: str
 ) -> None:
     results = [result(status, 2 if status == "passed" else 0) for status in statuses]
-    assert lane.status_of(results, kinds) == expected
+    assert worker.status_of(results, kinds) == expected
 
 
 def test_hand_grading_is_open_until_the_gradebook_says_otherwise() -> None:
@@ -617,13 +621,13 @@ def test_points_are_written_as_people_write_them() -> None:
     assert len(line) == len(COLUMNS)
 
 
-# The real lane.
+# The real worker.
 
 
 @pytest.fixture(scope="module")
-def real(needs_bubblewrap: None) -> Iterator[Lane]:
+def real(needs_bubblewrap: None) -> Iterator[Worker]:
     """One for all, as in a run; a call may take a few seconds."""
-    found = Lane(True, [], call_seconds=3.0, cell_seconds=3.0)
+    found = Worker(True, [], call_seconds=3.0, cell_seconds=3.0)
     yield found
     found.close()
 
@@ -632,7 +636,7 @@ Graded = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def graded(real: Lane, tmp_path: Path) -> Graded:
+def graded(real: Worker, tmp_path: Path) -> Graded:
     def one(*sources: str) -> dict[str, Any]:
         path = submit(tmp_path, "ada", *sources)
         return real.grade("problem2", path, tmp_path, 11)
@@ -680,9 +684,9 @@ def test_one_that_is_slow_in_every_call_keeps_a_lane_for_its_budget(
     """No single call is over its limit; together they are, and what was earned before stays."""
     slow = "import time\n_plain = smooth_grad\ndef smooth_grad(*a, **k):\n    time.sleep(2)\n    return _plain(*a, **k)"
     path = submit(tmp_path, "ada", RIGHT, slow)
-    lane = Lane(True, [], budget_seconds=5.0, call_seconds=4.0, cell_seconds=4.0)
-    told = lane.grade("problem2", path, tmp_path, 11)
-    lane.close()
+    worker = Worker(True, [], budget_seconds=5.0, call_seconds=4.0, cell_seconds=4.0)
+    told = worker.grade("problem2", path, tmp_path, 11)
+    worker.close()
     assert told["status"] == "timed-out"
     assert "used up its time of 5 seconds" in told["message"]
     assert points(told) < 20
@@ -708,12 +712,12 @@ def test_lanes_get_the_budget_and_another_one_is_another_result(
         json.loads(line) for line in (place / "settings").read_text().splitlines()
     ]
     assert [s["budget"] for s in settings] == [float(budget or 100), 31]
-    limits = lane._lane(settings[-1])._limits
+    limits = worker._worker(settings[-1])._limits
     assert limits == {"budget_seconds": 31, "cell_seconds": 15.5, "call_seconds": 6.2}
 
 
 def test_a_mistake_in_our_checks_is_no_verdict(
-    graded: Graded, real: Lane, monkeypatch: pytest.MonkeyPatch
+    graded: Graded, real: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = []
 
@@ -722,7 +726,7 @@ def test_a_mistake_in_our_checks_is_no_verdict(
         return [result("grader-error")]
 
     with monkeypatch.context() as patch:
-        patch.setattr(lane, "run_checks", broken)
+        patch.setattr(worker, "run_checks", broken)
         told = graded("x = 1")
     assert told["status"] == "grader-error"
     assert len(set(tries)) == 2, "once more, in a new sandbox"
@@ -731,7 +735,7 @@ def test_a_mistake_in_our_checks_is_no_verdict(
         raise ZeroDivisionError("ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(lane, "run_checks", worse)
+        patch.setattr(worker, "run_checks", worse)
         told = graded("x = 1")
     assert told["status"] == "grader-error"
     assert "ZeroDivisionError: ours" in told["message"]
@@ -746,7 +750,7 @@ def test_a_lane_ends_with_its_run(needs_bubblewrap: None, tmp_path: Path) -> Non
     order = {"problem": "problem2", "path": str(path), "within": str(tmp_path)}
     settings = {"sandbox": True, "hide": [], "budget": 300}
     with subprocess.Popen(
-        [*scheduler.LANE, json.dumps(settings)],
+        [*scheduler.WORKER, json.dumps(settings)],
         env={**scheduler.environment(), "TMPDIR": str(tmp_path)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -797,7 +801,7 @@ def test_the_command_takes_its_options() -> None:
 
 def test_without_the_sandbox_the_same_work_gets_the_same_points(tmp_path: Path) -> None:
     path = submit(tmp_path, "ada", RIGHT)
-    plain = Lane(False, [])
+    plain = Worker(False, [])
     told = plain.grade("problem2", path, tmp_path, 11)
     plain.close()
     assert (told["status"], points(told)) == ("graded", 20)

@@ -59,7 +59,7 @@ def submit(course: Path, student: str, notebook: Any) -> Submission:
 
 
 def record(submission: Submission, *earned: float, status: str = "graded") -> Record:
-    """A record as a lane would make it, with so many points for each of the three tasks."""
+    """A record as a worker would make it, with so many points for each of the three tasks."""
     points = {"smooth-grad": 12, "error-curve": 5, "samples-needed": 3}
     checks = tuple(
         CheckResult(f"{task}/x", "X", most, got, "failed", "why", True)

@@ -96,7 +96,7 @@ class Watched(SandboxedStudent):
 
 
 @dataclass(frozen=True)
-class Court:
+class GradedProblem:
     """A problem's checks, and one sandbox for all, as in a grading: whoever spoils it spoils it for the next."""
 
     target: Target
@@ -135,28 +135,30 @@ class Court:
 
 
 @pytest.fixture(scope="module")
-def courts(needs_bubblewrap: None) -> Iterator[Callable[[str], Court]]:
-    """The court of a problem, opened when it is first asked for and closed when all tests are done."""
+def graded_problems(needs_bubblewrap: None) -> Iterator[Callable[[str], GradedProblem]]:
+    """The graded_problem of a problem, opened when it is first asked for and closed when all tests are done."""
     limits = Limits(memory=2**29, cpu_seconds=60)
     with contextlib.ExitStack() as stack:
 
         @functools.cache
-        def opened(problem: str) -> Court:
+        def opened(problem: str) -> GradedProblem:
             sandbox = Sandbox(int(problem[-1]), limits=limits)
-            return Court(TARGETS[problem], stack.enter_context(sandbox))
+            return GradedProblem(TARGETS[problem], stack.enter_context(sandbox))
 
         yield opened
 
 
 @pytest.fixture
-def court(request: pytest.FixtureRequest, courts: Callable[[str], Court]) -> Court:
+def graded_problem(
+    request: pytest.FixtureRequest, graded_problems: Callable[[str], GradedProblem]
+) -> GradedProblem:
     """That of the problem that a test names. (Of a module's scope, pytest would open a new one for every test.)"""
-    return courts(request.param)
+    return graded_problems(request.param)
 
 
 @pytest.fixture
-def flawed_points(court: Court) -> float:
-    return court.flawed_points
+def flawed_points(graded_problem: GradedProblem) -> float:
+    return graded_problem.flawed_points
 
 
 @pytest.fixture(scope="module")
@@ -169,57 +171,57 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         return {"secret": secret, "port": free.getsockname()[1]}
 
 
-in_every_problem = pytest.mark.parametrize("court", PROBLEMS, indirect=True)
-in_problem_2 = pytest.mark.parametrize("court", ["problem2"], indirect=True)
+in_every_problem = pytest.mark.parametrize("graded_problem", PROBLEMS, indirect=True)
+in_problem_2 = pytest.mark.parametrize("graded_problem", ["problem2"], indirect=True)
 
 
 @pytest.mark.parametrize(
-    ("court", "attack"),
+    ("graded_problem", "attack"),
     meetings(),
-    indirect=["court"],
+    indirect=["graded_problem"],
     ids=[f"{problem}-{attack.name}" for problem, attack in meetings()],
 )
 def test_a_cheat_earns_nothing(
-    court: Court,
+    graded_problem: GradedProblem,
     attack: hostile.Attack,
     surroundings: dict[str, Any],
     flawed_points: float,
 ) -> None:
     """What stands beside it is flawed, so that even a repaired answer would show."""
-    target = court.target
+    target = graded_problem.target
     cells = attack.cells(target.function, target.flawed, **surroundings)
     if attack.honest == "no":
         others = " = ".join([*target.others, target.function])
         cells.append(Cell("cell 4", others))
     deserved = 0.0 if attack.honest == "no" else flawed_points
-    assert court.points(cells, min(attack.seconds, 5)) <= deserved
+    assert graded_problem.points(cells, min(attack.seconds, 5)) <= deserved
     if CORPUS.index(attack) % EVERY == 0:
-        assert court.lost(target.solution) == []
+        assert graded_problem.lost(target.solution) == []
 
 
 @pytest.mark.parametrize(
-    ("court", "attack"),
+    ("graded_problem", "attack"),
     [(attack.target.problem, attack) for attack in ATTACKS],
-    indirect=["court"],
+    indirect=["graded_problem"],
     ids=[attack.name for attack in ATTACKS],
 )
 def test_a_cheat_that_knows_the_checks_earns_no_more_than_it_deserves(
-    court: Court, attack: Attack
+    graded_problem: GradedProblem, attack: Attack
 ) -> None:
-    assert court.points(attack.cells()) <= attack.most
+    assert graded_problem.points(attack.cells()) <= attack.most
 
 
 @in_every_problem
 def test_after_all_of_them_the_grades_are_what_they_were(
-    court: Court, surroundings: dict[str, Any], flawed_points: float
+    graded_problem: GradedProblem, surroundings: dict[str, Any], flawed_points: float
 ) -> None:
     secret, port = surroundings["secret"], surroundings["port"]
     assert secret.read_text() == "the expected value"
     assert list(secret.parent.iterdir()) == [secret]
     with socket.socket() as caller:
         assert caller.connect_ex(("127.0.0.1", port)) != 0
-    assert court.lost(court.target.solution) == []
-    assert court.earned(court.target.flawed) == flawed_points
+    assert graded_problem.lost(graded_problem.target.solution) == []
+    assert graded_problem.earned(graded_problem.target.flawed) == flawed_points
 
 
 def test_there_are_enough_of_them() -> None:
@@ -231,12 +233,12 @@ def test_there_are_enough_of_them() -> None:
 
 @in_problem_2
 def test_garbage_after_the_public_questions_loses_the_hidden_points(
-    court: Court,
+    graded_problem: GradedProblem,
 ) -> None:
     known = {attack.name: attack for attack in ATTACKS}
     hidden = {c.id for c in checks_of("problem2") if not c.public}
     for name in ("honest_for_the_first_calls", "honest_for_public_questions"):
-        results = court.graded(known[name].cells())
+        results = graded_problem.graded(known[name].cells())
         assert all(r.status == "passed" for r in results if r.public)
         lost = {r.id for r in results if r.earned < r.points}
         assert lost <= hidden
@@ -244,11 +246,13 @@ def test_garbage_after_the_public_questions_loses_the_hidden_points(
 
 
 @in_problem_2
-def test_a_submission_that_is_slow_on_purpose_ends_with_its_time(court: Court) -> None:
+def test_a_submission_that_is_slow_on_purpose_ends_with_its_time(
+    graded_problem: GradedProblem,
+) -> None:
     slow = "import time\ndef smooth_grad(*a):\n    time.sleep(0.4)\n"
     slow += "error_curve = samples_needed = smooth_grad\n"
     start = time.monotonic()
-    results = court.graded([Cell("cell 1", slow)], 0.5, budget_seconds=1.5)
+    results = graded_problem.graded([Cell("cell 1", slow)], 0.5, budget_seconds=1.5)
     assert time.monotonic() - start < 6
     assert sum(r.earned for r in results) == 0
     assert {"timeout", "not-run"} <= {r.status for r in results}
@@ -256,12 +260,12 @@ def test_a_submission_that_is_slow_on_purpose_ends_with_its_time(court: Court) -
 
 @in_problem_2
 def test_letters_of_full_width_are_the_same_name_to_python(
-    court: Court, flawed_points: float
+    graded_problem: GradedProblem, flawed_points: float
 ) -> None:
     """The other side of the lookalikes: an honest student whose keyboard is set so."""
-    wide = court.target.flawed.replace("def smooth_grad", "def ｓmooth_grad")
-    assert wide != court.target.flawed
-    assert court.earned(wide) == flawed_points
+    wide = graded_problem.target.flawed.replace("def smooth_grad", "def ｓmooth_grad")
+    assert wide != graded_problem.target.flawed
+    assert graded_problem.earned(wide) == flawed_points
 
 
 # Whole notebooks.
@@ -325,24 +329,28 @@ DISGUISES = [with_outputs, with_claims, with_copies, with_everything]
 
 
 @pytest.mark.parametrize(
-    ("court", "disguise"),
+    ("graded_problem", "disguise"),
     [
         (problem, disguise)
         for problem in PROBLEMS
         for disguise in DISGUISES
         if problem == "problem2" or disguise is with_everything
     ],
-    indirect=["court"],
+    indirect=["graded_problem"],
 )
 @pytest.mark.parametrize("flawed", [False, True], ids=["release", "flawed"])
 def test_what_a_notebook_says_of_itself_is_worth_nothing(
-    flawed: bool, disguise: Any, court: Court, flawed_points: float, tmp_path: Path
+    flawed: bool,
+    disguise: Any,
+    graded_problem: GradedProblem,
+    flawed_points: float,
+    tmp_path: Path,
 ) -> None:
-    told = notebook(court.target, flawed)
+    told = notebook(graded_problem.target, flawed)
     disguise(told)
     path = tmp_path / "told.ipynb"
     path.write_text(json.dumps(told), encoding="utf-8")
-    found = court.points(read_cells(path, within=tmp_path))
+    found = graded_problem.points(read_cells(path, within=tmp_path))
     assert found == (flawed_points if flawed else 0)
 
 

@@ -271,7 +271,7 @@ def test_a_bubblewrap_that_may_not_start(
 def test_a_subprocess_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "python", lambda *_: ["/bin/false"])
     with (
-        sandbox.Plain(2) as launcher,
+        sandbox.Subprocess(2) as launcher,
         pytest.raises(OSError, match="did not start: can Python import torch"),
     ):
         launcher.open()

@@ -224,8 +224,8 @@ def test_both_ways_of_grading_read_the_same_files(
         return []
 
     monkeypatch.setattr(worker, "run_checks", run_checks)
-    monkeypatch.setattr(worker.Lane, "_ready", lambda self, problem: None)
-    told = worker.Lane(False, []).grade("problem2", path, tmp_path, 1)
+    monkeypatch.setattr(worker.Worker, "_ready", lambda self, problem: None)
+    told = worker.Worker(False, []).grade("problem2", path, tmp_path, 1)
     if name in READABLE:
         assert told["status"] == "graded"
         assert asked == notebook.cells_of(from_nbgrader)

@@ -15,7 +15,7 @@ from accepted import right_submissions
 
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
-from autograder.sandbox.launcher import Limits, Plain, Sandbox
+from autograder.sandbox.launcher import Limits, Sandbox, Subprocess
 from autograder.sandbox.notebook import Cell
 from autograder.sandbox.student import (
     LocalStudent,
@@ -78,8 +78,8 @@ def sandbox(needs_bubblewrap: None) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def plain() -> Iterator[Plain]:
-    with Plain(2) as launcher:
+def plain() -> Iterator[Subprocess]:
+    with Subprocess(2) as launcher:
         yield launcher
 
 

@@ -19,7 +19,7 @@ from torch.nn.utils import parametrizations
 
 import chapter4
 from chapter4.core import folding
-from chapter4.core.attribution import input_gradient, undisturbed
+from chapter4.core.attribution import frozen_eval, input_gradient
 
 
 def with_statistics(net: nn.Module) -> nn.Module:
@@ -84,7 +84,7 @@ def by_hand(net: nn.Module, x: Tensor, target: int = 1) -> Tensor:
 
 
 def ours(net: nn.Module, x: Tensor, target: int = 1) -> Tensor:
-    with undisturbed(net):
+    with frozen_eval(net):
         gradient, _, _ = input_gradient(net, x, [target] * len(x))
     assert gradient.is_contiguous()
     return gradient

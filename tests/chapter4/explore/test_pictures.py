@@ -16,7 +16,7 @@ from explorers import expected, shades, small_model, states
 from PIL import Image
 
 import chapter4
-from chapter4.core.attribution import undisturbed
+from chapter4.core.attribution import frozen_eval
 from chapter4.explore import (
     explore_gradcam,
     explore_integrated_gradients,
@@ -75,7 +75,7 @@ def test_smoothgrad_shows_what_smooth_grad_gives(model: Any, x: torch.Tensor) ->
 
 
 def test_running_means_do_not_depend_on_the_chunks(model: Any, x: torch.Tensor) -> None:
-    with undisturbed(model):
+    with frozen_eval(model):
         for chunk in (1, 2, 100):
             found = running_means(model, x, 0, (1, 3, 7), 0.2, seed=5, chunk_size=chunk)
             for n, mean in zip((1, 3, 7), found, strict=True):

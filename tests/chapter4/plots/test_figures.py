@@ -20,11 +20,9 @@ from chapter4.evidence.map_evidence import MapEvidence, evidence_of
 from chapter4.inputs.images import Preprocessing
 from chapter4.methods.gradcam import GradCAM
 from chapter4.methods.gradients import gradient_input, vanilla_gradients
-from chapter4.methods.integrated_gradients import (
-    integrated_gradients,
-    visualize_attributions,
-)
+from chapter4.methods.integrated_gradients import integrated_gradients
 from chapter4.plots import figures as plots
+from chapter4.plots.figures import visualize_attributions
 
 HOSTILE = ("$x^2$ _", "\\frac", "$\\frac$", "a_{b", "%s {0}", "naïve ☕", "<b>&amp;")
 LONG = (

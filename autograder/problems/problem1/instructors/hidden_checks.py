@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, credit, require
 from autograder.problems.problem1.questions import (
     EXACT,
@@ -67,7 +67,9 @@ SWAP = {"vanilla": "Grad-CAM", "Grad-CAM": "vanilla"}
 
 
 @check("resolution/odd-sizes", 1, "The grid of nets of other shapes", public=False)
-def test_odd_sizes(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_odd_sizes(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     # Stride 2 rounds up; the second net keeps the image's size; the third has a stride that nobody can guess.
     height, width = (2 * rng.choice(range(4, 14), 2, replace=False) + 1).tolist()
     x = image(rng.normal(size=(3, height, width)))
@@ -84,7 +86,7 @@ def test_odd_sizes(student: Any, evidence: Evidence, rng: np.random.Generator) -
     ):
         net = model(kind, rng, (height, width), **options)
         for method, right in zip(METHODS, ((height, width), cells), strict=True):
-            found = grid(student, evidence, method, x, net, "features")
+            found = grid(student, transcript, method, x, net, "features")
             asked.append((method, right, found))
     for method, right, found in asked:
         require(
@@ -95,13 +97,13 @@ def test_odd_sizes(student: Any, evidence: Evidence, rng: np.random.Generator) -
 
 
 @check("roughness/maps", 1, "The roughness of maps that nobody has seen", public=False)
-def test_maps(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_maps(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     asked = []
     for shape in ((5, 11), (12, 4)):
         values = rng.exponential(float(rng.uniform(0.1, 3)), shape) + rng.uniform(0, 1)
         down, across = np.abs(np.diff(values, axis=0)), np.abs(np.diff(values, axis=1))
         right = (down.sum() + across.sum()) / (down.size + across.size) / values.mean()
-        asked.append((shape, right, roughness(student, evidence, values)))
+        asked.append((shape, right, roughness(student, transcript, values)))
     for shape, right, found in asked:
         require(
             abs(found / right - 1) <= EXACT,
@@ -111,7 +113,9 @@ def test_maps(student: Any, evidence: Evidence, rng: np.random.Generator) -> Non
 
 
 @check("same-grid/numbers", 0.5, "Means over squares, enlarged", public=False)
-def test_numbers(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_numbers(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     asked = []
     for cells, side in (((3, 4), 5), ((4, 2), 6)):
         height, width = cells[0] * side, cells[1] * side
@@ -123,7 +127,7 @@ def test_numbers(student: Any, evidence: Evidence, rng: np.random.Generator) -> 
             mode="bilinear",
             align_corners=False,
         )[0, 0].numpy()
-        asked.append((cells, right, through(student, evidence, values, cells)))
+        asked.append((cells, right, through(student, transcript, values, cells)))
     for cells, right, found in asked:
         off = np.abs(found - right).max() / right.max()
         require(
@@ -139,14 +143,14 @@ def test_numbers(student: Any, evidence: Evidence, rng: np.random.Generator) -> 
     "How much each intervention changes each map",
     public=False,
 )
-def test_change(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_change(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     asked = []
     # Both maps of the first net can be worked out from its weights, those of the second cannot.
     for size, kind in (((15, 12), "conv-net"), ((11, 16), "deep-conv-net")):
         question = Question(rng, size, kind)
         asked += _ask(
             student,
-            evidence,
+            transcript,
             question,
             (("mirror gradient", question.early), ("add constant", question.layer)),
         )
@@ -159,11 +163,13 @@ def test_change(student: Any, evidence: Evidence, rng: np.random.Generator) -> N
     "Interventions at another place; the hooks are gone",
     public=False,
 )
-def test_elsewhere(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_elsewhere(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     # A constant before the ReLU reaches both methods; a gradient that is the same everywhere has no mirror image.
     question = Question(rng, (14, 11), "deep-conv-net")
     places = (("add constant", question.early), ("mirror gradient", question.layer))
-    asked = _ask(student, evidence, question, places)
+    asked = _ask(student, transcript, question, places)
     _judge(asked)
     # The worker's word. To forge it is more work than to remove a hook.
     models = [after for *_, seen in asked for after in seen.models]
@@ -176,7 +182,7 @@ def test_elsewhere(student: Any, evidence: Evidence, rng: np.random.Generator) -
 
 def _ask(
     student: Any,
-    evidence: Evidence,
+    transcript: Transcript,
     question: Question,
     places: tuple[tuple[str, str], ...],
 ) -> list[tuple[str, float, float, Any]]:
@@ -184,7 +190,7 @@ def _ask(
     for intervention, place in places:
         for method in METHODS:
             asks = intervention, place, method
-            found, seen = change(student, evidence, question, *asks)
+            found, seen = change(student, transcript, question, *asks)
             what = f"{intervention!r} at {place!r}, {method!r}"
             asked.append((what, question.right(*asks), found, seen))
     return asked

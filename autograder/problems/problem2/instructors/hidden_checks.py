@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kurtosis, norm
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
 from autograder.problems.problem2.instructors.sampling_checks import (
     ask_curve_without_formula,
@@ -38,7 +38,7 @@ PIXELS = SIZE[0] * SIZE[1]
 @check(
     "smooth-grad/noise", 1, "The noise is Gaussian and of the right size", public=False
 )
-def test_noise(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_noise(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     # With one sample the map is |x + noise|, so the noise can be read off it.
     asked = []
     for low, high, grey in ((12.0, 15.4, False), (3.0, 3.4, False), (5.0, 7.0, True)):
@@ -47,7 +47,7 @@ def test_noise(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
         net = model("signs", rng, SIZE, channels=[1], grey=grey)
         clean = x.sum(axis=0) if grey else x[1]
         arguments = (image(x), net, 3, 1, LEVEL, new_seed(rng))
-        drawn = smooth(student, evidence, arguments, partial(_shape_of, clean=clean))
+        drawn = smooth(student, transcript, arguments, partial(_shape_of, clean=clean))
         sigma = LEVEL * float(x.max() - x.min()) * (3**0.5 if grey else 1)
         asked.append((*_shape_of(drawn, clean), sigma, grey))
     for mean, spread, tails, sigma, grey in asked:
@@ -81,13 +81,15 @@ def _shape_of(drawn: np.ndarray, clean: np.ndarray) -> tuple[float, float, float
     "n_samples independent noisy copies, and only those",
     public=False,
 )
-def test_samples(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_samples(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     asked = []
     for n_samples in (3, 11):
         net = model("signs", rng, SIZE, channels=[2])
         x = rng.uniform(5, 7, (3, *SIZE))
         arguments = (image(x), net, 0, n_samples, LEVEL, new_seed(rng))
-        drawn = smooth(student, evidence, arguments, partial(_shape_of, clean=x[2]))
+        drawn = smooth(student, transcript, arguments, partial(_shape_of, clean=x[2]))
         sigma = LEVEL * float(x.max() - x.min())
         asked.append((n_samples, *mean_and_spread(drawn - x[2]), sigma))
     for n_samples, mean, spread, sigma in asked:
@@ -113,14 +115,16 @@ def test_samples(student: Any, evidence: Evidence, rng: np.random.Generator) -> 
     "The mean comes first, then absolute value and maximum",
     public=False,
 )
-def test_mean_first(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_mean_first(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     n_samples, asked = 64, []
     for near_zero in (True, False):
         net = model("signs", rng, SIZE, channels=[0] if near_zero else [0, 1, 2])
         plane = rng.uniform(-1, 1, SIZE) if near_zero else rng.uniform(5, 7, SIZE)
         x = image(np.broadcast_to(plane, (3, *SIZE)))
         arguments = (x, net, 1, n_samples, LEVEL, new_seed(rng))
-        drawn = smooth(student, evidence, arguments, lambda drawn: [drawn.mean()])
+        drawn = smooth(student, transcript, arguments, lambda drawn: [drawn.mean()])
         left = LEVEL * float(x.max() - x.min()) / n_samples**0.5
         if near_zero:  # mean and variance of |normal|
             mean = left * np.sqrt(2 / np.pi) * np.exp(-((plane / left) ** 2) / 2)
@@ -162,13 +166,15 @@ def test_eval_mode(student: Any, rng: np.random.Generator) -> None:
     "The error is measured against the map's limit",
     public=False,
 )
-def test_reference(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_reference(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     # Gradient x^2: the noise adds sigma^2 to its mean, so the limit is not the clean gradient.
     size, counts = (40, 40), [2, 32]
     net = model("signs", rng, size, power=3, channels=[0])
     x = image(rng.uniform(-1, 1, (3, *size)))
     seeds = [new_seed(rng) for _ in range(3)]
-    found = curve(student, evidence, (x, net, 3, counts, seeds))
+    found = curve(student, transcript, (x, net, 3, counts, seeds))
     pixels = x[0].numpy().astype(np.float64)
     variance = (LEVEL * float(x.max() - x.min())) ** 2
     noise = 4 * pixels**2 * variance + 2 * variance**2
@@ -190,12 +196,14 @@ def test_reference(student: Any, evidence: Evidence, rng: np.random.Generator) -
 @check(
     "error-curve/relative", 1, "The error is relative to the reference", public=False
 )
-def test_relative(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_relative(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     size, counts = (40, 40), [8]
     net = model("signs", rng, size, channels=[0])
     x = image(rng.uniform(20, 30, (3, *size)))
     seeds = [new_seed(rng) for _ in range(2)]
-    found = float(curve(student, evidence, (x, net, 0, counts, seeds))[0])
+    found = float(curve(student, transcript, (x, net, 0, counts, seeds))[0])
     sigma = LEVEL * float(x.max() - x.min())
     pixels = x[0].numpy().astype(np.float64)
     right = sigma * (1 / 8 + 1 / 128) ** 0.5 / np.sqrt((pixels**2).mean())
@@ -209,13 +217,13 @@ def test_relative(student: Any, evidence: Evidence, rng: np.random.Generator) ->
 
 @check("samples-needed/noisy", 1, "A law fitted to errors that scatter", public=False)
 def test_needed_noisy(
-    student: Any, evidence: Evidence, rng: np.random.Generator
+    student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
     counts = [10, 20, 40, 80, 160]
     c, tolerance = float(rng.uniform(1, 2)), 0.05
     errors = [c / n**0.5 * (1 + rng.uniform(-0.05, 0.05)) for n in counts]
     each = [(e * n**0.5 / tolerance) ** 2 for e, n in zip(errors, counts, strict=True)]
-    found = needed(student, evidence, errors, counts, tolerance)
+    found = needed(student, transcript, errors, counts, tolerance)
     require(
         min(each) - 1 <= found <= max(each) + 1,
         f"every single count says between {min(each):.0f} and {max(each):.0f} samples; yours is {found:.6g}.",
@@ -225,12 +233,12 @@ def test_needed_noisy(
 @check(
     "samples-needed/enough", 1, "A whole number of samples, and enough", public=False
 )
-def test_enough(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_enough(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     counts = [4, 16, 64]
     for right in (40.3, 7.7, 0.2):
         c = float(rng.uniform(0.5, 2))
         errors = [c / n**0.5 for n in counts]
-        found = needed(student, evidence, errors, counts, c / right**0.5)
+        found = needed(student, transcript, errors, counts, c / right**0.5)
         require(
             found == int(found),
             f"{found:.6g} is not a whole number of samples: round up.",

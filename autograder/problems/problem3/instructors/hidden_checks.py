@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import Shortfall, check, credit, require
 from autograder.problems.problem3.checks import require_shares
 from autograder.problems.problem3.pictures import (
@@ -88,7 +88,7 @@ def test_other_space(student: Any, rng: np.random.Generator) -> None:
     "Every number of steps, and the path starts at the baseline",
     public=False,
 )
-def test_steps(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_steps(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     size = (6, 5)
     for n_steps in (2, 3, 23, 67):
         net = model("power", rng, size, power=3)
@@ -98,7 +98,7 @@ def test_steps(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
         a, b = (tensor(each).numpy().astype(np.float64) for each in (x, start))
         scale = float(np.abs(weight(net, target) * (a**3 - b**3)).max())
         arguments = (tensor(x), net, target, tensor(start), n_steps)
-        found = attribute(student, evidence, arguments, scale)
+        found = attribute(student, transcript, arguments, scale)
         require_rule(moments(found, weight(net, target), a, b), n_steps)
     require_path(student, rng)
 
@@ -106,7 +106,7 @@ def test_steps(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
 @check(
     "integrated-gradients/class", 1, "The logit of the class asked for", public=False
 )
-def test_class(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_class(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     # Bias-free ReLU nets on one side of every kink: x and 0.5 x are on one ray, so the gradient is the same all along.
     size = (8, 6)
     net = model("relu-net", rng, size)
@@ -119,7 +119,7 @@ def test_class(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
         assert point.grad is not None
         right = 0.5 * (point.grad[0] * x).numpy().astype(np.float64)
         scale = float(np.abs(right).max())
-        found = attribute(student, evidence, (x, net, target, 0.5 * x, 8), scale)
+        found = attribute(student, transcript, (x, net, target, 0.5 * x, 8), scale)
         require(
             np.abs(found - right).max() <= EXACT * scale,
             f"on a net that is linear along the path the attributions of class {target} must be (x - x') times the "
@@ -173,7 +173,9 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
     "The error has no sign, and is relative to the change alone",
     public=False,
 )
-def test_any_sign(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_any_sign(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     size = (6, 5)
     for sign in (1, -1):
         net = model("power", rng, size)
@@ -187,7 +189,7 @@ def test_any_sign(student: Any, evidence: Evidence, rng: np.random.Generator) ->
             made += (change[target] * share - made.sum()) / made.size
             arguments = (tensor(made), x, start, net, target)
             found = number(
-                student, evidence, "completeness", "completeness_error", arguments
+                student, transcript, "completeness", "completeness_error", arguments
             )
             right = abs(share - 1)
             require(
@@ -224,7 +226,7 @@ def test_no_change(student: Any, rng: np.random.Generator) -> None:
 
 
 @check("correlation/cells", 1, "How alike two maps are, over cells", public=False)
-def test_cells(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_cells(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     for size, cell in (((12, 20), 4), ((15, 9), 3)):
         coarse = rng.uniform(0.5, 3, (size[0] // cell, size[1] // cell))
         shared = np.kron(coarse, np.ones((cell, cell)))
@@ -234,7 +236,7 @@ def test_cells(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
         each = [cells_of(map_of(made), cell).ravel() for made in (first, second)]
         right = float(np.corrcoef(each)[0, 1])
         arguments = (tensor(first), tensor(second), cell)
-        found = number(student, evidence, "correlation", "map_correlation", arguments)
+        found = number(student, transcript, "correlation", "map_correlation", arguments)
         require(
             abs(found - right) <= 1e-4,
             f"averaged over cells of {cell} x {cell} pixels these two maps have the correlation {right:.4f}; yours is "
@@ -243,12 +245,12 @@ def test_cells(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
 
 
 @check("blind-shares/map", 1, "Shares of the map, relative to its mean", public=False)
-def test_blind(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_blind(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     for size in ((20, 15), (10, 24)):
         space = new_space(rng)
         pixels = rng.uniform(size=(3, *size))
         # Blind to the dark, mostly negative, and not of the size 1.
         made = 30 * (rng.normal(size=(3, *size)) - 1) * pixels.mean(axis=0) ** 3
         arguments = (tensor(made), tensor(space.normalize(pixels)), *space.given)
-        found = shares(student, evidence, arguments)
+        found = shares(student, transcript, arguments)
         require_shares(found, made, pixels)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import chapter4
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, credit, require
 from autograder.problems.problem4.questions import (
     ARTICLE,
@@ -41,12 +41,12 @@ CLEAR = 0.02
 
 
 @check("average-attention/sizes", 1, "Other numbers of layers and heads", public=False)
-def test_sizes(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_sizes(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     for layers, heads, count in ((1, 4, 5), (5, 1, 9), (2, 3, 12)):
         for dtype in ("float32", "float64"):
             recipe = text_model(rng, layers, heads, dtype=dtype)
             ids = token_ids(rng, count)
-            matrix = average(student, evidence, recipe, ids)
+            matrix = average(student, transcript, recipe, ids)
             right = chapter4.average_attention(weights_of(recipe, ids))
             off = np.abs(matrix - right).max()
             require(
@@ -61,10 +61,12 @@ def test_sizes(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
     "Words of several pieces and special tokens anywhere",
     public=False,
 )
-def test_everywhere(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_everywhere(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     for sizes in ([0, 4, 1, 2, 0, 3, 0, 0], [2, 2, 1, 0], [0, 1, 1, 5]):
         question = pieces(rng, sizes)
-        off = np.abs(merged(student, evidence, question) - question.answer).max()
+        off = np.abs(merged(student, transcript, question) - question.answer).max()
         require(
             off <= EXACT,
             f"with words of {', '.join(str(s) for s in sizes if s)} pieces the matrix is off by up to {off:.3f}.",
@@ -77,12 +79,14 @@ def test_everywhere(student: Any, evidence: Evidence, rng: np.random.Generator) 
     "Special tokens in the middle, or none at all",
     public=False,
 )
-def test_anywhere(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_anywhere(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     for places in ([0, 4], [5, 6, 8], []):
         matrix = rng.dirichlet(np.full(9, 0.7), size=9)
         special = np.zeros(9, dtype=bool)
         special[places] = True
-        weights, removed = parted(student, evidence, matrix, special)
+        weights, removed = parted(student, transcript, matrix, special)
         off = np.abs(weights - matrix[~special][:, ~special]).max()
         lost = np.abs(removed + weights.sum(axis=1) - 1).max()
         where = f"at {places}" if places else "nowhere"
@@ -97,14 +101,14 @@ def test_anywhere(student: Any, evidence: Evidence, rng: np.random.Generator) ->
 
 
 @check("most-attended/any", 1, "Matrices of other sizes and scales", public=False)
-def test_any(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_any(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     for count in (11, 5, 2):
         matrix = rng.dirichlet(np.ones(count), size=count)
         while not led(matrix):
             matrix = rng.dirichlet(np.ones(count), size=count)
         others = np.where(np.eye(count, dtype=bool), -1, matrix)
         right = others.argmax(axis=1).tolist()
-        found = choices(student, evidence, matrix)
+        found = choices(student, transcript, matrix)
         wrong = sum(a != b for a, b in zip(found, right, strict=True))
         require(
             not wrong,
@@ -113,10 +117,10 @@ def test_any(student: Any, evidence: Evidence, rng: np.random.Generator) -> None
 
 
 @check("claims/any", 2, "Each claim, decided from any weights", public=False)
-def test_claims(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_claims(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     wrong = dict.fromkeys(CLAIMS, 0)
     for weights in claim_matrices(rng):
-        found, right = decided(student, evidence, weights), verdicts(weights)
+        found, right = decided(student, transcript, weights), verdicts(weights)
         for name in CLAIMS:
             wrong[name] += found[name] is not right[name]
     bad = [f"{name} ({n} of {MATRICES})" for name, n in wrong.items() if n]
@@ -126,8 +130,10 @@ def test_claims(student: Any, evidence: Evidence, rng: np.random.Generator) -> N
 
 
 @check("sentence/another", 2, "A sentence with words of several pieces", public=False)
-def test_another(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
-    require_analysis(*analysed(student, evidence, sentence(rng)))
+def test_another(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
+    require_analysis(*analysed(student, transcript, sentence(rng)))
 
 
 ADJECTIVES = ("tabby", "grumpy", "sleepy", "fluffy", "whiskered")

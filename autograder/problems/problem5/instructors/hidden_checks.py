@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, credit, require
 from autograder.problems.problem5.cases import (
     HARMLESS,
@@ -61,24 +61,24 @@ from chapter4.shapes.drawing import make_shape
 
 
 @check("standing/rank", 1, "The rank at both ends, and of the unlikely", public=False)
-def test_rank(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_rank(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     certain = rng.permutation([150.0, -10.0, -30.0, -60.0, -61.0, -62.0, -90.0])
     scores = rng.normal(size=8)
     order = np.argsort(-scores)
     # Of these, all classes but one have a probability that float32 rounds to 0.
     asked = [(scores, int(order[0])), (scores, int(order[-1]))]
     asked += [(certain, int(np.argsort(-certain)[place])) for place in (2, 5)]
-    replies = [standing(student, evidence, values, true) for values, true in asked]
+    replies = [standing(student, transcript, values, true) for values, true in asked]
     for reply, (values, true) in zip(replies, asked, strict=True):
         check_standing(reply, values, true)
 
 
 @check("standing/few-classes", 1, "Fewer than five classes", public=False)
-def test_few(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_few(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     scores = rng.normal(size=3)
     true = int(rng.integers(3))
     try:
-        reply = standing(student, evidence, scores, true)
+        reply = standing(student, transcript, scores, true)
     except StudentError as error:
         require(
             error.kind != "raised",
@@ -89,7 +89,7 @@ def test_few(student: Any, evidence: Evidence, rng: np.random.Generator) -> None
 
 
 @check("grad-cam/batch", 1, "Each image of a batch has its own class", public=False)
-def test_batch(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_batch(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     size = (14, 10)
     while True:
         net = model("conv-net", rng, size)
@@ -99,28 +99,28 @@ def test_batch(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
         # One of the maps is nowhere 0, so that a minimum taken off shows.
         if (right.min(axis=(1, 2)) > 0.02 * right.max()).any():
             break
-    found = grad_cam(student, evidence, net, x, classes, right)
+    found = grad_cam(student, transcript, net, x, classes, right)
     wrong = [i for i in range(4) if off(found[i], right[i]) > EXACT]
     require(
         not wrong,
         f"four images with the classes {classes}: the maps of number {', '.join(str(i + 1) for i in wrong)} are wrong. "
         "Image i has class classes[i].",
     )
-    require_inside(student, evidence, rng, 3)
+    require_inside(student, transcript, rng, 3)
 
 
 @check("grad-cam/blank", 1, "A blank map is zeros", public=False)
-def test_blank(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_blank(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     net, x, target = _blank(rng, (9, 8))
     other = next(k for k in range(CLASSES) if cam_of(net, x[None], [k]).any())
     both = torch.stack([x, x])
     right = cam_of(net, both, [target, other])
-    found = grad_cam(student, evidence, net, both, [target, other], right)
+    found = grad_cam(student, transcript, net, both, [target, other], right)
     require(
         (found[0] == 0).all() and off(found[1], right[1]) <= EXACT,
         "where every weighted sum is negative the map is all zeros, and its neighbour in the batch stays as it is.",
     )
-    require_inside(student, evidence, rng, 2)
+    require_inside(student, transcript, rng, 2)
 
 
 def _blank(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Any, Tensor, int]:
@@ -178,14 +178,14 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
 
 
 @check("integrated-gradients/path", 2, "The mean over the whole path", public=False)
-def test_path(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_path(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     size, n_steps, asked = (8, 6), 64, []
     half = {"mean": [0.5] * 3, "std": [0.5] * 3}
     for options in ({}, {"preprocessing": half}):
         net = model("power", rng, size, power=3, **options)
         x = image(rng.uniform(-0.9, 1.5, (3, *size)))
         target = int(rng.integers(CLASSES))
-        found = integrated(student, evidence, net, x, target, n_steps)
+        found = integrated(student, transcript, net, x, target, n_steps)
         asked.append((found, power_attributions(net, x, target)))
     for found, right in asked:
         require(
@@ -197,7 +197,7 @@ def test_path(student: Any, evidence: Evidence, rng: np.random.Generator) -> Non
 
 
 @check("both-maps/place", 1, "Grad-CAM lies where it belongs", public=False)
-def test_place(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_place(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     net: Any = own_classifier("shapes-logo")
     recipe = classifier("shapes-logo")
     while True:
@@ -216,13 +216,13 @@ def test_place(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
         peaks = drawn.max(axis=(1, 2))
         if peaks.min() > 0.05 * peaks.max() and float(scores[predicted] - scores[true]) > 0.1:  # fmt: skip
             break
-    found = both_maps(student, evidence, picture, recipe, "layer3", true, 2, (64, 64))
+    found = both_maps(student, transcript, picture, recipe, "layer3", true, 2, (64, 64))
     check_predicted(found, predicted)
     check_scale(found["gradcam"], drawn, "gradcam", REAL)
 
 
 @check("both-maps/blank", 1, "Blank flags and completeness errors", public=False)
-def test_flags(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_flags(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     size, n_steps = (12, 10), 2
     while True:
         net = model("conv-net", rng, size)
@@ -239,7 +239,7 @@ def test_flags(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
     # A report that is always the same is right of one of them at most.
     for true in rng.permutation([empty[0], other]).tolist():
         found = both_maps(
-            student, evidence, picture, net, "features", true, n_steps, size
+            student, transcript, picture, net, "features", true, n_steps, size
         )
         wanted = [False, true in empty]
         require(
@@ -265,7 +265,7 @@ def test_flags(student: Any, evidence: Evidence, rng: np.random.Generator) -> No
 
 
 @check("cover-test/tiling", 1, "A suspect that fits no tiling", public=False)
-def test_tiling(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_tiling(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     size, asked = (13, 17), []
     for box in ((4, 7, 7, 12), (0, 12, 3, 17)):
         net = model("power", rng, size)
@@ -273,7 +273,7 @@ def test_tiling(student: Any, evidence: Evidence, rng: np.random.Generator) -> N
         true = int(rng.integers(CLASSES))
         asked.append(
             (
-                cover_test(student, evidence, net, x, true, box),
+                cover_test(student, transcript, net, x, true, box),
                 covers(net, x, true, box),
             )
         )
@@ -282,22 +282,22 @@ def test_tiling(student: Any, evidence: Evidence, rng: np.random.Generator) -> N
 
 
 @check("find-cause/known", 2, "Occlusion, noise and a near tie", public=False)
-def test_known(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_known(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     cases = [make_case(cause, rng) for cause in ("occlusion", "noise", "near tie")]
     wrong = []
     for case in (cases[i] for i in rng.permutation(len(cases))):
         named = find_cause(
-            student, evidence, case.model, case.image, case.true_class, case.changes
+            student, transcript, case.model, case.image, case.true_class, case.changes
         )
         wrong.append((named, case))
     for named, case in wrong:
-        check_cause(named, case.cause, case.evidence)
-    require_counting(student, evidence, rng)
+        check_cause(named, case.cause, case.transcript)
+    require_counting(student, transcript, rng)
 
 
 @check("find-cause/rule", 1, "Shares between none and all", public=False)
-def test_rule(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
-    ask_case(student, evidence, make_case("mark", rng))
+def test_rule(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+    ask_case(student, transcript, make_case("mark", rng))
     # How many of four pictures are right after each removal and after harmless changes. Which removal is which, and
     # which scene comes first, is drawn anew, so that no answer can be known by its place.
     scenes = [
@@ -323,7 +323,7 @@ def test_rule(student: Any, evidence: Evidence, rng: np.random.Generator) -> Non
             pictures += [misses[next(missed)] for _ in range(4 - n)]
             changes[change] = torch.stack([pictures[i] for i in rng.permutation(4)])
         picture = hits[next(taken)] if known else misses[next(missed)]
-        named = find_cause(student, evidence, net, picture, true, changes)
+        named = find_cause(student, transcript, net, picture, true, changes)
         asked.append((named, cause, shares))
     for named, cause, shares in asked:
         check_cause(named, cause, shares)

@@ -181,11 +181,11 @@ HINTS: dict[str, dict[str, str]] = {
             "Any other answer than the predicted one was counted: only the TRUE class says that the mistake is gone."
         ),
         "mean probability instead of answers": (
-            "The evidence is a mean probability: count the pictures that the model gives the true class."
+            "The transcript is a mean probability: count the pictures that the model gives the true class."
         ),
         "first picture only": "Only the first picture of each change was asked: use all of them.",
         "share of the predicted class": (
-            "The evidence is the share of the PREDICTED class: count how often the true class comes back."
+            "The transcript is the share of the PREDICTED class: count how often the true class comes back."
         ),
         "true class in the top 5": "A true class among the top five was counted: it must be the answer.",
         "any picture will do": (
@@ -251,9 +251,9 @@ TOLD: dict[str, dict[str, str]] = {
         "controls averaged": "one place per box of the tiling",
     },
     "find-cause": {
-        "cause without evidence": "without the evidence for it",
-        "evidence for the named cause only": "without the evidence for it",
-        "evidence in words": "without the evidence for it",
+        "cause without transcript": "without the transcript for it",
+        "transcript for the named cause only": "without the transcript for it",
+        "transcript in words": "without the transcript for it",
     },
 }
 

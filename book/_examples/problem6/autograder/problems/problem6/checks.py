@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
@@ -22,14 +22,14 @@ def model(kind: str, rng: np.random.Generator, **options: Any) -> Recipe:
 
 
 def found(
-    student: Any, evidence: Evidence, net: Recipe, rng: np.random.Generator
+    student: Any, transcript: Transcript, net: Recipe, rng: np.random.Generator
 ) -> tuple[float, torch.Tensor, int]:
     """The student's gap of a new image, with the image and the class."""
     image = torch.from_numpy(rng.normal(size=SIZE).astype(np.float32))
     target = int(rng.integers(4))
     reply = student.call("gap", image, net, target)
     # What the catalogue of known mistakes is compared with.
-    evidence.note("gap", (image, net, target), reply, lambda value: value)
+    transcript.note("gap", (image, net, target), reply, lambda value: value)
     number = np.asarray(reply if reply is not None else np.nan, dtype=float)
     require(
         number.size == 1 and np.isfinite(number).all(),
@@ -39,9 +39,9 @@ def found(
 
 
 @check("gap/linear", 1, "A linear model: the gap is its bias", public=True)
-def test_linear(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_linear(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     net = model("power", rng, power=1)
-    got, _, target = found(student, evidence, net, rng)
+    got, _, target = found(student, transcript, net, rng)
     built: Any = tiny_models.build(net)
     bias = float(built.bias[target])
     require(

@@ -9,19 +9,23 @@ import numpy as np
 from autograder.sandbox.inside import tiny_models
 from autograder.checking.runner import check, require
 from autograder.problems.problem6.checks import found, model
-from autograder.checking.diagnose import Evidence
+from autograder.checking.diagnose import Transcript
 
 
 @check("gap/no-bias", 1, "ReLUs without a bias leave nothing over", public=False)
-def test_no_bias(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
-    got, _, _ = found(student, evidence, model("relu-net", rng), rng)
+def test_no_bias(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
+    got, _, _ = found(student, transcript, model("relu-net", rng), rng)
     require(abs(got) <= 1e-4, "a net of ReLUs without a bias has gap 0.")
 
 
 @check("gap/quadratic", 1, "A quadratic model", public=False)
-def test_quadratic(student: Any, evidence: Evidence, rng: np.random.Generator) -> None:
+def test_quadratic(
+    student: Any, transcript: Transcript, rng: np.random.Generator
+) -> None:
     net = model("power", rng, power=2)
-    got, image, target = found(student, evidence, net, rng)
+    got, image, target = found(student, transcript, net, rng)
     built: Any = tiny_models.build(net)
     # F = q + b with q quadratic: the shares add up to 2 q, which leaves b - q.
     bias = float(built.bias[target])
