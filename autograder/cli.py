@@ -21,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole = Path(__file__).with_name("course").is_dir()
     if not whole and given and given[0] in OF_THE_COURSE:
         return _wrong(
-            f"'{given[0]}' is not part of the student's bundle: it needs the whole course"
+            f"'{given[0]}' is not part of the student's bundle: it needs the whole"
+            " course"
         )
     options = make_parser(whole).parse_args(given)
     code: int = options.run(options)
@@ -37,7 +38,10 @@ def make_parser(whole: bool = True) -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="run the public checks of your own notebook",
-        description="Run your notebook's cells in a process of their own, and the public checks on what they define.",
+        description=(
+            "Run your notebook's cells in a process of their own, and the public checks"
+            " on what they define."
+        ),
     )
     check.add_argument("notebook", type=Path, help="for example problem2.ipynb")
     check.add_argument(
@@ -59,7 +63,9 @@ def _add_course_commands(commands: Any) -> None:
     release = commands.add_parser(
         "release",
         help="make exercises/ from solutions/ (for authors)",
-        description="Write the notebooks that students get, by nbgrader's own converter.",
+        description=(
+            "Write the notebooks that students get, by nbgrader's own converter."
+        ),
     )
     release.add_argument("problems", nargs="*", help="these only, for example problem2")
     release.set_defaults(run=run_release)
@@ -87,6 +93,7 @@ def run_check(options: argparse.Namespace) -> int:
         )
 
     from autograder.checking.runner import points_of, run_checks
+    from autograder.sandbox.launcher import Subprocess
     from autograder.sandbox.student import SandboxedStudent
     from autograder.selfcheck import SEED, all_passed, next_hint, report
 

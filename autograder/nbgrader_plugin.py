@@ -137,7 +137,8 @@ class RestoreRelease(NbGraderPreprocessor):
         path = Path(release) / f"{name}.ipynb"
         if not path.is_file():
             raise GraderError(
-                f"there is no release {path}: run `nbgrader generate_assignment {problem} --force`"
+                f"there is no release {path}: run `nbgrader generate_assignment"
+                f" {problem} --force`"
             )
         graded = course.format_path(
             course.autograded_directory, known["student"], problem
@@ -249,7 +250,8 @@ class RunChecks(NbGraderPreprocessor):
                     )
                 if points[task] != cell.metadata.nbgrader.points:
                     raise GraderError(
-                        f"the checks of {task} give {points[task]:g} points, its cell {cell.metadata.nbgrader.points:g}"
+                        f"the checks of {task} give {points[task]:g} points, its cell"
+                        f" {cell.metadata.nbgrader.points:g}"
                     )
                 cell.outputs = verdict_outputs(own)
         nb.metadata["autograder"] = {"seed": seed}

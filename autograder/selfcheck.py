@@ -73,7 +73,10 @@ def report(results: Sequence[CheckResult], *, hint: str = "", hidden: float = 0)
     ]
     said: set[str] = set()
     for result in results:
-        head = f"{WORDS[result.status]:9} {result.title} ({result.earned:g} of {result.points:g})"
+        head = (
+            f"{WORDS[result.status]:9} {result.title} ({result.earned:g} of"
+            f" {result.points:g})"
+        )
         lines += textwrap.wrap(head, WIDTH, subsequent_indent=" " * 10)
         why = reason_of(result)
         if why:
@@ -85,8 +88,9 @@ def report(results: Sequence[CheckResult], *, hint: str = "", hidden: float = 0)
             said.add(result.hint)
     if hidden:
         lines += textwrap.wrap(
-            f"Public checks: {points:g} of the task's {points + hidden:g} points. "
-            f"Grading asks the same with other numbers, and more ({hidden:g} point{'s' * (hidden != 1)}).",
+            f"Public checks: {points:g} of the task's {points + hidden:g} points."
+            f" Grading asks the same with other numbers, and more ({hidden:g}"
+            f" point{'s' * (hidden != 1)}).",
             WIDTH,
         )
     if hint:

@@ -145,7 +145,8 @@ def fetch(script: Script, env: dict[str, str]) -> bool:
     npm = shutil.which("npm", path=env["PATH"])
     if npm is None:
         raise BuildError(
-            "npm not found: install the book's requirements first (pip install -e .[book])"
+            "npm not found: install the book's requirements first (pip install -e"
+            " .[book])"
         )
     with tempfile.TemporaryDirectory() as folder:
         command = [
@@ -164,7 +165,8 @@ def fetch(script: Script, env: dict[str, str]) -> bool:
         tarballs = list(Path(folder).glob("*.tgz"))
         if done.returncode != 0 or len(tarballs) != 1:
             raise BuildError(
-                f"npm pack {script.name}@{script.version} failed (exit code {done.returncode})"
+                f"npm pack {script.name}@{script.version} failed (exit code"
+                f" {done.returncode})"
             )
         unpack(script, tarballs[0].read_bytes(), tarballs[0])
     stamp.write_text(wanted, encoding="utf-8")
@@ -178,7 +180,8 @@ def unpack(script: Script, content: bytes, tarball: Path) -> None:
     digest = base64.b64encode(hashlib.sha512(content).digest()).decode("ascii")
     if digest != script.sha512:
         raise BuildError(
-            f"{script.name} {script.version}: sha512 is {digest}, expected {script.sha512}"
+            f"{script.name} {script.version}: sha512 is {digest}, expected"
+            f" {script.sha512}"
         )
     shutil.rmtree(script.folder, ignore_errors=True)
     missing = set(script.keep)
@@ -367,7 +370,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     say(f"open {page}")
     say(
-        "or serve it with `make serve` (python -m http.server --directory book/_build/html --bind 127.0.0.1)"
+        "or serve it with `make serve` (python -m http.server --directory"
+        " book/_build/html --bind 127.0.0.1)"
     )
     return 0
 

@@ -90,7 +90,9 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="chapter4",
-        description="Explain what image and text models look at. Works without a network.",
+        description=(
+            "Explain what image and text models look at. Works without a network."
+        ),
     )
     parser.add_argument(
         "--version", action="version", version=f"chapter4 {version('chapter4')}"
@@ -196,7 +198,10 @@ def _add_evidence(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-evidence",
         action="store_true",
-        help="leave out the check with a random last layer, which costs as much as the maps",
+        help=(
+            "leave out the check with a random last layer, which costs as much as the"
+            " maps"
+        ),
     )
 
 
@@ -242,7 +247,10 @@ def _interpret(options: argparse.Namespace) -> None:
             {f"{TITLES[result.method]}\n{label}": result},
             evidence=[results.evidence[key]],
         )
-        alt = f"{TITLES[result.method]} of {photo.name} for the class {label}, beside the crop"
+        alt = (
+            f"{TITLES[result.method]} of {photo.name} for the class {label}, beside the"
+            " crop"
+        )
         files[key] = {
             "figure": save_figure(figure, folder / f"{stem}.png"),
             "alt": alt,
@@ -410,7 +418,8 @@ def _text(options: argparse.Namespace) -> None:
     for word, score in zip(words, scores, strict=True):
         print(f"  {word:<{width}}  {score:+.3f}")
     print(
-        f"share of each word in the {result['target_label']} logit; relative {'; '.join(result['evidence'].lines())}"
+        f"share of each word in the {result['target_label']} logit; relative"
+        f" {'; '.join(result['evidence'].lines())}"
     )
     if folder is None:
         return

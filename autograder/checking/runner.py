@@ -101,7 +101,7 @@ def reason_of(result: CheckResult) -> str:
     return result.hint or HIDDEN_REASONS.get(result.status, "")
 
 
-class Shortfall(Exception):  # noqa: N818
+class Shortfall(Exception):
     """A check's verdict that not all points are earned."""
 
     def __init__(self, message: str, fraction: float = 0.0) -> None:

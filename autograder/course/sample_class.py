@@ -72,7 +72,10 @@ def add_sample_class_command(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "sample-class",
         help="make a small course with six submissions, to try grading on",
-        description=f"Write an nbgrader course with {PROBLEM} and what six invented students handed in.",
+        description=(
+            f"Write an nbgrader course with {PROBLEM} and what six invented students"
+            " handed in."
+        ),
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="a new folder for it")
     parser.set_defaults(run=run_sample_class)

@@ -57,7 +57,8 @@ class Problem:
         answers = {p.name: p.content for p in self.parts if p.kind == "answer"}
         if task not in answers:
             raise ValueError(
-                f"{self.name} has no sample answer {task!r}: choose from {', '.join(answers)}"
+                f"{self.name} has no sample answer {task!r}: choose from"
+                f" {', '.join(answers)}"
             )
         return answers[task]
 

@@ -33,7 +33,9 @@ def add_bundle_command(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "bundle",
         help="make the zip that students get (for instructors)",
-        description="Pack exercises/, chapter4/, the public checks and the book into one zip.",
+        description=(
+            "Pack exercises/, chapter4/, the public checks and the book into one zip."
+        ),
     )
     default = COURSE / "dist" / f"{NAME}.zip"
     parser.add_argument(

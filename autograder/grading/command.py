@@ -25,7 +25,7 @@ and use your network. Grade nobody's work like this but your own.
 ************************************************************************"""
 
 
-class WrongUsage(ValueError):  # noqa: N818
+class WrongUsage(ValueError):
     """The command makes no sense as it was given; the message says why."""
 
 
@@ -34,9 +34,12 @@ def add_grade_command(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "grade",
         help="grade a folder of submissions (for instructors)",
-        description="Run all checks on submitted/<student>/problemN/problemN.ipynb, each in the sandbox, and write"
-        " grades.csv, grades.json, junit.xml, index.html and feedback/<student>/problemN.html. A run that was"
-        " stopped goes on where it was if the command is given again.",
+        description=(
+            "Run all checks on submitted/<student>/problemN/problemN.ipynb, each in the"
+            " sandbox, and write grades.csv, grades.json, junit.xml, index.html and"
+            " feedback/<student>/problemN.html. A run that was stopped goes on where it"
+            " was if the command is given again."
+        ),
     )
     add = parser.add_argument
     add("submitted", type=Path, help="the folder of all submissions")
@@ -63,14 +66,19 @@ def add_grade_command(commands: Any) -> None:
         "--budget",
         type=float,
         metavar="SECONDS",
-        help="how long a submission's code may take in all, one call a fifth of it; otherwise 100",
+        help=(
+            "how long a submission's code may take in all, one call a fifth of it;"
+            " otherwise 100"
+        ),
     )
     add(
         "--course",
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="the nbgrader course whose gradebook gets the scores; otherwise this folder",
+        help=(
+            "the nbgrader course whose gradebook gets the scores; otherwise this folder"
+        ),
     )
     add("--no-gradebook", action="store_true", help="leave the gradebook alone")
     add(
@@ -143,8 +151,8 @@ def _graded(options: argparse.Namespace) -> int:
     print(f"written to {options.output}: grades.csv, grades.json, junit.xml, index.html, feedback/")  # fmt: skip
     if bad:
         print(
-            f"autograder: {len(bad)} of {len(rows)} rows have a problem of ours, not of the students; see index.html. "
-            "The same command tries them again.",
+            f"autograder: {len(bad)} of {len(rows)} rows have a problem of ours, not of"
+            " the students; see index.html. The same command tries them again.",
             file=sys.stderr,
         )
     return FAILED if bad else FINE

@@ -53,16 +53,17 @@ class Course:
     def __init__(self, folder: Path) -> None:
         if not (folder / CONFIG).is_file():
             raise NoGradebook(
-                f"{folder} is no nbgrader course: it has no {CONFIG}. "
-                "Name the course with --course, or leave its gradebook alone with --no-gradebook"
+                f"{folder} is no nbgrader course: it has no {CONFIG}. Name the course"
+                " with --course, or leave its gradebook alone with --no-gradebook"
             )
         self._config = _configuration(folder)
         self._config.CourseDirectory.root = str(folder.resolve())
         known = self._config.Autograde.get("autograde_preprocessors", [])
         if RunChecks not in known:
             raise NoGradebook(
-                f"{folder / CONFIG} does not call autograder.nbgrader_plugin.configure(c): "
-                "add it, or leave the gradebook alone with --no-gradebook"
+                f"{folder / CONFIG} does not call"
+                " autograder.nbgrader_plugin.configure(c): add it, or leave the"
+                " gradebook alone with --no-gradebook"
             )
         self._config.Autograde.autograde_preprocessors = [
             _KnownResults if preprocessor is RunChecks else preprocessor
@@ -78,7 +79,10 @@ class Course:
 
     def check(self, problem: str) -> None:
         """Raises NoGradebook unless the gradebook knows the problem with the points that our checks give."""
-        again = f"run `nbgrader generate_assignment {problem} --force` in {self.directory.root}, or take --no-gradebook"
+        again = (
+            f"run `nbgrader generate_assignment {problem} --force` in"
+            f" {self.directory.root}, or take --no-gradebook"
+        )
         with self._open() as book:
             try:
                 cells = book.find_notebook(problem, problem).grade_cells
@@ -89,7 +93,8 @@ class Course:
             points = {c.name: c.max_score for c in cells if c.cell_type == "code"}
         if points != points_of(problem):
             raise NoGradebook(
-                f"the gradebook has other tasks or points for {problem} than its checks: {again}"
+                f"the gradebook has other tasks or points for {problem} than its"
+                f" checks: {again}"
             )
         if not self._release(problem).is_file():
             raise NoGradebook(f"there is no {self._release(problem)}: {again}")

@@ -38,7 +38,10 @@ STATUS = {
     ),
     "timed-out": (
         "Timed out",
-        "Some of your code took too long and was stopped. What could be checked is below.",
+        (
+            "Some of your code took too long and was stopped. What could be checked is"
+            " below."
+        ),
     ),
     "crashed": (
         "Crashed",
@@ -46,13 +49,18 @@ STATUS = {
     ),
     "unreadable": (
         "Not readable",
-        "Your notebook could not be read, so nothing in it was graded. "
-        "Open it in Jupyter, run it, save it and hand it in again.",
+        (
+            "Your notebook could not be read, so nothing in it was graded. "
+            "Open it in Jupyter, run it, save it and hand it in again."
+        ),
     ),
     "missing": ("Missing", "Nothing to grade was found."),
     "grader-error": (
         "Not graded yet",
-        "Something went wrong on our side, not on yours. There are no points yet, and your teacher knows of it.",
+        (
+            "Something went wrong on our side, not on yours. There are no points yet,"
+            " and your teacher knows of it."
+        ),
     ),
 }
 

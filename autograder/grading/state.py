@@ -99,7 +99,7 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
-class Refused(RuntimeError):  # noqa: N818
+class Refused(RuntimeError):
     """The run can't be done as things are; the message says what to do."""
 
 
@@ -127,7 +127,8 @@ class State:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise Busy(
-                    f"another run is writing to {self._folder.parent}: wait for it, or take another --output"
+                    f"another run is writing to {self._folder.parent}: wait for it, or"
+                    " take another --output"
                 ) from None
             yield
 

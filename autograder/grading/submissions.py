@@ -107,7 +107,10 @@ def _why_missing(folder: Path, path: Path) -> str:
         return f"no folder {path.parent.name}"
     others = sorted(shown(p.name) for p in path.parent.glob("*.ipynb"))
     if others:
-        return f"no {path.name} in the folder; there is {', '.join(others[:3])}: rename the right one"
+        return (
+            f"no {path.name} in the folder; there is {', '.join(others[:3])}: rename"
+            " the right one"
+        )
     return f"no {path.name} in the folder"
 
 

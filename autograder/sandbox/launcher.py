@@ -60,7 +60,7 @@ CONTRIBUTING.md has the recipes, and what to do where it is there but cannot sta
 --unsafe-no-sandbox grades without it: submissions can then read and change your files."""
 
 
-class SandboxUnavailable(RuntimeError):  # noqa: N818
+class SandboxUnavailable(RuntimeError):
     """There is no sandbox here; the message says how to get one."""
 
 

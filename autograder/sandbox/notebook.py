@@ -23,7 +23,7 @@ MAX_SOURCE = 200_000
 MAX_DEPTH = 50
 
 
-class Unreadable(ValueError):  # noqa: N818
+class Unreadable(ValueError):
     """The file is no notebook that can be graded; the message says why."""
 
 

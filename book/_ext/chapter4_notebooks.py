@@ -82,7 +82,10 @@ def add_notebook(
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)
     here = f"{FOLDER}/{page}.ipynb"
-    link = f'<span class="noprint"> · <a href="{here}" download>Download as a notebook</a></span></p>'
+    link = (
+        f'<span class="noprint"> · <a href="{here}" download>Download as a'
+        " notebook</a></span></p>"
+    )
     context["body"] = re.sub(
         r'(<p class="page-facts">.*?)</p>',
         lambda facts: facts[1] + link,
@@ -192,12 +195,16 @@ def _about(app: Sphinx, url: str | None) -> str:
     folder = f"`{CLONE}`" if url else "the course's folder"
     return quoted(
         [
-            f"This notebook is a page of *{app.config.html_title}*, version {version}."
-            " Its text is under CC BY 4.0, its code under MIT.",
-            "It needs Python 3.11 or newer and the course in the kernel that runs it:"
-            f" {install}`python -m pip install -e .` in {folder}. No cell needs a"
-            " network. Run the cells from the first to the last; the figures that the"
-            " text speaks of are drawn below their cells.",
+            (
+                f"This notebook is a page of *{app.config.html_title}*, version"
+                f" {version}. Its text is under CC BY 4.0, its code under MIT."
+            ),
+            (
+                "It needs Python 3.11 or newer and the course in the kernel that runs"
+                f" it: {install}`python -m pip install -e .` in {folder}. No cell needs"
+                " a network. Run the cells from the first to the last; the figures"
+                " that the text speaks of are drawn below their cells."
+            ),
         ]
     )
 

@@ -56,7 +56,10 @@ def answer(problem: Problem, task: str) -> str:
 def table() -> str:
     """Difficulty, minutes and points of all problems."""
     lines = [
-        "````{list-table} The notebooks: minutes, points from the checks, points by hand.",
+        (
+            "````{list-table} The notebooks: minutes, points from the checks, points by"
+            " hand."
+        ),
         ":name: tab-exercises\n:header-rows: 1\n:widths: auto\n",
         "* - No.\n  - Difficulty\n  - Minutes\n  - Checks\n  - By hand",
     ]

@@ -67,7 +67,8 @@ def vit_attention_weights(
     config = getattr(model, "config", None)
     if config is None or not hasattr(config, "patch_size"):
         raise TypeError(
-            f"expected a Hugging Face Vision Transformer, as load_vit() returns, not {type(model).__name__}"
+            "expected a Hugging Face Vision Transformer, as load_vit() returns, not"
+            f" {type(model).__name__}"
         )
     x = image_tensor(image, model)
     if not is_single(image):
@@ -90,12 +91,14 @@ def vit_attention_weights(
     prefix = weights.shape[-1] - grid[0] * grid[1]
     if prefix < 1:
         raise ValueError(
-            f"{name_of(model)} has no [CLS] token: {weights.shape[-1]} tokens for {_by(grid)} patches"
+            f"{name_of(model)} has no [CLS] token: {weights.shape[-1]} tokens for"
+            f" {_by(grid)} patches"
         )
     registers = getattr(config, "num_register_tokens", None)
     if registers is not None and prefix != 1 + registers:
         raise ValueError(
-            f"{prefix} tokens stand before the patches; [CLS] and {registers} registers were expected"
+            f"{prefix} tokens stand before the patches; [CLS] and {registers} registers"
+            " were expected"
         )
     return VitAttention(
         weights, grid, patch, seen_pixels(x[0].float(), model), name_of(model)

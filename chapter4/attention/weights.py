@@ -163,7 +163,8 @@ def text_model(bert: TextModel | None) -> TextModel:
         or not isinstance(bert[0], nn.Module)
     ):
         raise TypeError(
-            f"bert is what load_bert(name) returns, a model and its tokenizer, not {type(bert).__name__}"
+            "bert is what load_bert(name) returns, a model and its tokenizer, not"
+            f" {type(bert).__name__}"
         )
     if not hasattr(bert[0], "set_attn_implementation"):
         raise TypeError(
@@ -185,11 +186,13 @@ def tokenize(text: str, model: Any, tokenizer: Any) -> Any:
     limit = min(longest, getattr(model.config, "max_position_embeddings", longest))
     if count > limit:
         raise ValueError(
-            f"the text has {count} tokens with the special ones; {name_of(model)} takes at most {limit}"
+            f"the text has {count} tokens with the special ones; {name_of(model)} takes"
+            f" at most {limit}"
         )
     if not getattr(encoded, "is_fast", False):
         raise ValueError(
-            f"{type(tokenizer).__name__} does not say which pieces make a word; use a fast tokenizer"
+            f"{type(tokenizer).__name__} does not say which pieces make a word; use a"
+            " fast tokenizer"
         )
     return encoded
 
@@ -227,7 +230,8 @@ def check_position(name: str, value: Any, count: int, model_name: str) -> int:
         raise TypeError(f"{name} is an integer, not {value!r}") from None
     if not -count <= at < count:
         raise ValueError(
-            f"{name} {at} is out of range: {model_name} has {name}s 0 to {count - 1}; -1 to -{count} count from the end"
+            f"{name} {at} is out of range: {model_name} has {name}s 0 to {count - 1};"
+            f" -1 to -{count} count from the end"
         )
     return at % count
 
@@ -243,7 +247,8 @@ def find_by_name(what: str, wanted: Any, names: Sequence[str]) -> int:
     found = exact or [i for i, name in enumerate(names) if name.casefold() == folded]
     if not found:
         raise ValueError(
-            f"there is no {what} {wanted!r}{nearest(wanted, names)}; there are {', '.join(names)}"
+            f"there is no {what} {wanted!r}{nearest(wanted, names)}; there are"
+            f" {', '.join(names)}"
         )
     if len(found) > 1:
         raise ValueError(

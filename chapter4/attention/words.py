@@ -68,7 +68,10 @@ class AttentionPair:
         ends = (
             f"{self.from_word} ({self.from_index}) -> {self.to_word} ({self.to_index})"
         )
-        return f"{ends}: {self.weight:.3f}, rank {self.rank} of {self.among}, even share {self.even_share:.3f}"
+        return (
+            f"{ends}: {self.weight:.3f}, rank {self.rank} of {self.among}, even share"
+            f" {self.even_share:.3f}"
+        )
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,8 @@ def word_attention(
         )
     if matrix.shape != (count, count):
         raise ValueError(
-            f"the text has {count} tokens, so the matrix is ({count}, {count}), not {matrix.shape}"
+            f"the text has {count} tokens, so the matrix is ({count}, {count}), not"
+            f" {matrix.shape}"
         )
 
     groups: list[list[int]] = []
@@ -194,7 +198,8 @@ def attention_pair(
     )
     if row == column:
         raise ValueError(
-            f"{words.words[row]!r} ({row}) is both ends; a word is not ranked against itself"
+            f"{words.words[row]!r} ({row}) is both ends; a word is not ranked against"
+            " itself"
         )
     return _pair(words, row, column)
 
@@ -260,7 +265,8 @@ def _words_of(attention: WordAttention | TextAttention) -> WordAttention:
         return word_attention(attention, keep_special=False)
     if not isinstance(attention, WordAttention):
         raise TypeError(
-            f"expected a result of word_attention or attention_weights, not {type(attention).__name__}"
+            "expected a result of word_attention or attention_weights, not"
+            f" {type(attention).__name__}"
         )
     return attention
 
@@ -275,7 +281,10 @@ def _chosen(
 
 def _source(attention: TextAttention, layers: list[int], heads: list[int]) -> str:
     n_layers, n_heads = attention.weights.shape[:2]
-    return f"{attention.model_name}, {_part('layer', layers, n_layers)}, {_part('head', heads, n_heads)}"
+    return (
+        f"{attention.model_name}, {_part('layer', layers, n_layers)},"
+        f" {_part('head', heads, n_heads)}"
+    )
 
 
 def _part(name: str, chosen: list[int], count: int) -> str:

@@ -75,7 +75,8 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
                 continue
             if parameter.is_inference():
                 raise ValueError(
-                    "the model was made in torch.inference_mode(), which forbids gradients: make it outside"
+                    "the model was made in torch.inference_mode(), which forbids"
+                    " gradients: make it outside"
                 )
             if parameter.is_cuda:
                 devices.add(parameter.get_device())
@@ -180,12 +181,14 @@ def choose_targets(logits: Tensor, target_class: Any) -> list[int]:
         targets = [_index(target_class)]
         if count > 1:
             raise ValueError(
-                f"{count} images need one target class each: a list of {count}, or None for the predicted ones"
+                f"{count} images need one target class each: a list of {count}, or None"
+                " for the predicted ones"
             )
     for target in targets:
         if not 0 <= target < classes:
             raise ValueError(
-                f"target class {target} is out of range: the model has classes 0 to {classes - 1}"
+                f"target class {target} is out of range: the model has classes 0 to"
+                f" {classes - 1}"
             )
     return targets
 

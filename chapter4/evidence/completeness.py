@@ -55,7 +55,8 @@ def completeness(
         start = one_image(baseline, model).to(x)
         if start.shape != x.shape:
             raise ValueError(
-                f"the baseline {tuple(baseline.shape)} has not the image's shape {tuple(x.shape)}"
+                f"the baseline {tuple(baseline.shape)} has not the image's shape"
+                f" {tuple(x.shape)}"
             )
     else:
         start = make_baseline(baseline, x, model, seed=seed)

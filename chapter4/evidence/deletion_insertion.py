@@ -128,9 +128,11 @@ def deletion_insertion(
     blank = np.zeros(size)
     return Faithfulness(
         maps={name: curves(ranks) for name, ranks in orders.items()},
-        random=tuple(curves(pixel_ranks(blank, cell, s)) for s in random_seeds)
-        if controls
-        else (),
+        random=(
+            tuple(curves(pixel_ranks(blank, cell, s)) for s in random_seeds)
+            if controls
+            else ()
+        ),
         centre=curves(pixel_ranks(centre_blob(size), cell, seed)) if controls else None,
         target=target,
         score=score,

@@ -76,14 +76,16 @@ def infidelity(
     phi = torch.as_tensor(np.asarray(attributions), dtype=torch.float64)
     if phi.shape != x.shape[1:]:
         raise ValueError(
-            f"signed attributions have the image's shape {tuple(x.shape[1:])}, not {tuple(phi.shape)}"
+            f"signed attributions have the image's shape {tuple(x.shape[1:])}, not"
+            f" {tuple(phi.shape)}"
         )
     if not phi.isfinite().all():
         raise ValueError("the attributions hold NaN or infinite values")
     if perturbation == "gaussian":
         if contributions:
             raise ValueError(
-                "contributions are tested by perturbation='square': gaussian needs sensitivities"
+                "contributions are tested by perturbation='square': gaussian needs"
+                " sensitivities"
             )
         if not (math.isfinite(sigma) and sigma > 0):
             raise ValueError(f"sigma is a positive number, not {sigma}")

@@ -99,16 +99,17 @@ def repeatability(results: Sequence[Attribution]) -> Repeatability:
         raise ValueError("repeatability needs at least two results, of different seeds")
     if len({str(result.target) for result in results}) > 1:
         raise ValueError(
-            "the results explain different classes: give target_class, which else is the predicted one"
+            "the results explain different classes: give target_class, which else is"
+            " the predicted one"
         )
     pairs = [rank_correlation(a.map, b.map) for a, b in combinations(results, 2)]
     signed = [r.attributions for r in results if isinstance(r, GradientAttribution)]
     return Repeatability(
         rank_correlation=float(np.mean(pairs)),
         lowest=float(np.min(pairs)),
-        noise_to_signal=noise_to_signal(signed)
-        if len(signed) == len(results)
-        else float("nan"),
+        noise_to_signal=(
+            noise_to_signal(signed) if len(signed) == len(results) else float("nan")
+        ),
         runs=len(results),
     )
 

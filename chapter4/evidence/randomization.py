@@ -166,6 +166,6 @@ def _values(found: Attribution | np.ndarray) -> np.ndarray:
 def _same_class(trained: Any, found: Any) -> None:
     if isinstance(trained, Attribution) and trained.target != found.target:
         raise ValueError(
-            f"the class changed from {trained.target} to {found.target} with the weights: give "
-            "target_class in `explain`, which else is the predicted one"
+            f"the class changed from {trained.target} to {found.target} with the"
+            " weights: give target_class in `explain`, which else is the predicted one"
         )

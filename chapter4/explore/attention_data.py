@@ -64,8 +64,9 @@ def stack_of(weights: np.ndarray, layers: Sequence[int] | None = None) -> Stack:
     size = len(by_layer) * len(by_head) * weights.shape[-1] ** 2
     if size > MAX_WEIGHTS:
         raise ValueError(
-            f"{len(picked)} layers and {len(everyone)} heads of {weights.shape[-1]} tokens make {size:,} weights; "
-            f"a page holds {MAX_WEIGHTS:,}: choose fewer layers, such as layers=-1"
+            f"{len(picked)} layers and {len(everyone)} heads of {weights.shape[-1]}"
+            f" tokens make {size:,} weights; a page holds {MAX_WEIGHTS:,}: choose fewer"
+            " layers, such as layers=-1"
         )
     values = np.array(
         [[average_attention(weights, ls, hs) for hs in by_head] for ls in by_layer]

@@ -32,8 +32,9 @@ MAX_TOKENS = 48
 ENDS = (1, 0.2)
 
 _CAPTION = (
-    "Attention of {model}. A row looks, a column is looked at; every row sums to 1. Choose a token, by the list or at "
-    "the table's edge, to mark its row and its column. In the table the arrow keys move from cell to cell."
+    "Attention of {model}. A row looks, a column is looked at; every row sums to 1."
+    " Choose a token, by the list or at the table's edge, to mark its row and its"
+    " column. In the table the arrow keys move from cell to cell."
 )
 _TWICE = " The number behind # is a token's position, counted from 0."
 
@@ -94,9 +95,10 @@ def said(stack: Stack, layer: int, head: int, names: list[str], token: int) -> s
     # In quotes, for a token may be a word such as "and".
     quoted = [f"“{name}”" for name in names]
     return (
-        f"{stack.where(layer, head)}. Token {quoted[token]} looks most at {strongest(shown[token], quoted, token)}. "
-        f"It is looked at most by {strongest(shown[:, token], quoted, token)}. "
-        f"Spread evenly, each weight would be {1 / len(names):.3f}."
+        f"{stack.where(layer, head)}. Token {quoted[token]} looks most at"
+        f" {strongest(shown[token], quoted, token)}. It is looked at most by"
+        f" {strongest(shown[:, token], quoted, token)}. Spread evenly, each weight"
+        f" would be {1 / len(names):.3f}."
     )
 
 
@@ -104,9 +106,9 @@ def scale(top: str) -> str:
     """The colour bar from 0 to `top` as HTML."""
     stops = ", ".join(colours()[0][::15])
     return (
-        '<p class="explorer-attention-scale"><span>Weight 0</span>'
-        f'<span class="explorer-attention-bar" style="background: linear-gradient(to right, {stops})"></span>'
-        f'<span data-part="top">{top}</span></p>'
+        '<p class="explorer-attention-scale"><span>Weight 0</span><span'
+        ' class="explorer-attention-bar" style="background: linear-gradient(to right,'
+        f' {stops})"></span><span data-part="top">{top}</span></p>'
     )
 
 
@@ -126,11 +128,13 @@ def _stage(shown: np.ndarray, names: list[str], chosen: int) -> str:
     # The still picture is this table: coloured cells with their numbers, as HTML.
     safe = [escape(name) for name in names]
     columns = "".join(
-        f'<th scope="col"><span class="explorer-attention-name" dir="auto">{name}</span></th>'
+        '<th scope="col"><span class="explorer-attention-name"'
+        f' dir="auto">{name}</span></th>'
         for name in safe
     )
     rows = "\n".join(
-        f'<tr><th scope="row"><span class="explorer-attention-name" dir="auto">{safe[q]}</span></th>'
+        '<tr><th scope="row"><span class="explorer-attention-name"'
+        f' dir="auto">{safe[q]}</span></th>'
         + "".join(_cell(int(units), q, k, chosen) for k, units in enumerate(row))
         + "</tr>"
         for q, row in enumerate(shown)

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 ALPHA = 0.6  # as `draw_patches` lays weights over a picture
 
 _CAPTION = (
-    "What one token of {model} looks at, on the picture that it saw. A click on a patch makes it the one that looks, "
-    "and so do the arrow keys. The numbers mark the three strongest patches; the first is where the colours' scale "
-    "ends. Rows and columns count from 0."
+    "What one token of {model} looks at, on the picture that it saw. A click on a patch"
+    " makes it the one that looks, and so do the arrow keys. The numbers mark the three"
+    " strongest patches; the first is where the colours' scale ends. Rows and columns"
+    " count from 0."
 )
 
 
@@ -63,7 +64,8 @@ def explore_vit_attention(
     at = check_position("layer", layer, count, name)
     if at not in held:
         raise ValueError(
-            f"layer {at} is not among the layers that the figure holds: {', '.join(map(str, held))}"
+            f"layer {at} is not among the layers that the figure holds:"
+            f" {', '.join(map(str, held))}"
         )
     stack = stack_of(attention.weights, held)
     which = -1 if head is None else check_position("head", head, n_heads, name)

@@ -42,10 +42,11 @@ if TYPE_CHECKING:
 POSITIONS = 12
 
 _CAPTION = (
-    "Integrated Gradients of the class {name}, with {n} steps of Gauss-Legendre. The mixture at α, the gradient there, "
-    "and what the steps up to there add up to; the dots of both maps are means of 2 × 2 pixels. The gradient's colour "
-    "scale is its own at each α, that of the sum is the same along one path. Below, the score F along the paths from "
-    "all baselines, the chosen one strong; the line marks α."
+    "Integrated Gradients of the class {name}, with {n} steps of Gauss-Legendre. The"
+    " mixture at α, the gradient there, and what the steps up to there add up to; the"
+    " dots of both maps are means of 2 × 2 pixels. The gradient's colour scale is its"
+    " own at each α, that of the sum is the same along one path. Below, the score F"
+    " along the paths from all baselines, the chosen one strong; the line marks α."
 )
 
 
@@ -243,7 +244,10 @@ def _states(
                         "src": photo,
                         "ground": ground,
                         "opacity": round(moment.alpha, 4),
-                        "alt": f"The mixture at {where}: {moment.alpha:.1%} photo, the rest baseline.",
+                        "alt": (
+                            f"The mixture at {where}: {moment.alpha:.1%} photo, the"
+                            " rest baseline."
+                        ),
                     },
                     "gradient": {
                         "src": map_picture(slope, limit, SALIENCY_CMAP),
@@ -252,16 +256,20 @@ def _states(
                     "gradient-high": {"words": number(limit)},
                     "sum": {
                         "src": map_picture(sofar, end, SALIENCY_CMAP),
-                        "alt": f"Attributions of the first {moment.steps} steps, to {where}: {described(sofar)}.",
+                        "alt": (
+                            f"Attributions of the first {moment.steps} steps, to"
+                            f" {where}: {described(sofar)}."
+                        ),
                     },
                     "sum-high": {"words": number(end)},
                     **plot_parts(
                         _curves(paths),
                         chosen,
                         (moment.alpha, moment.score),
-                        f"The score along the path from {path.name}: {score(path.ends[0])} at the baseline, "
-                        f"{score(moment.score)} at the mark at α = {moment.alpha:.3f}, "
-                        f"{score(path.ends[1])} at the image.",
+                        f"The score along the path from {path.name}:"
+                        f" {score(path.ends[0])} at the baseline, {score(moment.score)}"
+                        f" at the mark at α = {moment.alpha:.3f}, {score(path.ends[1])}"
+                        " at the image.",
                     ),
                 },
             )
@@ -270,16 +278,22 @@ def _states(
 
 
 def _said(path: Path, moment: Moment, n_steps: int) -> str:
-    where = f"Baseline {path.name}, α = {moment.alpha:.3f}, step {moment.steps} of {n_steps}: F = {score(moment.score)}"
+    where = (
+        f"Baseline {path.name}, α = {moment.alpha:.3f}, step {moment.steps} of"
+        f" {n_steps}: F = {score(moment.score)}"
+    )
     if not path.change:
-        return f"{where}. F is the same at both ends, {score(path.ends[1])}: there is nothing to share out."
+        return (
+            f"{where}. F is the same at both ends, {score(path.ends[1])}: there is"
+            " nothing to share out."
+        )
     way = (moment.score - path.ends[0]) / path.change
     summed = float(moment.sofar.sum(dtype=np.float64)) / path.change
     return (
-        f"{where}, {way:.0%} of the way from {score(path.ends[0])} at the baseline to "
-        f"{score(path.ends[1])} at the image. "
-        f"The attributions so far add up to {summed:.0%} of that way; after the last step the completeness error is "
-        f"{path.delta:.1%}."
+        f"{where}, {way:.0%} of the way from {score(path.ends[0])} at the baseline to"
+        f" {score(path.ends[1])} at the image. The attributions so far add up to"
+        f" {summed:.0%} of that way; after the last step the completeness error is"
+        f" {path.delta:.1%}."
     )
 
 

@@ -36,9 +36,11 @@ SMOOTH = 64
 TOP = 5
 
 _CAPTION = (
-    "Grad-CAM over the picture that the model saw, in grey, and the raw map in the cells of the layer. The slider goes "
-    "from the first layers to the last. One layer has one colour scale, the same for all of its classes; it ends at "
-    "the largest cell of any of them. Compare classes within a layer, and not layers with each other."
+    "Grad-CAM over the picture that the model saw, in grey, and the raw map in the"
+    " cells of the layer. The slider goes from the first layers to the last. One layer"
+    " has one colour scale, the same for all of its classes; it ends at the largest"
+    " cell of any of them. Compare classes within a layer, and not layers with each"
+    " other."
 )
 
 
@@ -131,7 +133,10 @@ def _state(
     said = (
         f"{where}: blank, no cell speaks for the class."
         if found.blank
-        else f"{where}: largest cell {number(float(found.raw.max()))}; {zero}; {described(found.raw, 'cells')}."
+        else (
+            f"{where}: largest cell {number(float(found.raw.max()))}; {zero};"
+            f" {described(found.raw, 'cells')}."
+        )
     )
     shown = f"Grad-CAM of {name} at the layer {stage}"
     return State(
@@ -145,7 +150,10 @@ def _state(
             },
             "cells": {
                 "src": map_picture(found.raw, limit, CAM_CMAP),
-                "alt": f"{shown} as {rows} by {columns} cells: {_compared(found.raw, limit)}.",
+                "alt": (
+                    f"{shown} as {rows} by {columns} cells:"
+                    f" {_compared(found.raw, limit)}."
+                ),
             },
             "cells-high": {"words": number(limit)},
         },
@@ -155,7 +163,10 @@ def _state(
 def _compared(raw: np.ndarray, limit: float) -> str:
     if not raw.any():
         return described(raw)
-    return f"{described(raw, 'cells')}, the largest at {raw.max() / limit:.0%} of the colour scale"
+    return (
+        f"{described(raw, 'cells')}, the largest at {raw.max() / limit:.0%} of the"
+        " colour scale"
+    )
 
 
 def _percent(chance: float) -> str:

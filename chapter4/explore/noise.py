@@ -39,10 +39,12 @@ SAMPLES = (1, 5, 10, 25, 50, 100)
 LEVELS = (0.05, 0.1, 0.15, 0.2, 0.3)
 
 _CAPTION = (
-    "SmoothGrad of the class {name}: the first of the noisy copies that the model is given, and the map from as many "
-    "copies as the slider says. Each map has a colour scale of its own, which ends at its 99.5th percentile. Distance "
-    "is that from the map of {finest} copies at the same noise level, which has the same first copies, over the size "
-    "of that map; roughness is the mean step between neighbouring pixels over the map's mean."
+    "SmoothGrad of the class {name}: the first of the noisy copies that the model is"
+    " given, and the map from as many copies as the slider says. Each map has a colour"
+    " scale of its own, which ends at its 99.5th percentile. Distance is that from the"
+    " map of {finest} copies at the same noise level, which has the same first copies,"
+    " over the size of that map; roughness is the mean step between neighbouring pixels"
+    " over the map's mean."
 )
 
 
@@ -72,7 +74,8 @@ def explore_smoothgrad(
     counts = [check_count("samples", n) for n in samples]
     if not counts or any(b <= a for a, b in pairwise(counts)) or not levels:
         raise ValueError(
-            "explore_smoothgrad needs one level or more, and numbers of samples that rise"
+            "explore_smoothgrad needs one level or more, and numbers of samples that"
+            " rise"
         )
     x = image_tensor(image, model)
     if len(x) != 1:
@@ -167,13 +170,18 @@ def _state(
         else "the map is zero everywhere"
     )
     said = f"{copies} at noise level {level:g}: {measured}."
-    alt = f"SmoothGrad map of {name} from {copies} at noise level {level:g}: {described(values)}."
+    alt = (
+        f"SmoothGrad map of {name} from {copies} at noise level {level:g}:"
+        f" {described(values)}."
+    )
     return State(
         said,
         {
             "copy": {
                 "src": copy,
-                "alt": f"The picture with noise of level {level:g} added to every value.",
+                "alt": (
+                    f"The picture with noise of level {level:g} added to every value."
+                ),
             },
             "map": {"src": map_picture(values, limit, SALIENCY_CMAP), "alt": alt},
             "map-high": {"words": number(limit)},

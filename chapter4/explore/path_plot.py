@@ -35,7 +35,8 @@ def plot_html(parts: Mapping[str, Mapping[str, Any]], curves: Sequence[Curve]) -
     """The plot as the given parts show it: all curves thin, the chosen one strong."""
     low, high = _range(curves)
     others = "".join(
-        f'<path d="{_line(curve, low, high)}" style="stroke: var(--explorer-line); stroke-width: 1"/>'
+        f'<path d="{_line(curve, low, high)}" style="stroke: var(--explorer-line);'
+        ' stroke-width: 1"/>'
         for curve in curves
     )
     strong = {
@@ -49,13 +50,13 @@ def plot_html(parts: Mapping[str, Mapping[str, Any]], curves: Sequence[Curve]) -
     )
     label = html.escape(parts["plot"]["aria-label"])
     return (
-        '<div class="explorer-plot"><p class="explorer-name">Score F along the path</p>'
-        f'<div class="explorer-axis"><span>top: {high:.1f}</span>'
-        f'<span data-part="axis">{html.escape(parts["axis"]["words"])}</span></div>'
-        f'<svg data-part="plot" role="img" aria-label="{label}" viewBox="0 0 100 100" preserveAspectRatio="none">'
-        f"{others}{drawn}</svg>"
-        f'<div class="explorer-axis"><span>α = 0, the baseline; bottom: {low:.1f}</span>'
-        "<span>α = 1, the image</span></div></div>"
+        '<div class="explorer-plot"><p class="explorer-name">Score F along the'
+        f' path</p><div class="explorer-axis"><span>top: {high:.1f}</span><span'
+        f' data-part="axis">{html.escape(parts["axis"]["words"])}</span></div><svg'
+        f' data-part="plot" role="img" aria-label="{label}" viewBox="0 0 100 100"'
+        f' preserveAspectRatio="none">{others}{drawn}</svg><div'
+        ' class="explorer-axis"><span>α = 0, the baseline; bottom:'
+        f" {low:.1f}</span><span>α = 1, the image</span></div></div>"
     )
 
 

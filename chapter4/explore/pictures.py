@@ -55,9 +55,10 @@ class Panel:
         style = f"opacity: {change['opacity']};" if "opacity" in change else ""
         style += " image-rendering: pixelated;" if self.cells else ""
         return (
-            f'<div class="explorer-panel"><p class="explorer-name">{html.escape(self.heading)}</p>'
-            f'<span class="explorer-frame" style="{ground}"><img data-part="{self.name}" src="{src}" alt="{alt}" '
-            f'style="{style}"></span>{self._scale(high)}</div>'
+            '<div class="explorer-panel"><p'
+            f' class="explorer-name">{html.escape(self.heading)}</p><span'
+            f' class="explorer-frame" style="{ground}"><img data-part="{self.name}"'
+            f' src="{src}" alt="{alt}" style="{style}"></span>{self._scale(high)}</div>'
         )
 
     def _scale(self, high: str) -> str:
@@ -70,7 +71,7 @@ class Panel:
             for i, c in enumerate(colours)
         )
         return (
-            f'<p class="explorer-scale"><span>0</span><span class="explorer-bar" '
+            '<p class="explorer-scale"><span>0</span><span class="explorer-bar" '
             f'style="background: linear-gradient(to right, {steps})"></span>'
             f'<span data-part="{self.name}-high">{html.escape(high)}</span></p>'
             f'<p class="explorer-scale">{html.escape(self.unit)}</p>'
@@ -135,7 +136,10 @@ def explorer(
     return Explorer(
         title=title,
         controls=controls,
-        stage=f'<style>\n{style}</style>\n<div class="explorer-panels">\n{stage}\n</div>\n{below}',
+        stage=(
+            f"<style>\n{style}</style>\n<div"
+            f' class="explorer-panels">\n{stage}\n</div>\n{below}'
+        ),
         said=first.said,
         caption=caption,
         data={

@@ -40,7 +40,10 @@ def described(values: np.ndarray, parts: str = "pixels") -> str:
         return "blank, zero everywhere"
     if values.min() == values.max():
         return "the same everywhere"
-    return f"brightest in {place(values)}, half of its sum in {half_share(values):.0%} of the {parts}"
+    return (
+        f"brightest in {place(values)}, half of its sum in {half_share(values):.0%} of"
+        f" the {parts}"
+    )
 
 
 def number(value: float) -> str:

@@ -79,11 +79,14 @@ class Slider:
         # The output is outside the label, whose words are the control's name, and is not spoken: the slider's own
         # value text is.
         return (
-            f'<div class="explorer-control"><label><span>{html.escape(self.label)}</span> '
-            f'<input type="range" min="0" max="{len(words) - 1}" step="1" value="{self.start}" autocomplete="off" '
-            f'data-control="{html.escape(self.name)}" data-values="{html.escape(json.dumps(words))}" '
-            f'aria-valuetext="{html.escape(words[self.start])}"></label> '
-            f'<output aria-live="off">{html.escape(words[self.start])}</output></div>'
+            "<div"
+            f' class="explorer-control"><label><span>{html.escape(self.label)}</span>'
+            f' <input type="range" min="0" max="{len(words) - 1}" step="1"'
+            f' value="{self.start}" autocomplete="off"'
+            f' data-control="{html.escape(self.name)}"'
+            f' data-values="{html.escape(json.dumps(words))}"'
+            f' aria-valuetext="{html.escape(words[self.start])}"></label> <output'
+            f' aria-live="off">{html.escape(words[self.start])}</output></div>'
         )
 
 
@@ -99,12 +102,14 @@ class Choice:
     def html(self) -> str:
         """The labelled list."""
         options = "".join(
-            f'<option value="{i}"{" selected" if i == self.start else ""}>{html.escape(str(value))}</option>'
+            "<option"
+            f' value="{i}"{" selected" if i == self.start else ""}>{html.escape(str(value))}</option>'
             for i, value in enumerate(self.values)
         )
         return (
-            f'<label class="explorer-control"><span>{html.escape(self.label)}</span> '
-            f'<select data-control="{html.escape(self.name)}" autocomplete="off">{options}</select></label>'
+            f'<label class="explorer-control"><span>{html.escape(self.label)}</span>'
+            f' <select data-control="{html.escape(self.name)}"'
+            f' autocomplete="off">{options}</select></label>'
         )
 
 
@@ -140,7 +145,10 @@ class Explorer:
 
     def __repr__(self) -> str:
         size = len(self._repr_html_())
-        return f"Explorer({self.title!r}, {size:,} characters; .save('explorer.html') writes a page for any browser)"
+        return (
+            f"Explorer({self.title!r}, {size:,} characters; .save('explorer.html')"
+            " writes a page for any browser)"
+        )
 
     def _repr_html_(self) -> str:
         code = (_file("explore.js") + _file(self.script)).replace(

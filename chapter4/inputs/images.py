@@ -70,7 +70,8 @@ class Preprocessing:
         # shorter side is 256.
         if width * height > MAX_PIXELS:
             raise ValueError(
-                f"a photo of {photo.width} x {photo.height} pixels is too long for its width"
+                f"a photo of {photo.width} x {photo.height} pixels is too long for its"
+                " width"
             )
         photo = photo.resize((width, height), Image.Resampling[self.resample.upper()])
         top, left = (
@@ -120,7 +121,8 @@ def load_image(image: str | os.PathLike[str] | Image) -> Image:
         raise TypeError(f"expected a path or a PIL image, not {type(image).__name__}")
     if photo.mode.startswith("I") or photo.mode == "F":
         raise ValueError(
-            f"images of mode {photo.mode} have no fixed range; convert to 8 bits a channel first"
+            f"images of mode {photo.mode} have no fixed range; convert to 8 bits a"
+            " channel first"
         )
     if photo.has_transparency_data:
         photo = photo.convert("RGBA")
@@ -153,7 +155,8 @@ def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
         )
     if not image.is_floating_point():
         raise TypeError(
-            f"an image tensor holds normalised floats, not {image.dtype}; hand over a path or a PIL image"
+            f"an image tensor holds normalised floats, not {image.dtype}; hand over a"
+            " path or a PIL image"
         )
     if image.ndim not in (3, 4) or image.shape[-3] != 3:
         raise ValueError(
@@ -175,7 +178,8 @@ def check_dtype(x: Tensor, model: nn.Module) -> None:
     if len(weights) == 1 and x.dtype not in weights:
         (weight,) = weights
         raise TypeError(
-            f"the image is {x.dtype} and the model {weight}: hand over image.to({weight})"
+            f"the image is {x.dtype} and the model {weight}: hand over"
+            f" image.to({weight})"
         )
 
 
@@ -247,7 +251,8 @@ def sample_photo(name: str = "cat") -> Path:
     photos = sample_photos()
     if name not in photos:
         raise ValueError(
-            f"no sample photo {name!r}{nearest(name, photos)}; there are {', '.join(photos)}"
+            f"no sample photo {name!r}{nearest(name, photos)}; there are"
+            f" {', '.join(photos)}"
         )
     return photos[name].path
 
@@ -296,7 +301,10 @@ def _turned(photo: Image, name: str) -> Image:
 
 
 def _unreadable(name: str, error: Exception) -> str:
-    return f"{name} is not a readable image ({', '.join(FORMATS)}): {error or type(error).__name__}"
+    return (
+        f"{name} is not a readable image ({', '.join(FORMATS)}):"
+        f" {error or type(error).__name__}"
+    )
 
 
 def _shown(path: Path) -> str:
@@ -328,7 +336,8 @@ def _photo(record: dict[str, Any], folder: Path) -> Photo:
         spec = find_spec(package)
         if spec is None or spec.origin is None:
             raise FileNotFoundError(
-                f"the photo {record['name']!r} comes with {package}, which is not installed"
+                f"the photo {record['name']!r} comes with {package}, which is not"
+                " installed"
             )
         folder = Path(spec.origin).parent
     return Photo(

@@ -57,7 +57,8 @@ def load_classifier(
         model = _resnet50()
     else:
         raise ValueError(
-            f"no classifier {name!r}{nearest(name, CLASSIFIERS)}; there are {', '.join(CLASSIFIERS)}"
+            f"no classifier {name!r}{nearest(name, CLASSIFIERS)}; there are"
+            f" {', '.join(CLASSIFIERS)}"
         )
     return model.to(device).eval()
 
@@ -233,7 +234,8 @@ def preprocessing_from(processor: Any) -> Preprocessing:
         and (isinstance(resize, int) or all(resize))
     ):
         raise ValueError(
-            f"can't tell what {type(processor).__name__} does to a photo: size {size}, crop {crop}"
+            f"can't tell what {type(processor).__name__} does to a photo: size {size},"
+            f" crop {crop}"
         )
     return Preprocessing(
         resize, shape, tuple(processor.image_mean), tuple(processor.image_std), resample
@@ -442,6 +444,6 @@ def _unavailable(
         else type(error).__name__
     )
     return (
-        f"{name!r} is not in the cache and can't be fetched{nearest(name, embedded)} ({reason}); "
-        f"with no network use the embedded {embedded[0]!r}: {call}"
+        f"{name!r} is not in the cache and can't be fetched{nearest(name, embedded)}"
+        f" ({reason}); with no network use the embedded {embedded[0]!r}: {call}"
     )

@@ -53,7 +53,8 @@ def check_tolerance(tolerance: Any) -> float:
     value = float(tolerance)
     if not 0 < value < 1:
         raise ValueError(
-            f"tolerance is a relative error between 0 and 1, such as 0.05, not {tolerance}"
+            "tolerance is a relative error between 0 and 1, such as 0.05, not"
+            f" {tolerance}"
         )
     return value
 
@@ -204,9 +205,11 @@ def _hidden(
     # A range as small as the rounding of F hides nothing.
     span = max(max(scores) - min(scores), 1e-4 * max(map(abs, scores)))
     return [
-        abs(scores[k + 1] - scores[k] - width * (before[k] + after[k]) / 2) / span
-        if span
-        else 0.0
+        (
+            abs(scores[k + 1] - scores[k] - width * (before[k] + after[k]) / 2) / span
+            if span
+            else 0.0
+        )
         for k, width in enumerate(np.diff(edges).tolist())
     ]
 

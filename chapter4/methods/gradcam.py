@@ -394,7 +394,8 @@ def default_target_layer(model: nn.Module, x: Tensor) -> str:
             handle.remove()
     if not finished:
         raise ValueError(
-            f"{type(model).__name__} has no layer that gives a grid (N, channels, h, w) for Grad-CAM"
+            f"{type(model).__name__} has no layer that gives a grid (N, channels, h, w)"
+            " for Grad-CAM"
         )
     return finished[-1]
 
@@ -419,7 +420,8 @@ def _find(model: nn.Module, layer: nn.Module | str) -> tuple[nn.Module, str]:
             ) from None
     if not isinstance(layer, nn.Module):
         raise TypeError(
-            f"target_layer is a module of the model or its dotted name, not {type(layer).__name__}"
+            "target_layer is a module of the model or its dotted name, not"
+            f" {type(layer).__name__}"
         )
     # Nearest first, and only so far: the layer to explain is mostly near the top.
     places, seen = [(model, "")], {model}

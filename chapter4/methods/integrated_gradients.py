@@ -113,7 +113,8 @@ def integrated_gradients(
         tolerance = check_tolerance(tolerance)
         if rule != "gausslegendre" or backend != "chapter4":
             raise ValueError(
-                "a tolerance chooses the steps itself: leave out rule and backend, or tolerance"
+                "a tolerance chooses the steps itself: leave out rule and backend, or"
+                " tolerance"
             )
     with frozen_eval(model):
         with torch.no_grad():
@@ -276,7 +277,8 @@ def _captum(
 
     if rule == "riemann_trapezoid":
         raise ValueError(
-            "Captum's riemann_trapezoid weights sum to (n-1)/n; use another rule, or backend='chapter4'"
+            "Captum's riemann_trapezoid weights sum to (n-1)/n; use another rule, or"
+            " backend='chapter4'"
         )
 
     if n_steps < 2 and rule != "gausslegendre":
@@ -303,7 +305,8 @@ def _baseline_tensor(
         return _baseline(baseline, x, model, seed)
     if not isinstance(baseline, Tensor):
         raise TypeError(
-            f"baseline is a name or a tensor of the image's shape, not {type(baseline).__name__}"
+            "baseline is a name or a tensor of the image's shape, not"
+            f" {type(baseline).__name__}"
         )
     if not baseline.is_floating_point():
         raise TypeError(
@@ -312,7 +315,8 @@ def _baseline_tensor(
     start = baseline.detach()[None] if baseline.ndim == 3 else baseline.detach()
     if start.shape != x.shape:
         raise ValueError(
-            f"the baseline {tuple(baseline.shape)} has not the image's shape {tuple(x.shape)}"
+            f"the baseline {tuple(baseline.shape)} has not the image's shape"
+            f" {tuple(x.shape)}"
         )
     if not start.isfinite().all():
         raise ValueError("the baseline holds NaN or infinite values")

@@ -121,8 +121,10 @@ class InteractiveView:
         # A frame of its own: BertViz's ids would clash with a second view. The sandbox
         # has scripts and nothing else.
         return (
-            f'<iframe srcdoc="{html.escape(self.html)}" title="{html.escape(self.title)}" sandbox="allow-scripts" '
-            f'style="width: 100%; height: {self.height}px; border: 1px solid #ccc; background: #fff;"></iframe>'
+            f'<iframe srcdoc="{html.escape(self.html)}"'
+            f' title="{html.escape(self.title)}" sandbox="allow-scripts" style="width:'
+            f" 100%; height: {self.height}px; border: 1px solid #ccc; background:"
+            ' #fff;"></iframe>'
         )
 
 
@@ -143,11 +145,15 @@ def head_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
     _check_lines(heads, count)
     body = _drawn(bertviz.head_view, attention)
     note = (
-        "Each line runs from the token that looks (left) to one that it looks at (right), stronger for more weight. "
-        "Choose a layer; a click on a coloured square turns that head on or off, a double click shows it alone; point "
-        "at a token for its own lines."
+        "Each line runs from the token that looks (left) to one that it looks at"
+        " (right), stronger for more weight. Choose a layer; a click on a coloured"
+        " square turns that head on or off, a double click shows it alone; point at a"
+        " token for its own lines."
     )
-    title = f"{attention.model_name}: attention of {heads} heads, layer by layer (0 to {layers - 1})"
+    title = (
+        f"{attention.model_name}: attention of {heads} heads, layer by layer (0 to"
+        f" {layers - 1})"
+    )
     page = _page(
         title,
         note,
@@ -172,8 +178,9 @@ def model_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
     _check_lines(layers * heads, count)
     body = _drawn(bertviz.model_view, attention, display_mode="light")
     note = (
-        "Rows are layers, columns are heads. In each picture lines run from the tokens that look (left) to those that "
-        "they look at (right), stronger for more weight. A click on a picture enlarges it, a second click closes it."
+        "Rows are layers, columns are heads. In each picture lines run from the tokens"
+        " that look (left) to those that they look at (right), stronger for more"
+        " weight. A click on a picture enlarges it, a second click closes it."
     )
     title = (
         f"{attention.model_name}: attention in all {layers} layers and {heads} heads"
@@ -209,7 +216,8 @@ def _check_lines(matrices: int, count: int) -> None:
     longest = int((MAX_LINES / matrices) ** 0.5)
     if count > longest:
         raise ValueError(
-            f"the text has {count} tokens; with {matrices} heads on the page at most {longest} can be drawn"
+            f"the text has {count} tokens; with {matrices} heads on the page at most"
+            f" {longest} can be drawn"
         )
 
 
@@ -224,7 +232,8 @@ def _page(
     found = re.search(r"const params = (\{.*\}); // HACK: .*", body)
     if found is None or "src=" in body or "paths:" in body:
         raise RuntimeError(
-            "this version of bertviz writes its page in another way; versions from 1.4.1 were known"
+            "this version of bertviz writes its page in another way; versions from"
+            " 1.4.1 were known"
         )
     data = json.loads(found[1])
     for matrices in data["attention"]:
@@ -258,11 +267,15 @@ def _still(weights: np.ndarray, tokens: list[str]) -> str:
     colours = colormaps["viridis"].with_extremes(bad="white")(sheet, bytes=True)
     which = "Layer 0" if layers == 1 else f"Rows of squares: layers 0 to {layers - 1}"
     words = (
-        f"{which}; columns of squares: heads 0 to {heads - 1}. In a square each row is a token that looks, each column "
-        f"one that is looked at, in the order {' '.join(tokens)}. Dark is 0, yellow is 1."
+        f"{which}; columns of squares: heads 0 to {heads - 1}. In a square each row is"
+        " a token that looks, each column one that is looked at, in the order"
+        f" {' '.join(tokens)}. Dark is 0, yellow is 1."
     )
     words = html.escape(words)
-    image = f'<img alt="Attention weights as squares. {words}" src="{picture_url(colours[..., :3])}">'
+    image = (
+        f'<img alt="Attention weights as squares. {words}"'
+        f' src="{picture_url(colours[..., :3])}">'
+    )
     return f"<noscript><p>Without scripts: {words}</p>{image}</noscript>"
 
 

@@ -287,9 +287,10 @@ def _warn_if_shallow(model: nn.Module, layer: str) -> None:
     before = max(inside) + 1 if inside else len(weighted)
     if len(weighted) >= FEW_LAYERS and before < SHALLOW * len(weighted):
         warnings.warn(
-            f"the last layer of {name_of(model)} with a grid is {layer!r}, number {before} of "
-            f"{len(weighted)} with weights (a Vision Transformer's patch embedding?): Grad-CAM "
-            "there says little of the model; name a target_layer, or look at its attention",
+            f"the last layer of {name_of(model)} with a grid is {layer!r}, number"
+            f" {before} of {len(weighted)} with weights (a Vision Transformer's patch"
+            " embedding?): Grad-CAM there says little of the model; name a"
+            " target_layer, or look at its attention",
             stacklevel=4,
         )
 
@@ -351,9 +352,14 @@ def debug_model_prediction(
     predicted, name = int(classes[0]), interpreter.class_name
     lines = [
         "Model debug report",
-        f"Model: {name_of(model)}, input {x.shape[-2]} x {x.shape[-1]}; {made_with(model)}",
-        f"True label: {name(truth)} (rank {rank} of {len(classes)}, "
-        f"probability {probability:.2%})",
+        (
+            f"Model: {name_of(model)}, input {x.shape[-2]} x {x.shape[-1]};"
+            f" {made_with(model)}"
+        ),
+        (
+            f"True label: {name(truth)} (rank {rank} of {len(classes)}, "
+            f"probability {probability:.2%})"
+        ),
         f"Predicted label: {name(predicted)} (probability {probabilities[0]:.2%})",
         f"Expected label: {name(expected)}",
         "",
@@ -439,7 +445,10 @@ def _evidence(results: Interpretation, explained: str) -> list[str]:
     cam, ig = results.details["gradcam"], results.details["integrated_gradients"]
     layer = cam.settings["target_layer"]
     if cam.blank:  # type: ignore[attr-defined]
-        seen = f"Grad-CAM at {layer} is blank: no cell of that layer raises the {explained} logit on balance."
+        seen = (
+            f"Grad-CAM at {layer} is blank: no cell of that layer raises the"
+            f" {explained} logit on balance."
+        )
     else:
         row, column = (
             int(i) for i in np.unravel_index(cam.map.argmax(), cam.map.shape)
@@ -451,10 +460,14 @@ def _evidence(results: Interpretation, explained: str) -> list[str]:
     return [
         f"Evidence, for the {explained} logit:",
         f"- {seen}",
-        f"- Integrated Gradients from {ig.settings['baseline']}, {ig.settings['n_steps']} steps: relative completeness "
+        f"- Integrated Gradients from {ig.settings['baseline']},"
+        f" {ig.settings['n_steps']} steps: relative completeness "
         f"error {percent(ig.delta)}{'; INCOMPLETE' if results.evidence['integrated_gradients'].incomplete else ''}.",  # type: ignore[attr-defined]
         *_random_lines(results),
-        "- A map shows what the score depends on, neither that the dependence is right nor the cause of an error.",
+        (
+            "- A map shows what the score depends on, neither that the dependence is"
+            " right nor the cause of an error."
+        ),
     ]
 
 

@@ -191,12 +191,16 @@ class MisclassificationAnalyzer:
 
         lines = [
             "Misclassification analysis",
-            f"Model: {name_of(self.model)}, input {x.shape[-2]} x {x.shape[-1]}, {made_with(self.model)}",
+            (
+                f"Model: {name_of(self.model)}, input {x.shape[-2]} x {x.shape[-1]},"
+                f" {made_with(self.model)}"
+            ),
             f"True: {name(truth)}",
             f"Predicted: {name(predicted)} (probability {probabilities[0]:.2%})",
             *(
                 [
-                    "The image is not misclassified: predicted and true class are the same."
+                    "The image is not misclassified: predicted and true class are the"
+                    " same."
                 ]
                 if predicted == truth
                 else []
@@ -211,7 +215,10 @@ class MisclassificationAnalyzer:
             *_completeness_lines(attributions, name),
             *_random_lines(beside),
             *_intervention_lines(interventions, covered_right, truth, predicted, name),
-            "- A map is association. What an intervention changes is a cause, as far as its fill looks natural.",
+            (
+                "- A map is association. What an intervention changes is a cause, as"
+                " far as its fill looks natural."
+            ),
         ]
         text = wrapped(lines)
         figure = _draw(
@@ -256,7 +263,10 @@ class MisclassificationAnalyzer:
             int(i) for i in np.unravel_index(cam.map.argmax(), cam.map.shape)
         )
         side = _cover_side(x)
-        what = f"a {side} px square covered at the Grad-CAM peak of the predicted class (row {row}, column {column})"
+        what = (
+            f"a {side} px square covered at the Grad-CAM peak of the predicted class"
+            f" (row {row}, column {column})"
+        )
         return [self._after(what, _cover(x, row, column), truth)]
 
     def _whole_photo(
@@ -336,10 +346,12 @@ def _cam_lines(
         return [f"- Grad-CAM at {layer}: one map, for both are the same class."]
     if np.isnan(correlation):
         return [
-            f"- Grad-CAM at {layer}: a map is constant, so that the two have no correlation."
+            f"- Grad-CAM at {layer}: a map is constant, so that the two have no"
+            " correlation."
         ]
     return [
-        f"- Grad-CAM at {layer}: the maps of predicted and true class correlate at {correlation:.2f}."
+        f"- Grad-CAM at {layer}: the maps of predicted and true class correlate at"
+        f" {correlation:.2f}."
     ]
 
 
@@ -353,8 +365,8 @@ def _completeness_lines(
         for label, known in by_class.items()
     )
     return [
-        f"- Integrated Gradients from {first.settings['baseline']}, {first.settings['n_steps']} steps: "
-        f"relative completeness error {errors}."
+        f"- Integrated Gradients from {first.settings['baseline']},"
+        f" {first.settings['n_steps']} steps: relative completeness error {errors}."
     ]
 
 
@@ -376,13 +388,14 @@ def _intervention_lines(
     name: Any,
 ) -> list[str]:
     lines = [
-        f"- With {change.what}: {name(change.predicted_label)}; true class at rank {change.true_rank}, "
-        f"probability {change.true_probability:.2%}."
+        f"- With {change.what}: {name(change.predicted_label)}; true class at rank"
+        f" {change.true_rank}, probability {change.true_probability:.2%}."
         for change in interventions
     ]
     if predicted != truth:
         lines.append(
-            f"- Of {covered_right.size} places covered one at a time, {covered_right.sum()} give the true class."
+            f"- Of {covered_right.size} places covered one at a time,"
+            f" {covered_right.sum()} give the true class."
         )
     return lines
 

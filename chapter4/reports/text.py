@@ -167,7 +167,8 @@ class TextClassifierInterpreter:
         limit = getattr(self.model.config, "max_position_embeddings", 512)
         if encoded["input_ids"].shape[1] > limit:
             raise ValueError(
-                f"the text has {encoded['input_ids'].shape[1]} tokens; the model reads at most {limit}"
+                f"the text has {encoded['input_ids'].shape[1]} tokens; the model reads"
+                f" at most {limit}"
             )
         return encoded.to(self.model.device), list(words.values())
 
@@ -199,7 +200,8 @@ class TextClassifierInterpreter:
         found = [i for i, label in labels.items() if label.lower() == target.lower()]
         if not found:
             raise ValueError(
-                f"no class is called {target!r}{nearest(target.upper(), labels.values())}"
+                "no class is called"
+                f" {target!r}{nearest(target.upper(), labels.values())}"
             )
         return found[0]
 

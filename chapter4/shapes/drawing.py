@@ -90,7 +90,8 @@ def class_index(name: str) -> int:
     if name not in CLASSES:
         near = get_close_matches(str(name), CLASSES, n=1, cutoff=0.0)[0]
         raise ValueError(
-            f"unknown shape class {name!r}: expected one of {', '.join(CLASSES)}; did you mean {near!r}?"
+            f"unknown shape class {name!r}: expected one of {', '.join(CLASSES)}; did"
+            f" you mean {near!r}?"
         )
     return CLASSES.index(name)
 
@@ -116,7 +117,8 @@ def make_shape(
     _check_count("seed", seed)
     if not 0.0 <= logo_probability <= 1.0:
         raise ValueError(
-            f"logo_probability is {logo_probability}: expected a probability from 0 to 1"
+            f"logo_probability is {logo_probability}: expected a probability from 0"
+            " to 1"
         )
     label = index % len(CLASSES)
     rng = np.random.default_rng([seed, index, _PICTURE_STREAM])
@@ -203,7 +205,8 @@ def paste_logo(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     fits = top >= 0 and left >= 0 and bottom <= height and right <= width
     if not fits or (bottom - top, right - left) != (LOGO_SIZE, LOGO_SIZE):
         raise ValueError(
-            f"logo box {box} does not fit: expected 10 x 10 pixels inside a {height} x {width} picture"
+            f"logo box {box} does not fit: expected 10 x 10 pixels inside a {height} x"
+            f" {width} picture"
         )
     marked = image.copy()
     marked[top:bottom, left:right] = logo()

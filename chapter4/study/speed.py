@@ -152,7 +152,7 @@ def scaling_figure(data: Mapping[str, Any]) -> Figure:
                 [each.median - each.low for each in spreads],
                 [each.high - each.median for each in spreads],
             ]
-            (drawn, *_) = panel.errorbar(
+            drawn, *_ = panel.errorbar(
                 counts,
                 middle,
                 yerr=bars,

@@ -127,8 +127,8 @@ def beaten_table(study: Mapping[str, Any], what: str) -> str:
         rows.append([METHOD_NAMES[name], *cells])
     count = margins(study, "centre", what, fills[0]).spread.count
     return table(
-        f"{what.capitalize()}: on how many of {count} photos an order beats the random orders / "
-        "both controls",
+        f"{what.capitalize()}: on how many of {count} photos an order beats the random"
+        " orders / both controls",
         f"tab-beaten-{what}",
         ("Order of", *(FILL_NAMES[which] for which in fills)),
         rows,
@@ -148,8 +148,8 @@ def equal_error_table(study: Mapping[str, Any], score: str) -> str:
             ]
         rows.append(row)
     return table(
-        f"Integrated Gradients of the {score}: 50 steps of Gauss-Legendre, and the fewest "
-        "gradients of the adaptive rule with no larger error",
+        f"Integrated Gradients of the {score}: 50 steps of Gauss-Legendre, and the"
+        " fewest gradients of the adaptive rule with no larger error",
         f"tab-equal-error-{score}",
         ("Photo", "Error of 50", "Adaptive", "Its error", "Times fewer"),
         rows,

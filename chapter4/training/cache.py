@@ -75,9 +75,10 @@ def pictures(
         np.savez(unfinished, images=images, labels=np.array([s.label for s in samples]))
         unfinished.replace(path)
     with np.load(path, allow_pickle=False) as stored:
-        return torch.from_numpy(stored["images"]), torch.from_numpy(
-            stored["labels"]
-        ).long()
+        return (
+            torch.from_numpy(stored["images"]),
+            torch.from_numpy(stored["labels"]).long(),
+        )
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

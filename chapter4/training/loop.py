@@ -122,7 +122,8 @@ def fit(
             losses.append(loss.detach())
             if step % 50 == 0:
                 print(
-                    f"{name}: epoch {epoch + 1} step {step}/{steps_per_epoch} loss {loss.item():.3f}",
+                    f"{name}: epoch {epoch + 1} step {step}/{steps_per_epoch} loss"
+                    f" {loss.item():.3f}",
                     flush=True,
                 )
         model.eval()

@@ -87,11 +87,17 @@ def model_card(record: dict[str, Any]) -> str:
         f"- {key.replace('_', ' ')}: {value}" for key, value in record["recipe"].items()
     ]
     lines += [
-        f"- processor time: {record['cpu_seconds']:.0f} s on {record['machine']}, torch {record['torch']}",
+        (
+            f"- processor time: {record['cpu_seconds']:.0f} s on {record['machine']},"
+            f" torch {record['torch']}"
+        ),
         "",
         "## Accuracy",
         "",
-        f"{record['correct']} of {record['n_test']} test examples right: {record['accuracy']:.4f}.",
+        (
+            f"{record['correct']} of {record['n_test']} test examples right:"
+            f" {record['accuracy']:.4f}."
+        ),
         "",
     ]
     lines += [f"- {sentence}" for sentence in record["measured_in_words"]]
@@ -109,6 +115,7 @@ def compare_counts(name: str, what: str, measured: int, recorded: int, n: int) -
     """
     agrees = abs(measured - recorded) <= max(1, n / 1000)
     print(
-        f"{name}: {what}: {measured} of {n}, recipe.json says {recorded}: {'agrees' if agrees else 'DIFFERS'}"
+        f"{name}: {what}: {measured} of {n}, recipe.json says {recorded}:"
+        f" {'agrees' if agrees else 'DIFFERS'}"
     )
     return agrees

@@ -165,7 +165,8 @@ def load_shipped() -> tuple[PreTrainedTokenizerBase, BertForSequenceClassificati
     )
     if differing:
         raise ValueError(
-            f"adapter_model.safetensors does not fit its configuration: {sorted(differing)[0]} differs"
+            "adapter_model.safetensors does not fit its configuration:"
+            f" {sorted(differing)[0]} differs"
         )
     set_peft_model_state_dict(adapted, stored)
     return tokenizer, adapted.merge_and_unload().eval()
@@ -359,7 +360,8 @@ def _fit(
             optimiser.step()
             if step % 25 == 0:
                 print(
-                    f"{NAME}: epoch {epoch + 1} step {step}/{steps_per_epoch} loss {loss.item():.3f}",
+                    f"{NAME}: epoch {epoch + 1} step {step}/{steps_per_epoch} loss"
+                    f" {loss.item():.3f}",
                     flush=True,
                 )
         model.eval()
@@ -368,7 +370,8 @@ def _fit(
             positive_probability(tokenizer, model, [s.text for s in test]), test
         )
         print(
-            f"{NAME}: epoch {epoch + 1}/{RECIPE.epochs} test {right} of {len(test)}, {spent:.0f} s",
+            f"{NAME}: epoch {epoch + 1}/{RECIPE.epochs} test {right} of {len(test)},"
+            f" {spent:.0f} s",
             flush=True,
         )
         kept = {name: p.detach().clone() for name, p in trained.items()}
@@ -468,17 +471,22 @@ def _record(
         for token, (low, high) in found["blank_positive"].items()
     )
     data = (
-        "Sentences from film reviews (Pang & Lee 2004), each with 15 to 29 human ratings from -4 to +4 "
-        f"(Hutto & Gilbert 2014), from the source distribution of {REQUIREMENT}, which is under the MIT "
-        "licence. The rights in the sentences stay with the reviews' authors: no text is shipped. "
-        f"{n_train} sentences for training, {N_TEST} for testing, split at random."
+        "Sentences from film reviews (Pang & Lee 2004), each with 15 to 29 human"
+        " ratings from -4 to +4 (Hutto & Gilbert 2014), from the source distribution"
+        f" of {REQUIREMENT}, which is under the MIT licence. The rights in the"
+        f" sentences stay with the reviews' authors: no text is shipped. {n_train}"
+        f" sentences for training, {N_TEST} for testing, split at random."
     )
     return {
         "title": "Sentiment",
-        "what": f"A low-rank change (LoRA, {n_numbers:,} numbers in half precision) to all-MiniLM-L6-v2 that "
-        "says whether an English sentence about a film is POSITIVE or NEGATIVE. MiniLM is not in this "
-        "folder.",
-        "intended_use": "To show token attributions on a small transformer without a download.",
+        "what": (
+            f"A low-rank change (LoRA, {n_numbers:,} numbers in half precision) to"
+            " all-MiniLM-L6-v2 that says whether an English sentence about a film is"
+            " POSITIVE or NEGATIVE. MiniLM is not in this folder."
+        ),
+        "intended_use": (
+            "To show token attributions on a small transformer without a download."
+        ),
         "classes": list(LABELS),
         "base_model": BASE_NAME,
         "seed": RECIPE.seed,
@@ -490,29 +498,45 @@ def _record(
             "n_test": N_TEST,
             "split_seed": RECIPE.seed,
         },
-        "training_in_words": "AdamW on the cross-entropy against the share of raters above 0 (those at 0 "
-        "count half). LoRA on all linear maps of encoder layers 3 to 6; pooler and classifier are trained "
-        "whole. Blank texts are taught to score one half. The last epoch is kept and nothing was chosen by "
-        "the test set.",
+        "training_in_words": (
+            "AdamW on the cross-entropy against the share of raters above 0 (those at 0"
+            " count half). LoRA on all linear maps of encoder layers 3 to 6; pooler and"
+            " classifier are trained whole. Blank texts are taught to score one half."
+            " The last epoch is kept and nothing was chosen by the test set."
+        ),
         "n_test": N_TEST,
         "correct": found["right"],
         "accuracy": found["right"] / N_TEST,
         "measured": found,
         "measured_in_words": [
-            "A test sentence counts as POSITIVE where its mean rating is above 0; means of 0 are left out.",
-            f"{found['sentences_right']} of {found['sentences']} sentences of our own are right."
-            + (f" Wrong: {missed}." if missed else ""),
-            f"Probability of POSITIVE for 1 to 30 blank tokens between [CLS] and [SEP]: {blank}.",
+            (
+                "A test sentence counts as POSITIVE where its mean rating is above 0;"
+                " means of 0 are left out."
+            ),
+            f"{found['sentences_right']} of {found['sentences']} sentences of our own"
+            " are right." + (f" Wrong: {missed}." if missed else ""),
+            (
+                "Probability of POSITIVE for 1 to 30 blank tokens between [CLS] and"
+                f" [SEP]: {blank}."
+            ),
         ],
         "cpu_seconds": round(seconds, 1),
         "limits": [
-            "Trained on sentences about films in English; other texts get an answer all the same.",
+            (
+                "Trained on sentences about films in English; other texts get an answer"
+                " all the same."
+            ),
             "Irony, negation at a distance and idioms are often misread.",
-            "It knows no neutral class: a plain statement of fact lands somewhere between.",
+            (
+                "It knows no neutral class: a plain statement of fact lands somewhere"
+                " between."
+            ),
         ],
-        "licence": "MIT for the change. The base model is under Apache-2.0. Please cite Hutto, C.J. & "
-        "Gilbert, E. (2014), VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media "
-        "Text, ICWSM.",
+        "licence": (
+            "MIT for the change. The base model is under Apache-2.0. Please cite Hutto,"
+            " C.J. & Gilbert, E. (2014), VADER: A Parsimonious Rule-based Model for"
+            " Sentiment Analysis of Social Media Text, ICWSM."
+        ),
     }
 
 

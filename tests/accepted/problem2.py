@@ -2,7 +2,6 @@
 
 A submission takes one function for each of the three names; `source` writes it as a student's cell would hold it.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
@@ -66,7 +65,7 @@ def backward(image, model, target_class, n_samples, noise_level, seed):
         model.zero_grad()
         model(leaf)[0][target_class].backward()
         grads.append(leaf.grad.squeeze(0))
-    for m, mode in zip(model.modules(), modes):  # noqa: B905
+    for m, mode in zip(model.modules(), modes):
         m.training = mode
     return torch.stack(grads).mean(0).abs().max(0)[0]
 
@@ -235,7 +234,7 @@ def curve_table(image, model, target_class, counts, seeds):
 
 
 def needed_mean(errors, counts, tolerance):
-    c = np.mean([e * math.sqrt(n) for e, n in zip(errors, counts)])  # noqa: B905
+    c = np.mean([e * math.sqrt(n) for e, n in zip(errors, counts)])
     return max(1, math.ceil(round((c / tolerance) ** 2, 9)))
 
 

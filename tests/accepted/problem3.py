@@ -2,7 +2,6 @@
 
 A submission takes one function for each of the six names; `source` writes it as a student's cell would hold it.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
@@ -42,7 +41,7 @@ def pictures(image, mean, std, blur_sigma, seed):
 def with_normalize(image, mean, std, blur_sigma, seed):
     """torchvision's Normalize, there and back; the whole random state is set, as many do."""
     torch.manual_seed(seed)
-    back = [-m / s for m, s in zip(mean, std)], [1 / s for s in std]  # noqa: B905
+    back = [-m / s for m, s in zip(mean, std)], [1 / s for s in std]
     pixels = TF.normalize(image.clone(), *back)
     kernel = int(6 * blur_sigma) | 1
     return {
@@ -140,7 +139,7 @@ def gauss_chunks(image, model, target_class, baseline, n_steps):
     mode = model.training
     model.eval()
     total = torch.zeros_like(x[0])
-    for a, w in zip(alphas.split(10), weights.split(10)):  # noqa: B905
+    for a, w in zip(alphas.split(10), weights.split(10)):
         points = (start + a * (x - start)).requires_grad_()
         (g,) = torch.autograd.grad(model(points)[:, target_class].sum(), points)
         total += (w * g).sum(0)
@@ -159,7 +158,7 @@ def right_backward(image, model, target_class, baseline, n_steps):
         model.eval()
         model(batch).select(1, target_class).sum().backward()
     finally:
-        for m, mode in zip(model.modules(), state):  # noqa: B905
+        for m, mode in zip(model.modules(), state):
             m.training = mode
         model.zero_grad()
     return batch.grad.mean(dim=0) * diff
@@ -378,8 +377,8 @@ def shares_topk(attributions, image, mean, std):
 
 def words():
     said = (
-        "The factor image minus baseline decides which pixels can get any attribution at all, "
-        "so these 10 % get 0.1 of the mean."
+        "The factor image minus baseline decides which pixels can get any attribution"
+        " at all, so these 10 % get 0.1 of the mean."
     )
     return dict.fromkeys(("black", "white", "blur", "random", "guidelines"), said)
 

@@ -2,7 +2,6 @@
 
 A submission takes one function for each of the six names; `source` writes it as a student's cell would hold it.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
@@ -283,8 +282,9 @@ def claims_python(weights):
         "mat-attends-the-and-on": sorted(choices("mat")[:2]) == ["on", "the2"],
         "mutual-syntax": all(strong(a, b) and strong(b, a) for a, b in pairs),
         "locality": sum(near) / len(near) > sum(far) / len(far),
-        "prepositions-to-nouns": choices("on").index("mat")
-        < choices("on").index("cat"),
+        "prepositions-to-nouns": (
+            choices("on").index("mat") < choices("on").index("cat")
+        ),
     }
     return {name: torch.tensor(value) for name, value in found.items()}
 
@@ -298,20 +298,20 @@ def analyse_ids(text, bert):
     )
     tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
     names = []
-    for i, (token, word) in enumerate(zip(tokens, word_ids)):  # noqa: B905
+    for i, (token, word) in enumerate(zip(tokens, word_ids)):
         if word is not None and i and word == word_ids[i - 1]:
             names[-1] += token[2:]
         else:
             names.append(token)
     special = np.array([name in ("[CLS]", "[SEP]") for name in names])
     weights, removed = without_special(matrix, special)
-    words = [n for n, s in zip(names, special) if not s]  # noqa: B905
+    words = [n for n, s in zip(names, special) if not s]
     first = most_attended(matrix)
     return {
         "words": words,
         "weights": weights,
         "removed": removed,
-        "with_special": [names[k] for k, s in zip(first, special) if not s],  # noqa: B905
+        "with_special": [names[k] for k, s in zip(first, special) if not s],
         "without_special": [words[int(k)] for k in most_attended(weights)],
     }
 
@@ -342,7 +342,7 @@ def analyse_offsets(text, bert):
     enc = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
     ids = torch.tensor([enc["input_ids"]])
     spans: list[list[Any]] = []
-    for word, (start, end), special in zip(  # noqa: B905
+    for word, (start, end), special in zip(
         enc.word_ids(), enc["offset_mapping"], enc["special_tokens_mask"]
     ):
         if spans and word is not None and spans[-1][0] == word:
@@ -353,7 +353,7 @@ def analyse_offsets(text, bert):
     full = np.asarray(full)
     mask = np.array([s[3] for s in spans])
     label = [text[s[1] : s[2]] if not s[3] else "[CLS]" for s in spans[:-1]] + ["[SEP]"]
-    inner = [name for name, s in zip(label, mask) if not s]  # noqa: B905
+    inner = [name for name, s in zip(label, mask) if not s]
     weights, removed = without_special(full, mask)
     best, best_inner = most_attended(full), most_attended(np.asarray(weights))
     return {

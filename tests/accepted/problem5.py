@@ -2,7 +2,6 @@
 
 A submission takes one function for each of the six names; `source` writes it as a student's cell would hold it.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
@@ -94,7 +93,7 @@ def cam_loop(images, model, layer, classes):
     was = [m.training for m in model.modules()]
     model.eval()
     found = []
-    for x, k in zip(images, classes):  # noqa: B905
+    for x, k in zip(images, classes):
         store = []
 
         def forward(module, inputs, output, store=store):
@@ -108,7 +107,7 @@ def cam_loop(images, model, layer, classes):
         activation, gradient = store
         alpha = gradient[0].flatten(1).mean(1)
         found.append(torch.relu(torch.tensordot(alpha, activation[0], dims=1)))
-    for m, mode in zip(model.modules(), was):  # noqa: B905
+    for m, mode in zip(model.modules(), was):
         m.training = mode
     return torch.stack(found)
 
@@ -492,7 +491,7 @@ def cause_in_one_batch(image, model, true_class, changes):
     with torch.inference_mode():
         hit = model(everything).argmax(-1).eq(true_class).double()
     first, *rest = hit.split([1, *sizes])
-    evidence = dict(zip(names, (part.mean() for part in rest)))  # noqa: B905
+    evidence = dict(zip(names, (part.mean() for part in rest)))
     words = {"cover": "occlusion"}
     ranked = sorted(
         (-float(v), k.rsplit(" ", 1)[-1])

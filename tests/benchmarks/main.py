@@ -259,8 +259,8 @@ class Benchmark:
         if "deviation" in answer:
             self.store.put("deviation", f"{model}/{task}/{column}", answer)
             self.say(
-                f"{model} {TASKS[task]}: {COLUMNS[column]} deviates by {report.deviation(answer)}, "
-                f"float32 by {answer['float32']:.1e}"
+                f"{model} {TASKS[task]}: {COLUMNS[column]} deviates by"
+                f" {report.deviation(answer)}, float32 by {answer['float32']:.1e}"
             )
         elif "absent" in answer:
             self.store.put("deviation", f"{model}/{task}/{column}", None)

@@ -18,10 +18,22 @@ def text(data: dict[str, Any]) -> str:
     parts = [
         f"{data['date']}, {data['device']}; {machine}",
         versions,
-        "time: median of the rounds; ratio: chapter4's median over the column's, with the quartiles of single rounds;",
-        "memory: peak growth, on a CPU of the resident set, on a GPU of PyTorch's tensors;",
-        "in use: that of the resident set where every large block goes back when it is freed;",
-        "deviation: relative L2 of the map from the right formula in float64, and in brackets that of the same formula",
+        (
+            "time: median of the rounds; ratio: chapter4's median over the column's,"
+            " with the quartiles of single rounds;"
+        ),
+        (
+            "memory: peak growth, on a CPU of the resident set, on a GPU of PyTorch's"
+            " tensors;"
+        ),
+        (
+            "in use: that of the resident set where every large block goes back when it"
+            " is freed;"
+        ),
+        (
+            "deviation: relative L2 of the map from the right formula in float64, and"
+            " in brackets that of the same formula"
+        ),
         "in float32.",
     ]
     for where in dict.fromkeys(key.rsplit("/", 1)[0] for key in data["times"]):

@@ -53,7 +53,8 @@ def ratio(numerator: list[float], denominator: list[float]) -> Ratio:
     """median(numerator) / median(denominator). Both lists hold one number a round, of the same rounds."""
     if len(numerator) != len(denominator) or not numerator:
         raise ValueError(
-            f"the same rounds are needed on both sides, not {len(numerator)} and {len(denominator)}"
+            f"the same rounds are needed on both sides, not {len(numerator)} and"
+            f" {len(denominator)}"
         )
     rounds = spread(a / b for a, b in zip(numerator, denominator, strict=True))
     value = statistics.median(numerator) / statistics.median(denominator)

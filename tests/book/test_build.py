@@ -204,7 +204,10 @@ def test_our_kernel_wins(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
-    code = "from jupyter_client.kernelspec import get_kernel_spec as k; print(k('python3').resource_dir)"
+    code = (
+        "from jupyter_client.kernelspec import get_kernel_spec as k;"
+        " print(k('python3').resource_dir)"
+    )
     env = build.child_environment()
     found = subprocess.run(
         [sys.executable, "-c", code],

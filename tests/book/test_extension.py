@@ -142,7 +142,8 @@ def test_page_facts_count_this_page_and_the_whole_book(
     version = metadata.version("chapter4")
     assert (
         second[1]
-        == f"Difficulty: Hard · Reading time: about 5 minutes · 2 figures · Version {version}"
+        == "Difficulty: Hard · Reading time: about 5 minutes · 2 figures · Version"
+        f" {version}"
     )
 
 
@@ -296,26 +297,22 @@ def test_a_problem_stands_on_the_page_as_its_source_has_it(
 ) -> None:
     import chapter4_problems
 
-    assert chapter4_problems.expand(PROBLEM) == (
-        "# A\n\n"
-        "```{page-facts}\n:difficulty: Easy\n:tasks: about 5 minutes, 7 points\n```\n\n"
-        "Halve numbers.\n\n"
-        "These are the tasks of the notebook `exercises/problem1/problem1.ipynb`;"
-        " {doc}`exercises` says how to open it and how to check what you write.\n\n"
-        "It begins with these imports:\n\n"
-        "```{code-block} python\nimport math\n```\n\n"
-        "## Task 1: a half (4 points)\n\nWrite `half(x)`.\n\n"
-        ":::::{dropdown} Hint 1\nDivide.\n:::::\n\n\n"
-        "````{table}\n:class: stacked\n\n"
-        "| a | b | c |\n|---|---|---|\n| 1 | 2 | 3 |\n````\n\n\n"
-        ":::::{dropdown} Rubric for task 2 (3 points, given by hand)\nCompare.\n\n"
-        "| x | y |\n|---|---|\n| 1 | 2 |\n:::::\n\n"
-        "## Answer\n\n"
-        "```{code-block} python\ndef half(x):\n    return math.fsum([x]) / 2\n```\n\n"
-        "````{list-table} The notebooks: minutes, points from the checks, points by hand.\n"
-        ":name: tab-exercises\n:header-rows: 1\n:widths: auto\n\n"
-        "* - No.\n  - Difficulty\n  - Minutes\n  - Checks\n  - By hand\n"
-        "* - {doc}`1 <problem-1>`\n  - Easy\n  - 5\n  - 4\n  - 3\n````\n"
+    assert (
+        chapter4_problems.expand(PROBLEM)
+        == "# A\n\n```{page-facts}\n:difficulty: Easy\n:tasks: about 5 minutes, 7"
+        " points\n```\n\nHalve numbers.\n\nThese are the tasks of the notebook"
+        " `exercises/problem1/problem1.ipynb`; {doc}`exercises` says how to open it"
+        " and how to check what you write.\n\nIt begins with these"
+        " imports:\n\n```{code-block} python\nimport math\n```\n\n## Task 1: a half"
+        " (4 points)\n\nWrite `half(x)`.\n\n:::::{dropdown} Hint"
+        " 1\nDivide.\n:::::\n\n\n````{table}\n:class: stacked\n\n| a | b | c"
+        " |\n|---|---|---|\n| 1 | 2 | 3 |\n````\n\n\n:::::{dropdown} Rubric for task"
+        " 2 (3 points, given by hand)\nCompare.\n\n| x | y |\n|---|---|\n| 1 | 2"
+        " |\n:::::\n\n## Answer\n\n```{code-block} python\ndef half(x):\n    return"
+        " math.fsum([x]) / 2\n```\n\n````{list-table} The notebooks: minutes, points"
+        " from the checks, points by hand.\n:name: tab-exercises\n:header-rows:"
+        " 1\n:widths: auto\n\n* - No.\n  - Difficulty\n  - Minutes\n  - Checks\n  -"
+        " By hand\n* - {doc}`1 <problem-1>`\n  - Easy\n  - 5\n  - 4\n  - 3\n````\n"
     )
 
 

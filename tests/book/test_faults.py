@@ -53,9 +53,10 @@ def build(
 def test_a_sound_page_passes(build: Callable[..., tuple[int, list[str]]]) -> None:
     """Described pictures, links to elsewhere and everything from here are no fault."""
     text = (
-        "![A dot.](dot.png) [elsewhere](https://example.org)\n\n"
-        '```{raw} html\n<img src="_images/dot.png" alt="A dot."><iframe title="x" srcdoc="<p>https://example.org</p>">'
-        '</iframe><link rel="canonical" href="https://example.org">\n```\n'
+        "![A dot.](dot.png) [elsewhere](https://example.org)\n\n```{raw} html\n<img"
+        ' src="_images/dot.png" alt="A dot."><iframe title="x"'
+        ' srcdoc="<p>https://example.org</p>"></iframe><link rel="canonical"'
+        ' href="https://example.org">\n```\n'
     )
     assert build(text) == (0, [])
 
@@ -101,12 +102,22 @@ OUTSIDE = {
     "style sheet": '<link rel="stylesheet" href="//example.org/a.css">',
     "connection": '<link rel="preconnect" href="https://example.org">',
     "picture": '<img alt="x" src="http://example.org/a.png">',
-    "picture in sizes": '<img alt="x" src="_images/a.png" srcset="https://example.org/a.png 2x">',
+    "picture in sizes": (
+        '<img alt="x" src="_images/a.png" srcset="https://example.org/a.png 2x">'
+    ),
     "frame": '<iframe title="x" src="https://example.org/a.html"></iframe>',
-    "inside a frame": '<iframe title="x" srcdoc="<script src=\'https://example.org/a.js\'></script>"></iframe>',
-    "font in a style": "<style>@font-face { src: url('https://example.org/a.woff'); }</style>",
+    "inside a frame": (
+        '<iframe title="x" srcdoc="<script'
+        " src='https://example.org/a.js'></script>\"></iframe>"
+    ),
+    "font in a style": (
+        "<style>@font-face { src: url('https://example.org/a.woff'); }</style>"
+    ),
     "background": '<p style="background: url(https://example.org/a.png)">x</p>',
-    "drawing": '<svg role="img" aria-label="x"><image href="https://example.org/a.png" /></svg>',
+    "drawing": (
+        '<svg role="img" aria-label="x"><image href="https://example.org/a.png"'
+        " /></svg>"
+    ),
 }
 
 
@@ -129,7 +140,7 @@ def test_an_outside_request_in_a_style_sheet(
     (tmp_path / "out" / "own.css").write_text("@import 'https://example.org/b.css';")
     code, (line,) = build("Words.")
     assert code == 1
-    assert line == ("WARNING: own.css asks another machine: https://example.org/b.css")
+    assert line == "WARNING: own.css asks another machine: https://example.org/b.css"
 
 
 def test_a_failing_cell(build: Callable[..., tuple[int, list[str]]]) -> None:

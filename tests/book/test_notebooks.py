@@ -135,11 +135,13 @@ def test_an_address_brings_the_launch_buttons(
         options = {"html_theme_options": {"repository_url": url}}
     assert build(**options) == ""
     found = menu(tmp_path)
-    assert found["Colab"] == (
-        "https://colab.research.google.com/github/somebody/course/blob/notebooks/a.ipynb"
+    assert (
+        found["Colab"]
+        == "https://colab.research.google.com/github/somebody/course/blob/notebooks/a.ipynb"
     )
-    assert found["Binder"] == (
-        "https://mybinder.org/v2/gh/somebody/course/notebooks?urlpath=lab/tree/a.ipynb"
+    assert (
+        found["Binder"]
+        == "https://mybinder.org/v2/gh/somebody/course/notebooks?urlpath=lab/tree/a.ipynb"
     )
     assert "Colab" not in menu(tmp_path, "other")
     setup, first, second = (
@@ -172,25 +174,39 @@ def test_links_lead_to_the_published_book(
 
 TEXTS = {
     "formula in a table": (
-        '<table><tr><th>a</th></tr><tr><td><span class="math">\\(|x|\\)</span> or <code>a|b</code></td></tr></table>',
+        (
+            '<table><tr><th>a</th></tr><tr><td><span class="math">\\(|x|\\)</span> or'
+            " <code>a|b</code></td></tr></table>"
+        ),
         "| a |\n| --- |\n| $\\vert x\\vert$ or `a\\|b` |",
     ),
     "table with a caption": (
-        '<table><caption><span class="caption-number">Table 2 </span>Words<a class="headerlink">#</a></caption>'
-        "<thead><tr><th>a</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>",
+        (
+            '<table><caption><span class="caption-number">Table 2 </span>Words<a'
+            ' class="headerlink">#</a></caption>'
+            "<thead><tr><th>a</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>"
+        ),
         "**Table 2.** Words\n\n| a |\n| --- |\n| 1 |",
     ),
     "folded part": (
-        '<details><summary><span>Hint</span><svg><path d=""></path></svg></summary>'
-        "<div><p>Try <em>it</em>.</p></div></details>",
+        (
+            '<details><summary><span>Hint</span><svg><path d=""></path></svg></summary>'
+            "<div><p>Try <em>it</em>.</p></div></details>"
+        ),
         "<details>\n<summary>Hint</summary>\n\nTry *it*.\n\n</details>",
     ),
     "box": (
-        '<div class="admonition note"><p class="admonition-title">Note</p><p>One.</p><p>Two.</p></div>',
+        (
+            '<div class="admonition note"><p'
+            ' class="admonition-title">Note</p><p>One.</p><p>Two.</p></div>'
+        ),
         "> **Note**\n>\n> One.\n>\n> Two.",
     ),
     "listing": (
-        '<div class="highlight-default notranslate"><div><pre><span></span>a_b = 1\n\n\nc*d</pre></div></div>',
+        (
+            '<div class="highlight-default notranslate"><div><pre><span></span>a_b ='
+            " 1\n\n\nc*d</pre></div></div>"
+        ),
         "```python\na_b = 1\n\n\nc*d\n```",
     ),
     "diagram": (
@@ -198,12 +214,18 @@ TEXTS = {
         "```mermaid\ngraph LR\n a --> b\n```",
     ),
     "paper": (
-        '<p><a href="references.html#id1">Who, 2013</a> <a href="gradcam.html">there</a></p>',
+        (
+            '<p><a href="references.html#id1">Who, 2013</a> <a'
+            ' href="gradcam.html">there</a></p>'
+        ),
         "[Who, 2013](https://doi.org/1) there",
     ),
     "interactive": (
         '<div class="playground"><form><button>Go</button></form></div><p>After.</p>',
-        "*The page has an interactive part here, which runs in the browser alone.*\n\nAfter.",
+        (
+            "*The page has an interactive part here, which runs in the browser"
+            " alone.*\n\nAfter."
+        ),
     ),
     "unknown picture": (
         '<img src="_images/x.png" alt="A [dark] map."/>',
@@ -229,10 +251,15 @@ def test_cells_inside_a_box_stay_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     from notebook_text import pieces
 
     cell = (
-        '<div class="cell"><div class="cell_input"><pre>a</pre></div><div class="cell_output"><figure><img alt="x"/>'
-        '<figcaption><p><span class="caption-number">Figure 1 </span>Map.</p></figcaption></figure></div></div>'
+        '<div class="cell"><div class="cell_input"><pre>a</pre></div><div'
+        ' class="cell_output"><figure><img alt="x"/><figcaption><p><span'
+        ' class="caption-number">Figure 1'
+        " </span>Map.</p></figcaption></figure></div></div>"
     )
-    box = f'<div class="admonition solution"><p class="admonition-title">Solution</p><p>See:</p>{cell}<p>So.</p></div>'
+    box = (
+        '<div class="admonition solution"><p'
+        f' class="admonition-title">Solution</p><p>See:</p>{cell}<p>So.</p></div>'
+    )
     found = pieces(box, lambda _: None, {})
     assert found == ["**Solution**\n\nSee:", None, "**Figure 1.** Map.\n\nSo."]
 

@@ -57,8 +57,10 @@ def test_a_docstring_keeps_its_lines(api: ModuleType) -> None:
         "Raises ValueError. Source: A 2013, arXiv:1312.6034.",
     ]
     assert [line for line in api.paragraphs(given) if line] == [
-        "The \\|gradient\\| of \\ ``model``\\ , as in "
-        "\\ :py:obj:`smooth_grad <chapter4.smooth_grad>`\\ .",
+        (
+            "The \\|gradient\\| of \\ ``model``\\ , as in "
+            "\\ :py:obj:`smooth_grad <chapter4.smooth_grad>`\\ ."
+        ),
         "* ``image``: (3, H, W), such as a photo of width: any.",
         "* ``map``: (H, W).",
         "* ``score``: F(x) \\* 2, at most ``0.05``.",

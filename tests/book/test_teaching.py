@@ -185,8 +185,8 @@ def test_everything_can_be_forgotten(page: Page, home: str) -> None:
     page.locator(FORGET).click()
     assert page.locator(TICKS).count() == 0
     assert page.evaluate("localStorage.getItem('chapter4.pages-read')") is None
-    assert page.evaluate("document.activeElement.textContent") == (
-        "Mark this page as read"
+    assert (
+        page.evaluate("document.activeElement.textContent") == "Mark this page as read"
     )
 
 

@@ -230,7 +230,8 @@ def test_words_that_are_not_utf8_are_named(capsys: pytest.CaptureFixture[str]) -
     assert main(["text", latin1]) == 2
     assert (
         capsys.readouterr().err
-        == "chapter4: error: 'caf\\udce9' is not UTF-8 text: type it in a UTF-8 terminal, or convert it with iconv\n"
+        == "chapter4: error: 'caf\\udce9' is not UTF-8 text: type it in a UTF-8"
+        " terminal, or convert it with iconv\n"
     )
 
 
@@ -711,11 +712,10 @@ def test_help_answers_within_half_a_second(command: str) -> None:
 )
 def test_nothing_heavy_is_imported_for_help(arguments: list[str]) -> None:
     probe = (
-        "import sys\nfrom chapter4.cli import main\n"
-        f"try: main({arguments})\n"
-        "except SystemExit as end: assert end.code == 0\n"
-        "heavy = {'torch', 'numpy', 'PIL', 'matplotlib', 'transformers', 'timm', 'captum'} & set(sys.modules)\n"
-        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+        f"import sys\nfrom chapter4.cli import main\ntry: main({arguments})\nexcept"
+        " SystemExit as end: assert end.code == 0\nheavy = {'torch', 'numpy', 'PIL',"
+        " 'matplotlib', 'transformers', 'timm', 'captum'} &"
+        " set(sys.modules)\nsys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     done = run("-c", probe)
     assert done.returncode == 0, done.stderr
@@ -738,9 +738,9 @@ def test_the_interrupt_key_ends_with_130() -> None:
     probe = (
         "import os, signal, sys, time\nfrom chapter4 import cli\n"
         # A background job inherits an interrupt key that is switched off.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "def work(options):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(60)\n"
-        "cli._text = work\nsys.exit(cli.main(['text', 'good']))"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\ndef work(options):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(60)\ncli._text ="
+        " work\nsys.exit(cli.main(['text', 'good']))"
     )
     done = run("-c", probe)
     assert (done.returncode, done.stdout, done.stderr) == (

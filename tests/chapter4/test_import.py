@@ -38,7 +38,8 @@ def fresh(code: str) -> str:
 def test_import_loads_nothing_heavy() -> None:
     assert (
         fresh(
-            f"import sys, chapter4; print([m for m in {HEAVY} + ('torch',) if m in sys.modules])"
+            f"import sys, chapter4; print([m for m in {HEAVY} + ('torch',) if m in"
+            " sys.modules])"
         )
         == "[]"
     )

@@ -23,12 +23,16 @@ def as_method(kind: str, impl: Impl) -> Method:
         "vanilla_gradients": lambda x, model, target=None: impl(x, model, target),
         "gradient_input": lambda x, model, target=None: impl(x, model, target),
         "smooth_grad": lambda x, model, target=None: impl(x, model, target, 3, 0.1),
-        "GradCAM": lambda x, model, target=None: impl(
-            model, model.features
-        ).generate_cam(x, target),
-        "GradCAMPlusPlus": lambda x, model, target=None: impl(
-            model, model.features
-        ).generate_cam(x, target),
+        "GradCAM": (
+            lambda x, model, target=None: impl(model, model.features).generate_cam(
+                x, target
+            )
+        ),
+        "GradCAMPlusPlus": (
+            lambda x, model, target=None: impl(model, model.features).generate_cam(
+                x, target
+            )
+        ),
         "integrated_gradients": lambda x, model, target=None: impl(
             x, model, target, "black", 3
         ),

@@ -64,8 +64,9 @@ def test_dead_links_are_seen(tmp_path: Path) -> None:
     """A missing file, a missing heading, plain http and a mistyped address."""
     page = tmp_path / "page.md"
     page.write_text(
-        "# A title, here\n\n[a](page.md#a-title-here) [b](#a-title-here) `[c](c.md)` [d](d.md) [e](#e)\n"
-        "[f](http://example.org) [g](https://example) [h](https://example.org/h) ![i](i.png)\n"
+        "# A title, here\n\n[a](page.md#a-title-here) [b](#a-title-here) `[c](c.md)`"
+        " [d](d.md) [e](#e)\n[f](http://example.org) [g](https://example)"
+        " [h](https://example.org/h) ![i](i.png)\n"
     )
     assert dead(page) == [
         "d.md",

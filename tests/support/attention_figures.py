@@ -47,7 +47,8 @@ def opened(browser: Browser, *explorers: Explorer, **options: Any) -> Iterator[P
             "<meta name='viewport' content='width=device-width'><title>figures</title>"
         )
         page.set_content(
-            f"<!DOCTYPE html><html lang='en'>{head}<main><h1>Figures</h1>{shown}</main></html>"
+            "<!DOCTYPE html><html"
+            f" lang='en'>{head}<main><h1>Figures</h1>{shown}</main></html>"
         )
         yield page
         assert page.title() == "figures"
@@ -95,13 +96,11 @@ def three(units: np.ndarray, names: list[str], own: int) -> str:
 
 def pixels(page: Page) -> np.ndarray:
     """What the canvas shows, (H, W, 3)."""
-    found = page.evaluate(
-        """() => {
+    found = page.evaluate("""() => {
           const canvas = document.querySelector("canvas");
           const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
           return [canvas.height, canvas.width, [...data]];
-        }"""
-    )
+        }""")
     return np.array(found[2], np.uint8).reshape(found[0], found[1], 4)[..., :3]
 
 

@@ -35,7 +35,8 @@ def launched(**options: Any) -> Iterator[Browser]:
     executable = next(filter(None, map(shutil.which, names)), None)
     if executable is None:
         pytest.skip(
-            "no Chromium on this machine: install the package `chromium` for the browser checks"
+            "no Chromium on this machine: install the package `chromium` for the"
+            " browser checks"
         )
     from playwright.sync_api import sync_playwright
 

@@ -18,7 +18,10 @@ from chapter4.explore.pictures import SHADES, palette, settings
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-HOSTILE = '</title></script><script>document.title = "broken"</script><!-- <img src=x onerror=x()> & "q" \'s\' \u2028'
+HOSTILE = (
+    '</title></script><script>document.title = "broken"</script><!-- <img src=x'
+    " onerror=x()> & \"q\" 's' \u2028"
+)
 
 
 def small_model() -> Any:

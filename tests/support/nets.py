@@ -197,7 +197,7 @@ class DrawsNumbers(nn.Module):
         return self.inner(x) + 0 * torch.randn(len(x), 1)
 
 
-class Explosion(Exception):  # noqa: N818
+class Explosion(Exception):
     """What `Explodes` raises."""
 
 

@@ -48,8 +48,8 @@ class Target:
     @property
     def flawed(self) -> str:
         """Right but for one mistake: what is less than full marks shows whether an attack adds anything."""
-        return self.solution + (
-            f"\nright_one = {self.function}\n"
+        return (
+            self.solution + f"\nright_one = {self.function}\n"
             f"def {self.function}(*args):\n    return 2 * right_one(*args)\n"
         )
 

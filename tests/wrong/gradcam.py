@@ -207,7 +207,9 @@ GRAD_CAM_PLUS = CAM | {
     "activation of the cell, not of the map": "cam_plus_by_hand",
     "sum over all channels": "cam_plus_by_hand",
     "mean of the activations": "cam_plus_by_hand",
-    "gradient taken for the activation": "cam_plus_against_derivatives_of_the_exponential",
+    "gradient taken for the activation": (
+        "cam_plus_against_derivatives_of_the_exponential"
+    ),
     "negative gradients counted": "cam_plus_by_hand",
     "1 + in the denominator": "cam_plus_by_hand",
     "denominator not guarded": "cam_plus_where_the_denominator_vanishes",

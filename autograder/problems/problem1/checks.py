@@ -26,32 +26,63 @@ from autograder.problems.problem1.questions import (
 # Shown one by one while a task's check fails; the notebook folds the same ones.
 HINTS = {
     "resolution": (
-        "Ask the model, and not your memory of one: a forward hook on the layer sees the shape of its output.",
-        "The result of `generate_cam` has two maps. `.map` is enlarged for drawing; `.raw` is what the formula gives.",
+        (
+            "Ask the model, and not your memory of one: a forward hook on the layer"
+            " sees the shape of its output."
+        ),
+        (
+            "The result of `generate_cam` has two maps. `.map` is enlarged for drawing;"
+            " `.raw` is what the formula gives."
+        ),
     ),
     "roughness": (
-        "`np.diff(values, axis=0)` holds all differences in the columns, `axis=1` those in the rows.",
-        "A map (H, W) has (H - 1) W pairs in its columns and H (W - 1) in its rows. Put all of them into one long "
-        "array before you take the mean.",
+        (
+            "`np.diff(values, axis=0)` holds all differences in the columns, `axis=1`"
+            " those in the rows."
+        ),
+        (
+            "A map (H, W) has (H - 1) W pairs in its columns and H (W - 1) in its rows."
+            " Put all of them into one long array before you take the mean."
+        ),
     ),
     "same-grid": (
-        "`values.reshape(h, H // h, w, W // w)` has each square in two axes of its own. "
-        "`torch.nn.functional.interpolate` enlarges, and wants a batch and a channel axis in front.",
+        (
+            "`values.reshape(h, H // h, w, W // w)` has each square in two axes of its"
+            " own. `torch.nn.functional.interpolate` enlarges, and wants a batch and a"
+            " channel axis in front."
+        ),
     ),
     "information": (
-        "`model.get_submodule(place).register_forward_hook(...)` gives a handle whose `remove()` takes the hook away.",
-        "Write a small function that draws the map. Call it once before you register the hook and once before you "
-        "remove it.",
-        "One method must not notice a gradient that is mirrored below Grad-CAM's layer, the other must not notice a "
-        "constant in that layer's output where nothing but a mean and a linear layer follow. If neither change is "
-        "zero, look at what is compared.",
+        (
+            "`model.get_submodule(place).register_forward_hook(...)` gives a handle"
+            " whose `remove()` takes the hook away."
+        ),
+        (
+            "Write a small function that draws the map. Call it once before you"
+            " register the hook and once before you remove it."
+        ),
+        (
+            "One method must not notice a gradient that is mirrored below Grad-CAM's"
+            " layer, the other must not notice a constant in that layer's output where"
+            " nothing but a mean and a linear layer follow. If neither change is zero,"
+            " look at what is compared."
+        ),
     ),
     "statements": (
-        "Write down the formula of each map and mark in it every quantity that depends on the network.",
-        "S1 and S7 can be run: give both methods a model of linear layers alone, and count passes with hooks.",
+        (
+            "Write down the formula of each map and mark in it every quantity that"
+            " depends on the network."
+        ),
+        (
+            "S1 and S7 can be run: give both methods a model of linear layers alone,"
+            " and count passes with hooks."
+        ),
     ),
     "words": (
-        "The numbers come from the cell that measures. Name the photo or the network with them.",
+        (
+            "The numbers come from the cell that measures. Name the photo or the"
+            " network with them."
+        ),
     ),
 }
 
@@ -65,13 +96,13 @@ def test_grids(student: Any, transcript: Transcript, rng: np.random.Generator) -
     cells = grid(student, transcript, "gradcam", x, net, "features")
     require(
         pixels == (height, width),
-        f"vanilla gradients of an image (3, {height}, {width}) have one value for each pixel: ({height}, {width}); "
-        f"yours is {pixels}.",
+        f"vanilla gradients of an image (3, {height}, {width}) have one value for each"
+        f" pixel: ({height}, {width}); yours is {pixels}.",
     )
     require(
         cells == (height // 2, width // 2),
-        f"the layer 'features' of this net gives ({height // 2}, {width // 2}) cells, and Grad-CAM is computed on "
-        f"those; yours is {cells}.",
+        f"the layer 'features' of this net gives ({height // 2}, {width // 2}) cells,"
+        f" and Grad-CAM is computed on those; yours is {cells}.",
     )
 
 
@@ -95,7 +126,8 @@ def test_by_hand(
     for (what, _, right), value in zip(cases, found, strict=True):
         require(
             abs(value - right) <= EXACT,
-            f"{what}: the mean difference between neighbours over the map's mean is {right:.4f}; yours is {value:.4g}.",
+            f"{what}: the mean difference between neighbours over the map's mean is"
+            f" {right:.4f}; yours is {value:.4g}.",
         )
 
 
@@ -111,13 +143,13 @@ def test_means(student: Any, transcript: Transcript, rng: np.random.Generator) -
     one = through(student, transcript, rng.uniform(0, 1, (10, 6)), (1, 1))
     require(
         np.abs(flat - level).max() <= EXACT * level,
-        f"a map that is {level:.2f} everywhere stays as it is; yours goes from {flat.min():.3g} to {flat.max():.3g}: "
-        "take means.",
+        f"a map that is {level:.2f} everywhere stays as it is; yours goes from"
+        f" {flat.min():.3g} to {flat.max():.3g}: take means.",
     )
     require(
         np.ptp(one) <= EXACT,
-        "one square over the whole map leaves one number, so that the enlarged map is the same everywhere; "
-        f"yours goes from {one.min():.3g} to {one.max():.3g}.",
+        "one square over the whole map leaves one number, so that the enlarged map is"
+        f" the same everywhere; yours goes from {one.min():.3g} to {one.max():.3g}.",
     )
 
 
@@ -145,13 +177,15 @@ def test_blind_spots(
         if right <= NOTHING:
             require(
                 abs(found) <= NOTHING,
-                f"{where}: {method!r} must not notice it; yours changes by {found:.3g}.",
+                f"{where}: {method!r} must not notice it; yours changes by"
+                f" {found:.3g}.",
             )
         else:
             require(
                 found > NOTHING,
-                f"{where}: {method!r} must notice it; yours changes by {found:.3g}: is the hook there while the "
-                "second map is made, and gone before the first of the next call?",
+                f"{where}: {method!r} must notice it; yours changes by {found:.3g}: is"
+                " the hook there while the second map is made, and gone before the"
+                " first of the next call?",
             )
 
 
@@ -171,7 +205,8 @@ def test_words_form(student: Any) -> None:
     said = student.call("in_own_words")
     require(
         isinstance(said, dict) and all(isinstance(said.get(w), str) for w in WORDS),
-        f"in_own_words must return a dictionary with a text for each of {', '.join(map(repr, WORDS))}.",
+        "in_own_words must return a dictionary with a text for each of"
+        f" {', '.join(map(repr, WORDS))}.",
     )
     for word in WORDS:
         count = len(said[word].split())

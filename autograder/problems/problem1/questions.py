@@ -68,7 +68,8 @@ def grid(
     assert found is not None
     require(
         len(found) == 2,
-        f"native_resolution returns two numbers, height and width; yours returned {len(found)}: a channel is no pixel.",
+        "native_resolution returns two numbers, height and width; yours returned"
+        f" {len(found)}: a channel is no pixel.",
     )
     require(
         (found == found.round()).all() and np.abs(found).max() < 1e6,
@@ -102,7 +103,8 @@ def through(
         hint = ": rows and columns are swapped"
     require(
         drawn.shape == values.shape,
-        f"a map {values.shape} stays one of {values.shape}, yours is {drawn.shape}{hint}.",
+        f"a map {values.shape} stays one of {values.shape}, yours is"
+        f" {drawn.shape}{hint}.",
     )
     return drawn
 
@@ -225,7 +227,8 @@ def sorted_statements(student: Any) -> dict[str, str]:
     reply = student.call("statements")
     require(
         isinstance(reply, dict),
-        'statements must return a dictionary such as {"S1": "both", "S2": "neither", ...}.',
+        'statements must return a dictionary such as {"S1": "both", "S2": "neither",'
+        " ...}.",
     )
     missing = [id for id in IDS if reply.get(id) is None]
     require(not missing, f"not sorted yet: {', '.join(missing)}.")

@@ -30,21 +30,39 @@ from chapter4.methods.gradients import vanilla_gradients
 # Shown one by one while a task's check fails; the notebook folds the same ones.
 HINTS = {
     "smooth-grad": (
-        "Write the gradient of one image first: a copy that requires a gradient, one pass of the model, then "
-        "`torch.autograd.grad(score, copy)`.",
-        "Try it on a linear model, whose gradient is its weight whatever the noise: `n_samples` must then not matter "
-        "at all.",
-        "The order is: signed gradients, mean over samples, absolute value, maximum over channels. A "
-        "`torch.Generator().manual_seed(seed)` draws the noise.",
+        (
+            "Write the gradient of one image first: a copy that requires a gradient,"
+            " one pass of the model, then `torch.autograd.grad(score, copy)`."
+        ),
+        (
+            "Try it on a linear model, whose gradient is its weight whatever the noise:"
+            " `n_samples` must then not matter at all."
+        ),
+        (
+            "The order is: signed gradients, mean over samples, absolute value, maximum"
+            " over channels. A `torch.Generator().manual_seed(seed)` draws the noise."
+        ),
     ),
     "error-curve": (
-        "Two loops, one over counts and one over seeds; the reference is made once, before both.",
-        "The mean of n independent draws scatters as 1/sqrt(n). If yours does not, look at the reference: the "
-        "gradient of the clean image is something else than the limit.",
+        (
+            "Two loops, one over counts and one over seeds; the reference is made once,"
+            " before both."
+        ),
+        (
+            "The mean of n independent draws scatters as 1/sqrt(n). If yours does not,"
+            " look at the reference: the gradient of the clean image is something else"
+            " than the limit."
+        ),
     ),
     "samples-needed": (
-        "Every measured point gives a c of its own: its error times sqrt(n). Take a mean.",
-        "Solve c / sqrt(n) = tolerance for n, and round so that the error is small enough.",
+        (
+            "Every measured point gives a c of its own: its error times sqrt(n). Take a"
+            " mean."
+        ),
+        (
+            "Solve c / sqrt(n) = tolerance for n, and round so that the error is small"
+            " enough."
+        ),
     ),
 }
 
@@ -63,7 +81,8 @@ def test_form(student: Any, rng: np.random.Generator) -> None:
         drawn = as_map(reply, size, strict=True)
         require(
             (drawn >= 0).all(),
-            f"the map of an image {words} has negative values: it is the maximum over channels of the ABSOLUTE value.",
+            f"the map of an image {words} has negative values: it is the maximum over"
+            " channels of the ABSOLUTE value.",
         )
 
 
@@ -92,8 +111,9 @@ def test_no_noise(
         times = np.median(drawn / right)
         require(
             off <= EXACT,
-            f"with noise_level 0 and n_samples {n_samples} the map must be max over channels of |gradient of the "
-            f"logit|; yours is {times:.3g} times that in the median pixel, and off by up to {off:.1e} of its maximum.",
+            f"with noise_level 0 and n_samples {n_samples} the map must be max over"
+            f" channels of |gradient of the logit|; yours is {times:.3g} times that in"
+            f" the median pixel, and off by up to {off:.1e} of its maximum.",
         )
 
 
@@ -127,13 +147,15 @@ def test_closed_form(
     found, uneven = mean_and_spread(drawn / largest)
     require(
         uneven <= 1e-4,
-        "on relu(w.x) every sample's gradient is w or 0, so the map is a multiple of max |w|; yours is not.",
+        "on relu(w.x) every sample's gradient is w or 0, so the map is a multiple of"
+        " max |w|; yours is not.",
     )
     error = (share * (1 - share) / n_samples) ** 0.5
     require(
         abs(found - share) <= STANDARD_ERRORS * error,
-        f"on relu(w.x) the mean over {n_samples} samples must be {share:.3f} of |w|, give or take {error:.3f}; "
-        f"yours is {found:.3f}: look at the size of the noise and at what is averaged.",
+        f"on relu(w.x) the mean over {n_samples} samples must be {share:.3f} of |w|,"
+        f" give or take {error:.3f}; yours is {found:.3f}: look at the size of the"
+        " noise and at what is averaged.",
     )
 
 
@@ -149,7 +171,8 @@ def test_seed(student: Any, rng: np.random.Generator) -> None:
     ]
     require(
         np.abs(maps[0] - maps[1]).max() <= EXACT * maps[0].max(),
-        "two calls with the same seed gave two maps: make a generator of your own from `seed` in every call.",
+        "two calls with the same seed gave two maps: make a generator of your own from"
+        " `seed` in every call.",
     )
     # What is left of the map without its part that is linear in the image.
     clean = np.stack([x[0].ravel(), np.ones(x[0].size)], axis=1)
@@ -164,7 +187,8 @@ def test_seed(student: Any, rng: np.random.Generator) -> None:
     alike = float(np.corrcoef(noise)[0, 1])
     require(
         abs(alike) <= STANDARD_ERRORS / len(noise[0]) ** 0.5,
-        f"two seeds give the same noise (correlation {alike:.2f}): the noise must come from `seed`.",
+        f"two seeds give the same noise (correlation {alike:.2f}): the noise must come"
+        " from `seed`.",
     )
 
 
@@ -204,7 +228,8 @@ def test_curve_form(
     found = curve(student, transcript, arguments)
     require(
         (found <= EXACT).all(),
-        f"a linear net has one gradient everywhere, so every error is 0; yours go up to {found.max():.2g}.",
+        "a linear net has one gradient everywhere, so every error is 0; yours go up to"
+        f" {found.max():.2g}.",
     )
 
 
@@ -229,15 +254,16 @@ def test_curve_law(
         ratio, right = found[i] / max(found[j], 1e-12), wanted[i] / wanted[j]
         require(
             abs(ratio / right - 1) <= allowed,
-            f"from n = {counts[i]} to n = {counts[j]} the error must fall to one part in {right:.2f}; "
-            f"yours falls to one part in {ratio:.2f}.",
+            f"from n = {counts[i]} to n = {counts[j]} the error must fall to one part"
+            f" in {right:.2f}; yours falls to one part in {ratio:.2f}.",
         )
     right = float((x.max() - x.min()) / (calm.max() - calm.min()))
     ratio = found[0] / max(less, 1e-12)
     require(
         abs(ratio / right - 1) <= allowed,
-        f"an image with one part in {right:.2f} of the noise, and as long a gradient, has one part in {right:.2f} of "
-        f"the error; yours has one part in {ratio:.2f}: measure the errors.",
+        f"an image with one part in {right:.2f} of the noise, and as long a gradient,"
+        f" has one part in {right:.2f} of the error; yours has one part in {ratio:.2f}:"
+        " measure the errors.",
     )
 
 
@@ -251,5 +277,6 @@ def test_needed(student: Any, transcript: Transcript, rng: np.random.Generator) 
         found = needed(student, transcript, errors, counts, tolerance)
         require(
             abs(found - right) <= 1,
-            f"errors {c:.2f} / sqrt(n) reach {tolerance:.3f} with {np.ceil(right):.0f} samples, not with {found:.6g}.",
+            f"errors {c:.2f} / sqrt(n) reach {tolerance:.3f} with {np.ceil(right):.0f}"
+            f" samples, not with {found:.6g}.",
         )

@@ -96,7 +96,8 @@ def as_map(reply: Any, size: Sequence[int], *, strict: bool = False) -> np.ndarr
         hint = ": there is an axis of length 1 too many"
     require(
         drawn.shape == (height, width),
-        f"the map of an image (3, {height}, {width}) is ({height}, {width}), yours is {drawn.shape}{hint}.",
+        f"the map of an image (3, {height}, {width}) is ({height}, {width}), yours is"
+        f" {drawn.shape}{hint}.",
     )
     require(np.isfinite(drawn).all(), "the map holds NaN or infinity.")
     return drawn
@@ -124,7 +125,8 @@ def as_curve(reply: Any, counts: Sequence[int]) -> np.ndarray:
     assert curve is not None
     require(
         len(curve) == len(counts),
-        f"{len(counts)} counts were asked for, {len(curve)} errors came back: give one per count, averaged over seeds.",
+        f"{len(counts)} counts were asked for, {len(curve)} errors came back: give one"
+        " per count, averaged over seeds.",
     )
     require(np.isfinite(curve).all(), "an error is NaN or infinity.")
     require(

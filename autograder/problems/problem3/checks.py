@@ -43,37 +43,67 @@ from autograder.problems.problem3.questions import (
 # Shown one by one while a task's check fails; the notebook folds the same ones.
 HINTS = {
     "baselines": (
-        "Black is the pixel value 0, and what the model gets is (0 - mean) / std per channel. What colour would "
-        "`torch.zeros_like(image)` be?",
-        "Go back to pixel values with image times std plus mean, make the four pictures there, and normalise them "
-        "all by one line at the end.",
-        "`mean` and `std` need the shape (3, 1, 1) to meet an image. `gaussian_blur` of "
-        "`torchvision.transforms.functional` blurs; `torch.Generator().manual_seed(seed)` draws the noise.",
+        (
+            "Black is the pixel value 0, and what the model gets is (0 - mean) / std"
+            " per channel. What colour would `torch.zeros_like(image)` be?"
+        ),
+        (
+            "Go back to pixel values with image times std plus mean, make the four"
+            " pictures there, and normalise them all by one line at the end."
+        ),
+        (
+            "`mean` and `std` need the shape (3, 1, 1) to meet an image."
+            " `gaussian_blur` of `torchvision.transforms.functional` blurs;"
+            " `torch.Generator().manual_seed(seed)` draws the noise."
+        ),
     ),
     "integrated-gradients": (
-        "Start with the gradient at one point baseline + alpha * (image - baseline): detach it, let it require a "
-        "gradient, and use `torch.autograd.grad`.",
-        "Add up the gradients at n_steps such points, each times its weight. The weights must sum to 1.",
-        "Multiply by image - baseline once, at the end, and keep all signs. A linear model shows the weights' sum, "
-        "a cubic one where the points lie.",
+        (
+            "Start with the gradient at one point baseline + alpha * (image -"
+            " baseline): detach it, let it require a gradient, and use"
+            " `torch.autograd.grad`."
+        ),
+        (
+            "Add up the gradients at n_steps such points, each times its weight. The"
+            " weights must sum to 1."
+        ),
+        (
+            "Multiply by image - baseline once, at the end, and keep all signs. A"
+            " linear model shows the weights' sum, a cubic one where the points lie."
+        ),
     ),
     "completeness": (
-        "Sum all signed attributions into one number. The scores are the logits of `target_class` at the two ends.",
-        "Divide the size of the difference by the size of F(image) - F(baseline), and think of the case that it is "
-        "0.",
+        (
+            "Sum all signed attributions into one number. The scores are the logits of"
+            " `target_class` at the two ends."
+        ),
+        (
+            "Divide the size of the difference by the size of F(image) - F(baseline),"
+            " and think of the case that it is 0."
+        ),
     ),
     "correlation": (
         "First the two maps, then the means over cells, then the correlation.",
-        "`map.reshape(H // cell, cell, W // cell, cell).mean((1, 3))` averages over cells, `np.corrcoef` "
-        "correlates.",
+        (
+            "`map.reshape(H // cell, cell, W // cell, cell).mean((1, 3))` averages over"
+            " cells, `np.corrcoef` correlates."
+        ),
     ),
     "blind-shares": (
-        "Take the normalisation back before you compare lightness: each channel has its own mean and std.",
-        "`np.quantile(lightness, 0.1)` is the lightness below which a tenth of the pixels lies.",
+        (
+            "Take the normalisation back before you compare lightness: each channel has"
+            " its own mean and std."
+        ),
+        (
+            "`np.quantile(lightness, 0.1)` is the lightness below which a tenth of the"
+            " pixels lies."
+        ),
     ),
     "explanation": (
-        "Start each text from one line of the numbers above: which of them would change with another baseline, and "
-        "through which factor of the formula?",
+        (
+            "Start each text from one line of the numbers above: which of them would"
+            " change with another baseline, and through which factor of the formula?"
+        ),
     ),
 }
 
@@ -139,12 +169,14 @@ def test_random(student: Any, rng: np.random.Generator) -> None:
     check_noise(drawn[0], x, IMAGENET)
     require(
         np.abs(drawn[0] - drawn[1]).max() <= EXACT,
-        "two calls with the same seed gave two random baselines: make a generator of your own from `seed`.",
+        "two calls with the same seed gave two random baselines: make a generator of"
+        " your own from `seed`.",
     )
     alike = float(np.corrcoef(drawn[0].ravel(), drawn[2].ravel())[0, 1])
     require(
         abs(alike) <= 5 / x.size**0.5,
-        f"two seeds give the same random baseline (correlation {alike:.2f}): the noise must come from `seed`.",
+        f"two seeds give the same random baseline (correlation {alike:.2f}): the noise"
+        " must come from `seed`.",
     )
 
 
@@ -163,7 +195,8 @@ def test_attributions_form(student: Any, rng: np.random.Generator) -> None:
         found = as_attributions(reply, (3, *size), strict=True)
         require(
             (found < 0).any() and (found > 0).any(),
-            "the attributions all have one sign: leave their signs as they are, only drawing takes absolute values.",
+            "the attributions all have one sign: leave their signs as they are, only"
+            " drawing takes absolute values.",
         )
 
 
@@ -187,8 +220,9 @@ def test_linear(student: Any, transcript: Transcript, rng: np.random.Generator) 
         times = float(np.median(found / right))
         require(
             off <= EXACT,
-            f"on a linear net, with n_steps {n_steps}, the attributions must be weight x (image - baseline); yours "
-            f"are {times:.3g} times that in the median, and off by up to {off:.1e} of the largest.",
+            f"on a linear net, with n_steps {n_steps}, the attributions must be weight"
+            f" x (image - baseline); yours are {times:.3g} times that in the median,"
+            f" and off by up to {off:.1e} of the largest.",
         )
     require_gradient(student, rng)
 
@@ -235,8 +269,9 @@ def test_completeness(
     found = number(student, transcript, "completeness", "completeness_error", arguments)
     require(
         abs(found - right) <= 1e-3 * right,
-        f"the attributions sum to {made.sum():.4f}, and the class's logit changes by {change[target]:.4f}: an error of "
-        f"{right:.4f} of that change; yours is {found:.4g}.",
+        f"the attributions sum to {made.sum():.4f}, and the class's logit changes by"
+        f" {change[target]:.4f}: an error of {right:.4f} of that change; yours is"
+        f" {found:.4g}.",
     )
 
 
@@ -254,7 +289,8 @@ def test_correlation(
     found = number(student, transcript, "correlation", "map_correlation", arguments)
     require(
         abs(found - right) <= 1e-4,
-        f"with cell 1 the correlation of these two maps is {right:.4f}; yours is {found:.4g}.",
+        f"with cell 1 the correlation of these two maps is {right:.4f}; yours is"
+        f" {found:.4g}.",
     )
 
 
@@ -295,7 +331,8 @@ def require_shares(
         right = float(drawn[where].mean() / drawn.mean())
         require(
             abs(value - right) <= 1e-3 * right,
-            f"the {name} tenth of these pixels has {right:.3f} times the map's mean; you say {value:.4g}.",
+            f"the {name} tenth of these pixels has {right:.3f} times the map's mean;"
+            f" you say {value:.4g}.",
         )
 
 
@@ -310,7 +347,8 @@ def test_explanation(student: Any) -> None:
     parts = (*NAMES, "guidelines")
     require(
         isinstance(reply, dict) and set(parts) <= set(reply),
-        f"explanation must return a dictionary of texts with the keys {', '.join(parts)}.",
+        "explanation must return a dictionary of texts with the keys"
+        f" {', '.join(parts)}.",
     )
     for part in parts:
         text = reply[part]
@@ -321,5 +359,6 @@ def test_explanation(student: Any) -> None:
         )
         require(
             any(letter.isdigit() for letter in text),
-            f"the text on {part!r} names no number: support it by one that you measured.",
+            f"the text on {part!r} names no number: support it by one that you"
+            " measured.",
         )

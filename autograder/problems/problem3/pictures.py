@@ -31,8 +31,8 @@ def check_plain(found: np.ndarray, name: str, x: np.ndarray, space: Space) -> No
     low, high = pixels.min(), pixels.max()
     require(
         False,
-        f"{name} is the pixel value {value:.0f} in every channel, {_row(right)} once normalised; yours goes from pixel "
-        f"value {low:.3f} to {high:.3f}.",
+        f"{name} is the pixel value {value:.0f} in every channel, {_row(right)} once"
+        f" normalised; yours goes from pixel value {low:.3f} to {high:.3f}.",
     )
 
 
@@ -48,7 +48,10 @@ def _plain_mistakes(
     shade = "the mean colour" if value == 0 else "a light grey"
     yield (
         full,
-        f"Yours is {called} after normalising, which is the colour RGB({colour}), {shade}. {made}",
+        (
+            f"Yours is {called} after normalising, which is the colour RGB({colour}),"
+            f" {shade}. {made}"
+        ),
     )
     yield (
         space.normalize(1 - full),
@@ -60,7 +63,10 @@ def _plain_mistakes(
     )
     yield (
         2 * full - 1,
-        "Yours is right for a mean and std of 0.5 only: take those that are handed over.",
+        (
+            "Yours is right for a mean and std of 0.5 only: take those that are handed"
+            " over."
+        ),
     )
     yield full - mean, "The division by std is missing."
     yield full / std, "The mean was not subtracted."
@@ -79,7 +85,10 @@ def _plain_mistakes(
         "The pixel value 255 was used: here pixel values lie between 0 and 1.",
     )
     extreme = np.min if value == 0 else np.max
-    own = "It is the image's own extreme value, which another image hasn't: use the pixel value."
+    own = (
+        "It is the image's own extreme value, which another image hasn't: use the pixel"
+        " value."
+    )
     for axes in ((0, 1, 2), (1, 2)):
         yield extreme(x, axis=axes, keepdims=True), own
         pixels = extreme(space.denormalize(x), axis=axes, keepdims=True)
@@ -127,8 +136,8 @@ def check_detail(
     off = float(np.abs(space.denormalize(found) - right).max())
     require(
         off <= DETAIL,
-        f"the blur is right for a picture of single edges, and off by up to {off:.2f} of a pixel value for one with "
-        "detail.",
+        f"the blur is right for a picture of single edges, and off by up to {off:.2f}"
+        " of a pixel value for one with detail.",
     )
 
 
@@ -157,19 +166,19 @@ def check_blur(
     frame = np.abs(blurred - right)[:, 0].max()
     require(
         frame <= BLUR or inside.max() > 0.5 * frame,
-        "the blur has a frame of another colour: at the border go on with the image's own pixels (reflect or "
-        "replicate), not with zeros.",
+        "the blur has a frame of another colour: at the border go on with the image's"
+        " own pixels (reflect or replicate), not with zeros.",
     )
     wide = _width(blurred, pixels)
     require(
         abs(wide / sigma - 1) <= 0.1,
-        f"the blur must be a Gaussian with a standard deviation of {sigma:.1f} pixels; yours is as wide as one of "
-        f"{wide:.2f}.",
+        f"the blur must be a Gaussian with a standard deviation of {sigma:.1f} pixels;"
+        f" yours is as wide as one of {wide:.2f}.",
     )
     require(
         False,
-        f"the blur must be a Gaussian of the pixel values, then normalised; yours is off by up to "
-        f"{np.abs(blurred - right).max():.2f} of a pixel value.",
+        "the blur must be a Gaussian of the pixel values, then normalised; yours is"
+        f" off by up to {np.abs(blurred - right).max():.2f} of a pixel value.",
     )
 
 
@@ -185,18 +194,27 @@ def _blur_mistakes(
     normalized = space.normalize(pixels)
     yield (
         space.normalize(right),
-        "the blur was taken of the normalised image and then normalised again: go back to pixel values first.",
+        (
+            "the blur was taken of the normalised image and then normalised again: go"
+            " back to pixel values first."
+        ),
     )
     each = (0, sigma, sigma)
     yield (
         gaussian_filter(pixels, each, mode="constant"),
-        "the blur has a black frame: at the border go on with the image's own pixels (reflect or replicate).",
+        (
+            "the blur has a black frame: at the border go on with the image's own"
+            " pixels (reflect or replicate)."
+        ),
     )
     framed = gaussian_filter(normalized, each, mode="constant")
     yield (
         space.denormalize(framed),
-        "the blur was made in normalised space, where the zeros beyond the border are the mean colour: blur the pixel "
-        "values, and go on with the image's own pixels at the border.",
+        (
+            "the blur was made in normalised space, where the zeros beyond the border"
+            " are the mean colour: blur the pixel values, and go on with the image's"
+            " own pixels at the border."
+        ),
     )
     yield (
         np.broadcast_to(right.mean(axis=0), right.shape),
@@ -233,7 +251,8 @@ def check_noise(found: np.ndarray, x: np.ndarray, space: Space) -> None:
     for shape, call in (("uniform", "uniform"), ("norm", "Gaussian")):
         require(
             _distance(found, shape) > 1,
-            f"{outside} is {call} in NORMALISED space: draw pixel values between 0 and 1, then normalise them.",
+            f"{outside} is {call} in NORMALISED space: draw pixel values between 0 and"
+            " 1, then normalise them.",
         )
     image = space.denormalize(x)
     alike = float(np.corrcoef(pixels.ravel(), image.ravel())[0, 1])
@@ -244,18 +263,21 @@ def check_noise(found: np.ndarray, x: np.ndarray, space: Space) -> None:
     low, high = pixels.min(), pixels.max()
     require(
         low >= -PIXEL and high <= 1 + PIXEL,
-        f"{outside} must hold pixel values between 0 and 1, then normalised; yours go from {low:.2f} to {high:.2f}.",
+        f"{outside} must hold pixel values between 0 and 1, then normalised; yours go"
+        f" from {low:.2f} to {high:.2f}.",
     )
     for one, other in ((0, 1), (1, 2)):
         same = np.corrcoef(pixels[one].ravel(), pixels[other].ravel())[0, 1]
         require(
             abs(same) <= 5 / pixels[0].size ** 0.5,
-            f"{outside} has the same noise in two channels: draw a number for every pixel AND channel.",
+            f"{outside} has the same noise in two channels: draw a number for every"
+            " pixel AND channel.",
         )
     require(
         _distance(pixels, "uniform") <= 1,
-        f"{outside}'s pixel values are not uniform between 0 and 1: their mean is {pixels.mean():.3f} and their "
-        f"standard deviation {pixels.std():.3f}, not 0.500 and 0.289.",
+        f"{outside}'s pixel values are not uniform between 0 and 1: their mean is"
+        f" {pixels.mean():.3f} and their standard deviation {pixels.std():.3f}, not"
+        " 0.500 and 0.289.",
     )
 
 

@@ -133,7 +133,8 @@ def as_baseline(
     wanted = tuple(shape) if strict else tuple(shape)[-3:]
     require(
         values.shape == wanted,
-        f"the baseline {name!r} must have the image's shape {wanted}, not {values.shape}.",
+        f"the baseline {name!r} must have the image's shape {wanted}, not"
+        f" {values.shape}.",
     )
     require(
         np.abs(values).max(initial=0) < HUGE, f"the baseline {name!r} is far too large."
@@ -175,7 +176,8 @@ def as_attributions(
     """The reply as signed attributions (3, H, W)."""
     require(
         reply is not None,
-        "integrated_gradients returned None: end the function with `return` and the attributions.",
+        "integrated_gradients returned None: end the function with `return` and the"
+        " attributions.",
     )
     found = _array(reply)
     require(
@@ -197,7 +199,8 @@ def as_attributions(
         hint = ": an attribution belongs to every pixel and channel"
     require(
         found.shape == wanted,
-        f"the attributions of an image {wanted} are {wanted}, yours are {found.shape}{hint}.",
+        f"the attributions of an image {wanted} are {wanted}, yours are"
+        f" {found.shape}{hint}.",
     )
     require(np.abs(found).max() < HUGE, "an attribution is far too large.")
     return found
@@ -233,30 +236,37 @@ def require_rule(found: Moments, n_steps: int) -> None:
     """Any rule is right whose weights sum to 1 and whose points are spread evenly enough."""
     require(
         found.misfit <= EXACT,
-        "on a cubic net each attribution must be (x - x') times a weighted mean of the gradients between baseline and "
-        "image; yours is no such mean, whatever the weights.",
+        "on a cubic net each attribution must be (x - x') times a weighted mean of the"
+        " gradients between baseline and image; yours is no such mean, whatever the"
+        " weights.",
     )
     require(
         abs(found.zeroth - 1) <= EXACT,
-        f"with n_steps {n_steps} the weights of the gradients must sum to 1; yours sum to {found.zeroth:.4f}.",
+        f"with n_steps {n_steps} the weights of the gradients must sum to 1; yours sum"
+        f" to {found.zeroth:.4f}.",
     )
     # Right and left Riemann sums are the least exact of all; the trapezoid's last step counts as theirs.
     slack = 1e-4
     allowed = 0.5 / n_steps + slack
     require(
         abs(found.first - 1 / 2) <= allowed,
-        f"with n_steps {n_steps} the points must lie on the way from baseline (0) to image (1), on average at 0.5 "
-        f"give or take {0.5 / n_steps:.3f}; yours lie at {found.first:.3f}.",
+        f"with n_steps {n_steps} the points must lie on the way from baseline (0) to"
+        f" image (1), on average at 0.5 give or take {0.5 / n_steps:.3f}; yours lie at"
+        f" {found.first:.3f}.",
     )
     allowed = 0.5 / n_steps + 1 / (3 * n_steps**2) + slack
     require(
         abs(found.second - 1 / 3) <= allowed,
-        f"with n_steps {n_steps} the points do not cover the way from baseline to image: their mean square is "
-        f"{found.second:.3f}, and that of a path is 0.333.",
+        f"with n_steps {n_steps} the points do not cover the way from baseline to"
+        f" image: their mean square is {found.second:.3f}, and that of a path is"
+        " 0.333.",
     )
 
 
-NO_FORMULA = "the attributions are right on nets that have a formula for them, and not on a small convolutional net: "
+NO_FORMULA = (
+    "the attributions are right on nets that have a formula for them, and not on a"
+    " small convolutional net: "
+)
 # Relative L2. With so many steps no rule is further off than 0.02; the gradient at one point is by 0.3, in the median.
 # A multiple of all sizes of chunks that people take: a rest that is dropped is another check's.
 NEAR, FAR, FAR_STEPS = 1e-3, 0.05, 160
@@ -283,7 +293,8 @@ def require_gradient(student: Any, rng: np.random.Generator) -> None:
     off = distance(as_attributions(reply, x.shape), right)
     require(
         off <= NEAR,
-        f"{NO_FORMULA}(image - baseline) x gradient holds there, too; yours is {off:.1%} off (relative L2).",
+        f"{NO_FORMULA}(image - baseline) x gradient holds there, too; yours is"
+        f" {off:.1%} off (relative L2).",
     )
 
 
@@ -299,8 +310,8 @@ def require_path(student: Any, rng: np.random.Generator) -> None:
         off = distance(as_attributions(reply, x.shape), right)
         require(
             off <= FAR,
-            f"{NO_FORMULA}with {FAR_STEPS} steps any rule is right to a few percent; yours is {off:.1%} off (relative "
-            "L2).",
+            f"{NO_FORMULA}with {FAR_STEPS} steps any rule is right to a few percent;"
+            f" yours is {off:.1%} off (relative L2).",
         )
 
 
@@ -357,7 +368,8 @@ def shares(
 def as_shares(reply: Any) -> tuple[float, float]:
     require(
         isinstance(reply, dict) and {"darkest", "brightest"} <= reply.keys(),
-        "blind_shares must return a dictionary with the keys 'darkest' and 'brightest'.",
+        "blind_shares must return a dictionary with the keys 'darkest' and"
+        " 'brightest'.",
     )
     each = [as_number(reply[key], "blind_shares") for key in ("darkest", "brightest")]
     return each[0], each[1]

@@ -40,37 +40,78 @@ from autograder.sandbox.student import StudentError
 # Shown one by one while a task's check fails; the notebook folds the same ones.
 HINTS = {
     "average-attention": (
-        "Ask the model for `output_attentions=True` and look at what comes back: a tuple with one tensor for each "
-        "layer, (1, heads, T, T).",
-        "`torch.stack` makes one tensor of them, (layers, 1, heads, T, T). Take the batch axis away, then average over "
-        "the two axes that are no tokens.",
-        "A mean over an empty tuple is no mean: look at it before you stack, and raise a ValueError.",
+        (
+            "Ask the model for `output_attentions=True` and look at what comes back: a"
+            " tuple with one tensor for each layer, (1, heads, T, T)."
+        ),
+        (
+            "`torch.stack` makes one tensor of them, (layers, 1, heads, T, T). Take the"
+            " batch axis away, then average over the two axes that are no tokens."
+        ),
+        (
+            "A mean over an empty tuple is no mean: look at it before you stack, and"
+            " raise a ValueError."
+        ),
     ),
     "word-matrix": (
-        "Make a list of groups first: for each word the positions of its tokens, for each special token a group of its "
-        "own.",
-        "Do the columns first: attention to a word is the sum over the word's columns. You then have (T, G).",
-        "Then the rows: attention from a word is the mean over the word's rows. Every row must still sum to 1.",
+        (
+            "Make a list of groups first: for each word the positions of its tokens,"
+            " for each special token a group of its own."
+        ),
+        (
+            "Do the columns first: attention to a word is the sum over the word's"
+            " columns. You then have (T, G)."
+        ),
+        (
+            "Then the rows: attention from a word is the mean over the word's rows."
+            " Every row must still sum to 1."
+        ),
     ),
     "without-special": (
         "`special` is an array of True and False, so `~special` picks the words.",
-        "Take away rows and columns. What the rows of words had in the columns of special tokens is the removed mass.",
+        (
+            "Take away rows and columns. What the rows of words had in the columns of"
+            " special tokens is the removed mass."
+        ),
     ),
     "most-attended": (
-        "A word often looks at itself. Set its own entry to -1 in a COPY of its row, then take argmax.",
-        "If you cut the entry out of the row instead, every position behind it moves by one.",
+        (
+            "A word often looks at itself. Set its own entry to -1 in a COPY of its"
+            " row, then take argmax."
+        ),
+        (
+            "If you cut the entry out of the row instead, every position behind it"
+            " moves by one."
+        ),
     ),
     "claims": (
-        "Name the positions: `the, cat, sat, on, article, mat = range(6)`. Row q looks, column k is looked at.",
-        "Write small functions: the rank of k in row q without q itself; the even share of a row, again without q.",
-        "Try your function on a matrix that you fill by hand, so that you know what must come out.",
+        (
+            "Name the positions: `the, cat, sat, on, article, mat = range(6)`. Row q"
+            " looks, column k is looked at."
+        ),
+        (
+            "Write small functions: the rank of k in row q without q itself; the even"
+            " share of a row, again without q."
+        ),
+        (
+            "Try your function on a matrix that you fill by hand, so that you know what"
+            " must come out."
+        ),
     ),
     "sentence": (
-        "`tokenizer(text, return_tensors='pt')` gives `input_ids`, and its method `word_ids()` says which word each "
-        "token belongs to, None for a special one.",
-        "Make the names in the order of the groups: [CLS], the words, [SEP]. Then both lists are names[k] for each k"
-        " that `most_attended` gives.",
-        "For `with_special` ask the whole matrix and leave out what the special tokens themselves look at.",
+        (
+            "`tokenizer(text, return_tensors='pt')` gives `input_ids`, and its method"
+            " `word_ids()` says which word each token belongs to, None for a special"
+            " one."
+        ),
+        (
+            "Make the names in the order of the groups: [CLS], the words, [SEP]. Then"
+            " both lists are names[k] for each k that `most_attended` gives."
+        ),
+        (
+            "For `with_special` ask the whole matrix and leave out what the special"
+            " tokens themselves look at."
+        ),
     ),
 }
 
@@ -82,11 +123,13 @@ def test_rows(student: Any, transcript: Transcript, rng: np.random.Generator) ->
     rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
     require(
         not (np.abs(columns - 1) <= EXACT).all() or (np.abs(rows - 1) <= EXACT).all(),
-        "the columns sum to 1 and the rows do not: the matrix is transposed. A row looks, a column is looked at.",
+        "the columns sum to 1 and the rows do not: the matrix is transposed. A row"
+        " looks, a column is looked at.",
     )
     require(
         (np.abs(rows - 1) <= EXACT).all(),
-        f"every row of a mean of attention weights sums to 1; yours sum to {rows.min():.3g} to {rows.max():.3g}.",
+        "every row of a mean of attention weights sums to 1; yours sum to"
+        f" {rows.min():.3g} to {rows.max():.3g}.",
     )
     other = average(student, transcript, recipe, token_ids(rng, 8))
     require(
@@ -102,7 +145,8 @@ def test_mean(student: Any, transcript: Transcript, rng: np.random.Generator) ->
     off = np.abs(matrix - chapter4.average_attention(weights_of(recipe, ids))).max()
     require(
         off <= EXACT,
-        f"the matrix is off by up to {off:.3f} from the mean over all 3 layers and both heads.",
+        f"the matrix is off by up to {off:.3f} from the mean over all 3 layers and both"
+        " heads.",
     )
 
 
@@ -129,8 +173,9 @@ def test_empty(student: Any, transcript: Transcript, rng: np.random.Generator) -
         if "raised ValueError" not in error.line:
             credit(
                 0.5,
-                "the model's attentions are an empty tuple, and the function stopped by accident "
-                f"({error.line[:90]}): look first, and raise a ValueError that says what is wrong.",
+                "the model's attentions are an empty tuple, and the function stopped"
+                f" by accident ({error.line[:90]}): look first, and raise a ValueError"
+                " that says what is wrong.",
             )
     else:
         require(False, f"{noticed}: raise a ValueError.")
@@ -142,7 +187,8 @@ def test_whole(student: Any, transcript: Transcript, rng: np.random.Generator) -
     off = np.abs(merged(student, transcript, question) - question.answer).max()
     require(
         off <= EXACT,
-        f"every word is one token, so the matrix stays what it was; yours is off by up to {off:.3f}.",
+        "every word is one token, so the matrix stays what it was; yours is off by up"
+        f" to {off:.3f}.",
     )
 
 
@@ -153,13 +199,15 @@ def test_pieces(student: Any, transcript: Transcript, rng: np.random.Generator) 
     rows = matrix.sum(axis=1)
     require(
         (np.abs(rows - 1) <= EXACT).all(),
-        "attention TO a word is the sum over its pieces, FROM a word the mean, so that every row still sums to 1; "
-        f"yours sum to {rows.min():.3g} to {rows.max():.3g}.",
+        "attention TO a word is the sum over its pieces, FROM a word the mean, so that"
+        f" every row still sums to 1; yours sum to {rows.min():.3g} to"
+        f" {rows.max():.3g}.",
     )
     off = np.abs(matrix - question.answer).max()
     require(
         off <= EXACT,
-        f"the merged matrix is off by up to {off:.3f}: add the columns of a word's pieces, average their rows.",
+        f"the merged matrix is off by up to {off:.3f}: add the columns of a word's"
+        " pieces, average their rows.",
     )
 
 
@@ -176,14 +224,15 @@ def test_parts(student: Any, transcript: Transcript, rng: np.random.Generator) -
     off = np.abs(weights - matrix[1:-1, 1:-1]).max()
     require(
         off <= EXACT,
-        f"the weights between words change by up to {off:.3f}: take rows and columns away and scale nothing.",
+        f"the weights between words change by up to {off:.3f}: take rows and columns"
+        " away and scale nothing.",
     )
     right = matrix[1:-1, 0] + matrix[1:-1, -1]
     off = np.abs(removed - right).max()
     require(
         off <= EXACT,
-        f"the removed mass of a word is what its row gave to special tokens ({right[0]:.3f} for the first word); "
-        f"yours is {removed[0]:.3f}.",
+        "the removed mass of a word is what its row gave to special tokens"
+        f" ({right[0]:.3f} for the first word); yours is {removed[0]:.3f}.",
     )
 
 
@@ -198,7 +247,8 @@ def test_first(student: Any, transcript: Transcript, rng: np.random.Generator) -
     found = choices(student, transcript, matrix)
     require(
         found != list(range(count)),
-        "every word was found to look most at itself: leave the word itself out before you look for the largest.",
+        "every word was found to look most at itself: leave the word itself out before"
+        " you look for the largest.",
     )
     require(
         found == right,
@@ -259,8 +309,9 @@ def require_some(
         right -= {name for name in CLAIMS if found[name] is not (name != lie)}
     require(
         len(right) >= len(CLAIMS) / 2,
-        f"in matrices where one claim is false and the others are true, only {len(right)} of {len(CLAIMS)} claims "
-        "are always decided right: read each claim from the weights.",
+        "in matrices where one claim is false and the others are true, only"
+        f" {len(right)} of {len(CLAIMS)} claims are always decided right: read each"
+        " claim from the weights.",
     )
 
 
@@ -277,7 +328,8 @@ def test_all_or_none(
         wrong = [name for name in CLAIMS if found[name] is not truth]
         require(
             not wrong,
-            f"in a matrix made so that every claim is {str(truth).lower()}, you say otherwise of {', '.join(wrong)}.",
+            f"in a matrix made so that every claim is {str(truth).lower()}, you say"
+            f" otherwise of {', '.join(wrong)}.",
         )
     require_some(student, transcript, rng)
 
@@ -288,7 +340,8 @@ def test_minilm(student: Any, transcript: Transcript, rng: np.random.Generator) 
     wrong = [name for name in CLAIMS if found[name] is not MINILM[name]]
     require(
         not wrong,
-        f"by the rules of the task {len(wrong)} of 6 verdicts on MiniLM's weights are wrong: {', '.join(wrong)}.",
+        f"by the rules of the task {len(wrong)} of 6 verdicts on MiniLM's weights are"
+        f" wrong: {', '.join(wrong)}.",
     )
     require_some(student, transcript, rng)
 

@@ -91,12 +91,14 @@ def as_average(reply: Any, layers: int, heads: int, count: int) -> np.ndarray:
         (layers, heads, *t): ": nothing is averaged",
         (layers, 1, heads, *t): ": nothing is averaged",
         (count - 2, count - 2): (
-            ": special tokens were dropped silently. Here every token stays; they are taken away later, on the record"
+            ": special tokens were dropped silently. Here every token stays; they are"
+            " taken away later, on the record"
         ),
     }.get(matrix.shape, "")
     require(
         matrix.shape == t,
-        f"for {count} tokens the matrix is ({count}, {count}), yours is {matrix.shape}{hint}.",
+        f"for {count} tokens the matrix is ({count}, {count}), yours is"
+        f" {matrix.shape}{hint}.",
     )
     return matrix
 
@@ -165,8 +167,8 @@ def as_merged(reply: Any, question: Pieces) -> np.ndarray:
         hint = ": special tokens were merged; None is no word, each of them stays alone"
     require(
         matrix.shape == (groups, groups),
-        f"{question.words} words and {question.specials} special tokens make ({groups}, {groups}), "
-        f"yours is {matrix.shape}{hint}.",
+        f"{question.words} words and {question.specials} special tokens make ({groups},"
+        f" {groups}), yours is {matrix.shape}{hint}.",
     )
     return matrix
 
@@ -190,8 +192,8 @@ def as_parted(reply: Any, special: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The reply as weights and removed mass; what is wrong with its form, in words."""
     require(
         isinstance(reply, (list, tuple)) and len(reply) == 2,
-        "without_special returns two things, the weights between words and the mass removed from each row: "
-        "what was taken away is part of the answer.",
+        "without_special returns two things, the weights between words and the mass"
+        " removed from each row: what was taken away is part of the answer.",
     )
     total, words = len(special), int((~special).sum())
     weights = _array(reply[0], "without_special", "the weights first")
@@ -205,7 +207,8 @@ def as_parted(reply: Any, special: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         hint = ": the words were taken away and the special tokens kept"
     require(
         weights.shape == (words, words),
-        f"between {words} words the weights are ({words}, {words}), yours are {weights.shape}{hint}.",
+        f"between {words} words the weights are ({words}, {words}), yours are"
+        f" {weights.shape}{hint}.",
     )
     hint = ""
     if removed.size == 1:
@@ -214,7 +217,8 @@ def as_parted(reply: Any, special: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         hint = ": leave the rows of special tokens out"
     require(
         removed.shape == (words,),
-        f"the removed mass of {words} words has the shape ({words},), yours has {removed.shape}{hint}.",
+        f"the removed mass of {words} words has the shape ({words},), yours has"
+        f" {removed.shape}{hint}.",
     )
     return weights, removed
 
@@ -240,7 +244,8 @@ def as_choices(reply: Any, count: int) -> list[int]:
     found = _array(reply, "most_attended", "a list of positions")
     require(
         found.shape == (count,),
-        f"{count} words have {count} first choices, one each; yours have the shape {found.shape}.",
+        f"{count} words have {count} first choices, one each; yours have the shape"
+        f" {found.shape}.",
     )
     require(
         (found == found.round()).all(),
@@ -414,7 +419,10 @@ def as_analysis(reply: Any, right: Analysis) -> dict[str, Any]:
         elif len(names) == right.tokens - 2:
             hint = ": pieces are not merged"
         elif len(names) == count + 2:
-            hint = ": special tokens look at words as well, but the question is about the words"
+            hint = (
+                ": special tokens look at words as well, but the question is about the"
+                " words"
+            )
         require(
             len(names) == count,
             f"the sentence has {count} words, {key!r} has {len(names)}{hint}.",
@@ -423,7 +431,8 @@ def as_analysis(reply: Any, right: Analysis) -> dict[str, Any]:
         found[key] = _array(reply[key], "analyse_sentence", f"numbers under {key!r}")
         require(
             found[key].shape == shape,
-            f"{key!r} has the shape {shape} for {count} words, yours has {found[key].shape}.",
+            f"{key!r} has the shape {shape} for {count} words, yours has"
+            f" {found[key].shape}.",
         )
     return found
 
@@ -441,17 +450,19 @@ def require_analysis(found: dict[str, Any], right: Analysis) -> None:
     off = np.abs(weights - right.weights)
     require(
         np.abs(diagonal - own).max() <= EXACT or (off > EXACT).sum() > len(own),
-        "the diagonal of the weights is changed and the rest is right: most_attended must work on a copy.",
+        "the diagonal of the weights is changed and the rest is right: most_attended"
+        " must work on a copy.",
     )
     require(
         off.max() <= EXACT,
-        f"the weights between words are off by up to {off.max():.3f}: the mean over layers and heads, pieces "
-        "merged, special tokens away, nothing scaled.",
+        f"the weights between words are off by up to {off.max():.3f}: the mean over"
+        " layers and heads, pieces merged, special tokens away, nothing scaled.",
     )
     off = np.abs(removed - right.removed)
     require(
         off.max() <= EXACT,
-        f"the removed mass is off by up to {off.max():.3f}: it is what each word gives to the special tokens.",
+        f"the removed mass is off by up to {off.max():.3f}: it is what each word gives"
+        " to the special tokens.",
     )
     for key, words in (("with_special", "with"), ("without_special", "without")):
         wrong = [

@@ -49,40 +49,71 @@ from autograder.problems.problem5.questions import (
 # Shown one after the other by the student's own check; the notebook has the first ones of each task, folded.
 HINTS = {
     "standing": (
-        "The rank is 1 plus the number of classes with a larger logit: one comparison and one sum.",
+        (
+            "The rank is 1 plus the number of classes with a larger logit: one"
+            " comparison and one sum."
+        ),
         "Compare logits and not probabilities, of which many may round to the same 0.",
     ),
     "grad-cam": (
-        "In a forward hook on the layer keep the output itself. After the forward pass "
-        "`torch.autograd.grad(score, kept)` gives the gradient there; remove the hook in `finally`.",
-        "`logits[torch.arange(len(images)), classes]` takes one class per image. Its sum can be differentiated at "
-        "once, because no image's score depends on another image.",
-        "The order is: mean of the gradient over the cells, times the activations, sum over channels, ReLU. Nothing "
-        "is scaled.",
+        (
+            "In a forward hook on the layer keep the output itself. After the forward"
+            " pass `torch.autograd.grad(score, kept)` gives the gradient there; remove"
+            " the hook in `finally`."
+        ),
+        (
+            "`logits[torch.arange(len(images)), classes]` takes one class per image."
+            " Its sum can be differentiated at once, because no image's score depends"
+            " on another image."
+        ),
+        (
+            "The order is: mean of the gradient over the cells, times the activations,"
+            " sum over channels, ReLU. Nothing is scaled."
+        ),
     ),
     "integrated-gradients": (
-        "`model.preprocessing.normalize(torch.zeros_like(image))` is black as the model takes it.",
-        "Add up the gradients at n_steps points between black and the image, divide by n_steps, and multiply by the "
-        "difference in the end.",
+        (
+            "`model.preprocessing.normalize(torch.zeros_like(image))` is black as the"
+            " model takes it."
+        ),
+        (
+            "Add up the gradients at n_steps points between black and the image, divide"
+            " by n_steps, and multiply by the difference in the end."
+        ),
     ),
     "both-maps": (
-        "`model.preprocessing.crop_image(PIL.Image.fromarray(photo))` is what the model sees, and "
-        "`model.preprocessing.normalize` makes its tensor.",
-        "Stack the two maps of a method into one array and divide it once, by its maximum, if that is not 0.",
+        (
+            "`model.preprocessing.crop_image(PIL.Image.fromarray(photo))` is what the"
+            " model sees, and `model.preprocessing.normalize` makes its tensor."
+        ),
+        (
+            "Stack the two maps of a method into one array and divide it once, by its"
+            " maximum, if that is not 0."
+        ),
     ),
     "cover-test": (
         "Clone the image for each cover, or the covers pile up.",
-        "Two boxes of the same size overlap if they are less than a height apart in rows and less than a width apart "
-        "in columns.",
+        (
+            "Two boxes of the same size overlap if they are less than a height apart in"
+            " rows and less than a width apart in columns."
+        ),
     ),
     "find-cause": (
-        "Compute the transcript first: one share for each entry of `changes`. The cause follows from these numbers and "
-        "from the answer to the picture itself.",
-        "Ask in this order: is there a mistake at all, do harmless changes undo it, which removal undoes it most "
-        "often, and is that often enough?",
+        (
+            "Compute the transcript first: one share for each entry of `changes`. The"
+            " cause follows from these numbers and from the answer to the picture"
+            " itself."
+        ),
+        (
+            "Ask in this order: is there a mistake at all, do harmless changes undo it,"
+            " which removal undoes it most often, and is that often enough?"
+        ),
     ),
     "words": (
-        "The numbers come from the cell that looks at one mistake. Say what was changed, and what the model answered.",
+        (
+            "The numbers come from the cell that looks at one mistake. Say what was"
+            " changed, and what the model answered."
+        ),
     ),
 }
 WORDS = ("suspect", "intervention", "doubt")
@@ -119,8 +150,8 @@ def test_grad_cam(
     cams = grad_cam(student, transcript, net, x, [target[0]], right)
     require(
         off(cams, right) <= EXACT,
-        "on features -> global average pooling -> linear Grad-CAM is relu(sum_k w_k A^k) / (h w); "
-        f"yours is off by up to {off(cams, right):.2g} of its maximum.",
+        "on features -> global average pooling -> linear Grad-CAM is relu(sum_k w_k"
+        f" A^k) / (h w); yours is off by up to {off(cams, right):.2g} of its maximum.",
     )
     require_inside(student, transcript, rng, 1)
 
@@ -137,9 +168,10 @@ def test_ig_linear(
     found = integrated(student, transcript, net, x, target, 5)
     require(
         off(found, right) <= EXACT,
-        "on a linear model the attribution is weight x (pixel - black), with any number of steps; "
-        f"yours is off by up to {off(found, right):.2g} of the largest. Black is (0 - mean) / std per channel: "
-        f"{', '.join(f'{v:.3f}' for v in black(net).flatten().tolist())}.",
+        "on a linear model the attribution is weight x (pixel - black), with any"
+        f" number of steps; yours is off by up to {off(found, right):.2g} of the"
+        " largest. Black is (0 - mean) / std per channel:"
+        f" {', '.join(f'{v:.3f}' for v in black(net).flatten().tolist())}.",
     )
     require_gradient(student, rng)
 
@@ -161,8 +193,8 @@ def test_one_scale(
             "gradcam": enlarged(
                 cam_inside(net, torch.stack([x, x]), "features.0", [*pair]), size
             ),
-            "ig": np.stack([np.abs(linear_attributions(net, x, k)) for k in pair]).sum(
-                1
+            "ig": (
+                np.stack([np.abs(linear_attributions(net, x, k)) for k in pair]).sum(1)
             ),
         }
         peaks = np.stack([maps.max(axis=(1, 2)) for maps in right.values()])
@@ -183,8 +215,9 @@ def test_seen(student: Any, transcript: Transcript, rng: np.random.Generator) ->
     error = distance(found["seen"], picture[:, 16:80] / 255)
     require(
         error <= 1e-3,
-        "'seen' is the part of the photo that the model sees, in pixels from 0 to 1: here the 64 columns in the middle."
-        f" Yours is {error:.1%} off (relative L2). `model.preprocessing.crop_image` gives it.",
+        "'seen' is the part of the photo that the model sees, in pixels from 0 to 1:"
+        f" here the 64 columns in the middle. Yours is {error:.1%} off (relative L2)."
+        " `model.preprocessing.crop_image` gives it.",
     )
 
 

@@ -25,7 +25,10 @@ CLOSE = 1e-4  # the same, between two ways of computing it
 REAL = 1e-2  # relative L2, trained nets
 STEPS = 160  # with so many the rules for a path's points are alike
 NETS = 3  # one of them may be nearly linear on the way
-NO_FORMULA = "the attributions are right on a model that has a formula for them, and not on a small convolutional net: "
+NO_FORMULA = (
+    "the attributions are right on a model that has a formula for them, and not on a"
+    " small convolutional net: "
+)
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 # Added to what is compared with the known mistakes, so that values near 0 are not compared digit by digit.
 OFFSET = 3.0
@@ -166,7 +169,8 @@ def check_predicted(found: dict[str, Any], predicted: int) -> None:
     value = as_number(found["predicted"], "'predicted'")
     require(
         value == predicted,
-        f"'predicted' is the class with the largest logit, {predicted} here; yours is {value:g}.",
+        f"'predicted' is the class with the largest logit, {predicted} here; yours is"
+        f" {value:g}.",
     )
 
 
@@ -209,19 +213,21 @@ def check_standing(reply: dict[str, Any], scores: np.ndarray, true: int) -> None
     rank, right = as_number(reply["true_rank"], "'true_rank'"), order.index(true) + 1
     require(
         rank == right,
-        f"{right - 1} of {len(scores)} classes have a larger logit than the true one, so its rank is {right}; "
-        f"yours is {rank:g}.",
+        f"{right - 1} of {len(scores)} classes have a larger logit than the true one,"
+        f" so its rank is {right}; yours is {rank:g}.",
     )
     for key, k in (("predicted_probability", order[0]), ("true_probability", true)):
         found = as_number(reply[key], repr(key))
         require(
             abs(found - shares[k]) <= 1e-5 + 1e-4 * shares[k],
-            f"{key!r} is the softmax of all logits at that class, {shares[k]:.4f} here; yours is {found:.4f}.",
+            f"{key!r} is the softmax of all logits at that class, {shares[k]:.4f} here;"
+            f" yours is {found:.4f}.",
         )
     top = array(reply["top5"])
     require(
         top is not None and top.ndim == 1 and top.tolist() == order[:5],
-        f"'top5' lists the five most probable classes (all, where there are fewer), the best first: {order[:5]} here.",
+        "'top5' lists the five most probable classes (all, where there are fewer), the"
+        f" best first: {order[:5]} here.",
     )
 
 
@@ -243,7 +249,10 @@ def grad_cam(
     return as_maps(reply, right.shape)
 
 
-BLANK = "The ReLU may leave nothing: such a map is all zeros, and dividing it by its maximum is 0 / 0."
+BLANK = (
+    "The ReLU may leave nothing: such a map is all zeros, and dividing it by its"
+    " maximum is 0 / 0."
+)
 
 
 def as_maps(reply: Any, shape: Sequence[int]) -> np.ndarray:
@@ -286,9 +295,10 @@ def require_inside(
     found = off(as_maps(reply, right.shape), right)
     require(
         found <= CLOSE,
-        "at the last layer, where Grad-CAM has a closed form, yours is right; at the layer 'features.0' of the same "
-        f"kind of net it is off by up to {found:.2g} of its maximum. A channel's weight is the mean of the gradient "
-        "over the layer's cells.",
+        "at the last layer, where Grad-CAM has a closed form, yours is right; at the"
+        f" layer 'features.0' of the same kind of net it is off by up to {found:.2g} of"
+        " its maximum. A channel's weight is the mean of the gradient over the layer's"
+        " cells.",
     )
 
 
@@ -309,8 +319,8 @@ def require_gradient(student: Any, rng: np.random.Generator) -> None:
     found = as_array(reply, "integrated_gradients", x.shape, "the attributions")
     require(
         off(found, right) <= 1e-3,
-        f"{NO_FORMULA}it is linear between black and this image, and yours is off by up to {off(found, right):.2g} of "
-        "the largest attribution.",
+        f"{NO_FORMULA}it is linear between black and this image, and yours is off by up"
+        f" to {off(found, right):.2g} of the largest attribution.",
     )
 
 
@@ -327,8 +337,8 @@ def require_path(student: Any, rng: np.random.Generator) -> None:
         found = as_array(reply, "integrated_gradients", x.shape, "the attributions")
         require(
             distance(found, right) <= 0.05,
-            f"{NO_FORMULA}with {STEPS} steps any rule is right to a few percent; yours is "
-            f"{distance(found, right):.1%} off (relative L2).",
+            f"{NO_FORMULA}with {STEPS} steps any rule is right to a few percent; yours"
+            f" is {distance(found, right):.1%} off (relative L2).",
         )
 
 
@@ -392,8 +402,9 @@ def both_maps(
     shape = array(found["seen"])
     require(
         shape is None or shape.shape == (*size, 3),
-        f"'seen' is what the model sees of the photo, ({size[0]}, {size[1]}, 3); yours is "
-        f"{None if shape is None else shape.shape}: overlays belong on the crop. {where}",
+        f"'seen' is what the model sees of the photo, ({size[0]}, {size[1]}, 3); yours"
+        f" is {None if shape is None else shape.shape}: overlays belong on the crop."
+        f" {where}",
     )
     found["seen"] = as_array(found["seen"], "both_maps", (*size, 3), "'seen'")
     for key in ("gradcam", "ig"):
@@ -431,20 +442,22 @@ def check_scale(found: np.ndarray, right: np.ndarray, key: str, limit: float) ->
         return
     require(
         found.min() >= 0 and abs(found.max() - 1) <= 0.3,
-        f"{key!r}: the largest value of the two maps together must be 1 and none negative; "
-        f"yours go from {found.min():.3g} to {found.max():.3g}.",
+        f"{key!r}: the largest value of the two maps together must be 1 and none"
+        f" negative; yours go from {found.min():.3g} to {found.max():.3g}.",
     )
     ours = [float(m.max() / peak) for m in right]
     theirs = [float(m.max() / found.max()) for m in found]
     require(
         np.allclose(ours, theirs, atol=max(limit, 1e-3)),
-        f"{key!r}: on one scale the two maps have the maxima {ours[0]:.3f} (predicted) and {ours[1]:.3f} (true); yours "
-        f"have {theirs[0]:.3f} and {theirs[1]:.3f}: divide both by the same number.",
+        f"{key!r}: on one scale the two maps have the maxima {ours[0]:.3f} (predicted)"
+        f" and {ours[1]:.3f} (true); yours have {theirs[0]:.3f} and {theirs[1]:.3f}:"
+        " divide both by the same number.",
     )
     error = distance(found / found.max(), right / peak)
     require(
         error <= limit,
-        f"{key!r}: the maxima are right, but the maps are {error:.1%} off (relative L2).",
+        f"{key!r}: the maxima are right, but the maps are {error:.1%} off (relative"
+        " L2).",
     )
 
 
@@ -536,8 +549,9 @@ def check_cover(found: dict[str, Any], covered: float, elsewhere: list[float]) -
     value = as_number(found["covered"], "'covered'")
     require(
         abs(value - covered) <= 1e-5,
-        "'covered' is the true class's probability once the box is filled with the image's mean colour, one value per "
-        f"channel: {covered:.4f} here; yours is {value:.4f}.",
+        "'covered' is the true class's probability once the box is filled with the"
+        f" image's mean colour, one value per channel: {covered:.4f} here; yours is"
+        f" {value:.4f}.",
     )
     count = len(elsewhere)
     values = as_array(
@@ -549,8 +563,9 @@ def check_cover(found: dict[str, Any], covered: float, elsewhere: list[float]) -
     worst = int(np.abs(values - elsewhere).argmax())
     require(
         abs(values[worst] - elsewhere[worst]) <= 1e-5,
-        "'elsewhere' holds the same probability with one other place covered at a time, in reading order: "
-        f"{elsewhere[worst]:.4f} at place {worst}; yours is {values[worst]:.4f}.",
+        "'elsewhere' holds the same probability with one other place covered at a"
+        f" time, in reading order: {elsewhere[worst]:.4f} at place {worst}; yours is"
+        f" {values[worst]:.4f}.",
     )
 
 
@@ -580,14 +595,16 @@ def find_cause(
     shares = found.get("transcript")
     require(
         isinstance(shares, dict) and shares,
-        f"a cause is named ({cause}) without the transcript for it: return under 'transcript' what each change does.",
+        f"a cause is named ({cause}) without the transcript for it: return under"
+        " 'transcript' what each change does.",
     )
     assert isinstance(shares, dict)
     missing = [key for key in changes if key not in shares]
     require(
         not missing,
-        f"a cause is named ({cause}) without the transcript for it: {', '.join(map(repr, missing))} "
-        f"{'is' if len(missing) == 1 else 'are'} missing under 'transcript'.",
+        f"a cause is named ({cause}) without the transcript for it:"
+        f" {', '.join(map(repr, missing))} {'is' if len(missing) == 1 else 'are'}"
+        " missing under 'transcript'.",
     )
     return str(cause), {
         key: as_number(shares[key], f"transcript {key!r}") for key in changes
@@ -609,7 +626,8 @@ def check_cause(
     told = ", ".join(f"{change} {share:.2f}" for change, share in right.items())
     require(
         named[0] == cause,
-        f"the transcript is right ({told}), but it shows {cause!r} and not {named[0]!r}.",
+        f"the transcript is right ({told}), but it shows {cause!r} and not"
+        f" {named[0]!r}.",
     )
 
 
@@ -620,8 +638,9 @@ def require_evidence(
     for change, share in right.items():
         require(
             abs(named[1][change] - share) <= 1e-6,
-            f"the transcript for {change!r} is the share of its pictures that the model gives the true class, "
-            f"{share:.3f} here; yours is {named[1][change]:.3f}.",
+            f"the transcript for {change!r} is the share of its pictures that the model"
+            f" gives the true class, {share:.3f} here; yours is"
+            f" {named[1][change]:.3f}.",
         )
 
 

@@ -113,7 +113,7 @@ def answer(
         return {"error": {"kind": "raised", "line": line_of(error)}}, []
 
 
-class Missing(Exception):  # noqa: N818
+class Missing(Exception):
     """No function of that name."""
 
 

@@ -25,11 +25,11 @@ MAX_DIMENSIONS = 8
 CHUNK = 2**20
 
 
-class Closed(ConnectionError):  # noqa: N818
+class Closed(ConnectionError):
     """The other side hung up."""
 
 
-class BadFrame(ValueError):  # noqa: N818
+class BadFrame(ValueError):
     """Bytes that are no message of ours."""
 
 

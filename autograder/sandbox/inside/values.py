@@ -30,7 +30,7 @@ DTYPES = frozenset(
 )
 
 
-class BadValue(ValueError):  # noqa: N818
+class BadValue(ValueError):
     """A value that may not cross the border. `reason` is one word for programs:
     type, size, depth, not-finite or form.
     """
@@ -118,7 +118,8 @@ class _Encoder:
         dtype = array.dtype.newbyteorder("<")
         if dtype.str not in DTYPES:
             raise BadValue(
-                f"an array of {array.dtype} can't be sent: use floats, integers or booleans",
+                f"an array of {array.dtype} can't be sent: use floats, integers or"
+                " booleans",
                 "type",
             )
         self.bytes += array.nbytes
@@ -260,7 +261,8 @@ def _too_deep() -> BadValue:
 
 def _too_large() -> BadValue:
     return BadValue(
-        f"more than {MAX_BYTES // 2**20} MB, {MAX_ARRAYS} arrays or {MAX_ITEMS:,} items",
+        f"more than {MAX_BYTES // 2**20} MB, {MAX_ARRAYS} arrays or {MAX_ITEMS:,}"
+        " items",
         "size",
     )
 

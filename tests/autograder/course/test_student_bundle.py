@@ -318,7 +318,10 @@ def test_the_points_of_hidden_checks_are_counted_and_nothing_else_is_told(
 ) -> None:
     told = json.loads(files["autograder/problems/points.json"])
     assert told == {problem: points_of(problem) for problem in PROBLEMS}
-    code = "from autograder.checking.runner import points_of; print({p: points_of(p) for p in PROBLEMS})"
+    code = (
+        "from autograder.checking.runner import points_of; print({p: points_of(p) for p"
+        " in PROBLEMS})"
+    )
     done = terminal(unpacked, "-c", f"PROBLEMS = {PROBLEMS}; {code}")
     assert ast.literal_eval(done.stdout) == told
     assert not (runner._PROBLEMS / "points.json").exists()
@@ -334,6 +337,9 @@ def test_a_student_sees_how_much_is_public(unpacked: Path) -> None:
     task = sum(c.points for c in public if c.task == "smooth-grad")
     said = " ".join(done.stdout.split())
     assert f"Public checks: {task:g} of the task's 12 points." in said
-    code = "from autograder.selfcheck import self_check; self_check('problem2', 'smooth-grad', {})"
+    code = (
+        "from autograder.selfcheck import self_check; self_check('problem2',"
+        " 'smooth-grad', {})"
+    )
     said = " ".join(terminal(unpacked, "-c", code).stdout.split())
     assert f"Public checks: {task:g} of the task's 12 points." in said

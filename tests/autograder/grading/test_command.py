@@ -142,8 +142,8 @@ def test_one_row_per_submission_whatever_happens(
         "hal": ("missing", ""),
     }
     header = (place / "out/grades.csv").read_text().splitlines()[0]
-    assert header == (
-        "student,problem,score,max_score,auto_score,auto_max,status,seconds"
+    assert (
+        header == "student,problem,score,max_score,auto_score,auto_max,status,seconds"
     )
     assert {r["max_score"] for r in table(place).values()} == {"20"}
     told = everything(place)
@@ -616,7 +616,7 @@ def test_hand_grading_is_open_until_the_gradebook_says_otherwise() -> None:
 def test_points_are_written_as_people_write_them() -> None:
     checks = tuple(result("failed", earned) for earned in (0.1, 0.2, 1 / 3))
     record = Record("ada", "problem2", "graded", checks=checks)
-    (_, line) = csv.reader(io.StringIO(grades_csv([row(record, hand_max=0)])))
+    _, line = csv.reader(io.StringIO(grades_csv([row(record, hand_max=0)])))
     assert line == ["ada", "problem2", "0.633333", "20", "0.633333", "20", "graded", "0.00"]  # fmt: skip
     assert len(line) == len(COLUMNS)
 
@@ -682,7 +682,10 @@ def test_one_that_is_slow_in_every_call_keeps_a_lane_for_its_budget(
     needs_bubblewrap: None, tmp_path: Path
 ) -> None:
     """No single call is over its limit; together they are, and what was earned before stays."""
-    slow = "import time\n_plain = smooth_grad\ndef smooth_grad(*a, **k):\n    time.sleep(2)\n    return _plain(*a, **k)"
+    slow = (
+        "import time\n_plain = smooth_grad\ndef smooth_grad(*a, **k):\n   "
+        " time.sleep(2)\n    return _plain(*a, **k)"
+    )
     path = submit(tmp_path, "ada", RIGHT, slow)
     worker = Worker(True, [], budget_seconds=5.0, call_seconds=4.0, cell_seconds=4.0)
     told = worker.grade("problem2", path, tmp_path, 11)

@@ -76,8 +76,10 @@ def items(html: str) -> dict[str, str]:
 def test_of_a_hidden_check_there_is_one_line() -> None:
     html = student_page(ROW, RUN["started"])
     shown = items(html)
-    assert shown["secret"] == (
-        "Failed: Title of secret (0 of 2 points) Why: the known mistake that is named above."
+    assert (
+        shown["secret"]
+        == "Failed: Title of secret (0 of 2 points) Why: the known mistake that is"
+        " named above."
     )
     assert shown["fine"] == "Passed: Title of fine (2 of 2 points)"
     assert "why secret" not in html

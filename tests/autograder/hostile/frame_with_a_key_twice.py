@@ -7,8 +7,8 @@ from autograder.sandbox.inside import protocol
 
 def send(sock, content, arrays, deadline):
     header = (
-        b'{"content": {"id": "%s", "output": "", "value": 1, "value": 0.0}, "arrays": []}'
-        % content["id"].encode()
+        b'{"content": {"id": "%s", "output": "", "value": 1, "value": 0.0},'
+        b' "arrays": []}' % content["id"].encode()
     )
     sock.sendall(struct.pack(">4sIQ", b"chA4", len(header), 0) + header)
 

@@ -7,8 +7,9 @@ from autograder.sandbox.inside import protocol
 
 def send(sock, content, arrays, deadline):
     header = (
-        b'{"content": {"id": "%s", "output": "", "value": {"dict": [["value", 1e999], ["after", {"dict": [["changed", []], ["models", []], ["seconds", 0.1]]}]]}}, "arrays": []}'
-        % content["id"].encode()
+        b'{"content": {"id": "%s", "output": "", "value": {"dict": [["value", 1e999],'
+        b' ["after", {"dict": [["changed", []], ["models", []], ["seconds", 0.1]]}]]}},'
+        b' "arrays": []}' % content["id"].encode()
     )
     sock.sendall(struct.pack(">4sIQ", b"chA4", len(header), 0) + header)
 

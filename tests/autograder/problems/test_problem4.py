@@ -222,8 +222,9 @@ def test_right_and_wrong_answers_fare_alike_in_the_sandbox() -> None:
 
 
 def test_an_unusable_value_for_no_weights_is_not_half_noticed() -> None:
-    source = mistakes.wrong_submission("average-attention", "") + (
-        "right = average_attention\ndef average_attention(model, ids):\n"
+    source = (
+        mistakes.wrong_submission("average-attention", "")
+        + "right = average_attention\ndef average_attention(model, ids):\n"
         "    return object() if model.empty else right(model, ids)\n"
     )
     results = run_checks("problem4", student_of(source), 5, task="average-attention")

@@ -181,7 +181,10 @@ def test_a_folder_is_hidden_on_request(needs_bubblewrap: None) -> None:
 def test_nothing_is_left_when_it_is_closed(needs_bubblewrap: None) -> None:
     with Sandbox(2) as launcher:
         pid = launcher._bwrap.pid
-        endless = "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()"
+        endless = (
+            "import threading, time\nthreading.Thread(target=time.sleep,"
+            " args=(99,)).start()"
+        )
         student = SandboxedStudent(
             launcher, [Cell("cell 1", CODE), Cell("cell 2", endless)]
         )

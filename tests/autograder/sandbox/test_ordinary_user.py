@@ -48,7 +48,8 @@ def python_for_all() -> str:
         if done.returncode == 0:
             return python
     raise AssertionError(
-        f"no Python that user {NOBODY} may start: {sys.executable} lies in a folder that is closed to others"
+        f"no Python that user {NOBODY} may start: {sys.executable} lies in a folder"
+        " that is closed to others"
     )
 
 

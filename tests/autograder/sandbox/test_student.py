@@ -281,17 +281,17 @@ def test_magics_and_shell_lines_cost_nothing(start: Start) -> None:
 
 def test_a_plot_costs_nothing(start: Start) -> None:
     student = start(
-        "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.show(); plt.savefig('a.png')\n"
-        "def f(): import os; return os.path.getsize('a.png') > 0"
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.show();"
+        " plt.savefig('a.png')\ndef f(): import os; return os.path.getsize('a.png') > 0"
     )
     assert student.call("f") is True
 
 
 def test_source_and_classes_as_in_a_notebook(start: Start) -> None:
     student = start(
-        "import inspect, pickle, copy, dataclasses\n"
-        "@dataclasses.dataclass\nclass A:\n    x: int\n"
-        "def f(): return [inspect.getsource(f), pickle.loads(pickle.dumps(A(3))).x, __name__]"
+        "import inspect, pickle, copy, dataclasses\n@dataclasses.dataclass\nclass A:\n "
+        "   x: int\ndef f(): return [inspect.getsource(f),"
+        " pickle.loads(pickle.dumps(A(3))).x, __name__]"
     )
     source, number, name = student.call("f")
     assert source.startswith("def f()")
@@ -301,7 +301,10 @@ def test_source_and_classes_as_in_a_notebook(start: Start) -> None:
 def test_submissions_do_not_see_each_other(start: Start) -> None:
     paths = "('/tmp/a', 'a', '/dev/shm/a')"
     writes = f"import torch\ntorch.left = 1\nfor p in {paths}: open(p, 'w').write('x')"
-    looks = f"import torch, os\ndef f(): return [hasattr(torch, 'left'), *map(os.path.exists, {paths})]"
+    looks = (
+        "import torch, os\ndef f(): return [hasattr(torch, 'left'),"
+        f" *map(os.path.exists, {paths})]"
+    )
     assert start(writes, "f = abs").call("f", 1) == 1
     assert start(looks).call("f") == [False] * 4
 
@@ -352,7 +355,10 @@ def test_warnings_and_prints_in_ones_own_kernel(
     from autograder.checking.runner import run_checks
 
     source = next(iter(right_submissions("problem2").values()))
-    wrapped = "\n_plain = smooth_grad\ndef smooth_grad(*a, **k):\n    f(0)\n    return _plain(*a, **k)"
+    wrapped = (
+        "\n_plain = smooth_grad\ndef smooth_grad(*a, **k):\n    f(0)\n    return"
+        " _plain(*a, **k)"
+    )
     namespace: dict[str, Any] = {"__name__": "__main__"}
     before = np.seterr(all="raise")
     try:

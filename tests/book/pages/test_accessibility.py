@@ -53,7 +53,8 @@ def test_page(home: str, browser: Browser, name: str, scheme: str) -> None:
             content="* { animation: none !important; transition: none !important; }"
         )
         page.evaluate(
-            "document.querySelectorAll('article details').forEach((d) => { d.open = true; })"
+            "document.querySelectorAll('article details').forEach((d) => { d.open ="
+            " true; })"
         )
         found = violations(page)
         for frame in page.frames[1:]:
@@ -69,8 +70,9 @@ def test_the_check_sees_a_violation(home: str, browser: Browser) -> None:
     try:
         page.goto(home + "intro.html", wait_until="networkidle")
         page.evaluate(
-            "document.querySelector('article').insertAdjacentHTML('beforeend', "
-            '\'<img src="_static/favicon.svg"><p style="color: #aaa; background: #bbb">grey</p>\')'
+            "document.querySelector('article').insertAdjacentHTML('beforeend', '<img"
+            ' src="_static/favicon.svg"><p style="color: #aaa; background:'
+            " #bbb\">grey</p>')"
         )
         found = " ".join(violations(page))
         assert "image-alt" in found

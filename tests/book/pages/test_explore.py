@@ -104,16 +104,19 @@ def test_on_a_phone(home: str, browser: Browser, name: str) -> None:
     with opened(browser, f"{home}{name}.html", viewport=size) as page:  # type: ignore[arg-type]
         figure = page.locator("figure.explorer")
         wide = figure.evaluate(
-            "f => [f, ...f.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > 360).length"
+            "f => [f, ...f.querySelectorAll('*')].filter((e) =>"
+            " e.getBoundingClientRect().right > 360).length"
         )
         assert wide == 0
         small = figure.evaluate(
-            "f => [...f.querySelectorAll('p, span, output, figcaption, select')]"
-            ".filter((e) => e.textContent.trim() && parseFloat(getComputedStyle(e).fontSize) < 12).length"
+            "f => [...f.querySelectorAll('p, span, output, figcaption,"
+            " select')].filter((e) => e.textContent.trim() &&"
+            " parseFloat(getComputedStyle(e).fontSize) < 12).length"
         )
         assert small == 0
         heights = figure.evaluate(
-            "f => [...f.querySelectorAll('[data-control]')].map((c) => c.getBoundingClientRect().height)"
+            "f => [...f.querySelectorAll('[data-control]')].map((c) =>"
+            " c.getBoundingClientRect().height)"
         )
         assert min(heights) >= 24
 

@@ -54,8 +54,9 @@ def test_tokens(page: Page) -> None:
         chosen(shown, label).focus()
         page.keyboard.press(key)
     matrix = weights[0, 0]
-    assert said(shown) == (
-        f"Layer 0, head 0. Token “sat” looks most at {three(matrix[3], QUOTED, 3)}. "
+    assert (
+        said(shown)
+        == f"Layer 0, head 0. Token “sat” looks most at {three(matrix[3], QUOTED, 3)}. "
         f"It is looked at most by {three(matrix[:, 3], QUOTED, 3)}. "
         "Spread evenly, each weight would be 0.125."
     )
@@ -86,7 +87,8 @@ def test_patches(page: Page) -> None:
     page.keyboard.press("ArrowDown")
     best = three(held[5, 4, 44, 1:] / 65535, names[1:], 43)
     assert said(shown).startswith(
-        f"Layer 5, mean of all 4 heads. The patch in row 5 column 3 looks most at the patches in {best}. "
+        "Layer 5, mean of all 4 heads. The patch in row 5 column 3 looks most at the"
+        f" patches in {best}. "
     )
     assert (pixels(page) == overlay(attention, held[5, 4, 44])).all()
     after = canvas.get_attribute("aria-label")

@@ -267,7 +267,10 @@ def test_diagram_follows_the_colour_scheme(home: str, browser: Browser) -> None:
         page = context.new_page()
         page.goto(home + "intro.html")
         page.wait_for_selector("pre.mermaid svg")
-        fill = "getComputedStyle(document.querySelector('pre.mermaid svg .node rect')).fill"
+        fill = (
+            "getComputedStyle(document.querySelector('pre.mermaid svg .node"
+            " rect')).fill"
+        )
         light = page.evaluate(fill)
         page.emulate_media(color_scheme="dark")
         drawn = "document.querySelector('pre.mermaid svg .node rect')"

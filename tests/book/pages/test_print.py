@@ -95,7 +95,10 @@ def test_the_screen_comes_back(home: str, browser: Browser) -> None:
     try:
         page = context.new_page()
         page.goto(home + "which-map.html", wait_until="networkidle")
-        state = "[document.documentElement.dataset.theme, document.querySelectorAll('details.hide[open]').length]"
+        state = (
+            "[document.documentElement.dataset.theme,"
+            " document.querySelectorAll('details.hide[open]').length]"
+        )
         page.evaluate("document.querySelector('details.hide').open = true")
         assert page.evaluate(state) == ["dark", 1]
         page.evaluate("window.dispatchEvent(new Event('beforeprint'))")

@@ -43,7 +43,8 @@ def running_text(root: Tag) -> list[str]:
     """Paragraphs, list items and table cells, without code, formulas, links, captions of tables and citations."""
     copy = BeautifulSoup(str(root), "html.parser")
     for part in copy.select(
-        "div.cell, pre, code, .math, a, div.citation, p.page-facts, iframe, script, dt.sig"
+        "div.cell, pre, code, .math, a, div.citation, p.page-facts, iframe, script,"
+        " dt.sig"
     ):
         part.decompose()
     return [p.get_text(" ", strip=True) for p in copy.select("p, li, dd:not(.py > dd)")]

@@ -120,8 +120,9 @@ def test_the_first_sentences(
 ) -> None:
     matrix = rounded(attention_weights(CAT, bert).weights[4, 3])
     explorer = explore_attention(CAT, bert, layer=-2, head=3, token="cat")
-    assert explorer.said == (
-        f"Layer 4, head 3. Token “cat” looks most at {three(matrix[2], QUOTED, 2)}. "
+    assert (
+        explorer.said
+        == f"Layer 4, head 3. Token “cat” looks most at {three(matrix[2], QUOTED, 2)}. "
         f"It is looked at most by {three(matrix[:, 2], QUOTED, 2)}. "
         "Spread evenly, each weight would be 0.125."
     )
@@ -134,9 +135,10 @@ def test_the_first_sentences(
     ):
         row = rounded(average_attention(attention.weights, layer, head))[0]
         explorer = explore_vit_attention(star, vit, layer=layer, head=head)
-        assert explorer.said == (
-            f"{where}. [CLS] looks most at the patches in {three(row[1:], patches[1:], -1)}. "
-            f"[CLS] gets {row[0]:.3f}. Spread evenly, each weight would be 0.015."
+        assert (
+            explorer.said == f"{where}. [CLS] looks most at the patches in"
+            f" {three(row[1:], patches[1:], -1)}. [CLS] gets {row[0]:.3f}. Spread"
+            " evenly, each weight would be 0.015."
         )
     assert sorted(row)[-3] <= row[0]
 

@@ -52,7 +52,10 @@ def test_the_table_before_and_after_the_script(
     """Without scripts the same table, sentences and caption, and no dead control."""
     explorer = explore_attention(CAT, bert, token="cat")
     matrix = rounded(average_attention(attention_weights(CAT, bert)))
-    looks = "all => all.map(c => [c.textContent, c.className, c.style.background, c.style.color])"
+    looks = (
+        "all => all.map(c => [c.textContent, c.className, c.style.background,"
+        " c.style.color])"
+    )
     shown = []
     for scripts in (False, True):
         with opened(browser, explorer, java_script_enabled=scripts) as page:
@@ -103,15 +106,17 @@ def test_every_layer_and_head(bert: TextModel, browser: Browser) -> None:
             ]
             wanted = [table[round(w * 255)] for w in matrix.ravel()]
             assert backgrounds(page) == wanted
-            assert said(page) == (
-                f"Layer {at}, head {which}. Token “cat” looks most at {three(matrix[2], QUOTED, 2)}. "
-                f"It is looked at most by {three(matrix[:, 2], QUOTED, 2)}. "
-                "Spread evenly, each weight would be 0.125."
+            assert (
+                said(page) == f"Layer {at}, head {which}. Token “cat” looks most at"
+                f" {three(matrix[2], QUOTED, 2)}. It is looked at most by"
+                f" {three(matrix[:, 2], QUOTED, 2)}. Spread evenly, each weight"
+                " would be 0.125."
             )
         layer.select_option("mean of all 6 layers")
         mean = rounded(average_attention(attention, heads=7))
         assert said(page).startswith(
-            f"Mean of all 6 layers, head 7. Token “cat” looks most at {three(mean[2], QUOTED, 2)}. "
+            "Mean of all 6 layers, head 7. Token “cat” looks most at"
+            f" {three(mean[2], QUOTED, 2)}. "
         )
 
 

@@ -104,8 +104,9 @@ def test_patches(vit: torch.nn.Module, star: Image.Image, browser: Browser) -> N
                 "mean of all 4 heads" if head is None else f"head {head}"
             )
             words = (
-                f"{where}. The patch in {names[1 + patch]} looks most at the patches in {best}. "
-                f"[CLS] gets {row[0]:.3f}. Spread evenly, each weight would be 0.015."
+                f"{where}. The patch in {names[1 + patch]} looks most at the patches in"
+                f" {best}. [CLS] gets {row[0]:.3f}. Spread evenly, each weight would be"
+                " 0.015."
             )
             assert said(page) == words
             assert (
@@ -116,7 +117,8 @@ def test_patches(vit: torch.nn.Module, star: Image.Image, browser: Browser) -> N
             assert np.array_equal(pixels(page), overlay(attention, units))
             assert (
                 cells.evaluate_all(
-                    "all => all.findIndex(c => c.getAttribute('aria-selected') === 'true')"
+                    "all => all.findIndex(c => c.getAttribute('aria-selected') ==="
+                    " 'true')"
                 )
                 == patch
             )

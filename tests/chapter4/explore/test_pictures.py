@@ -245,8 +245,10 @@ def test_integrated_gradients_shows_the_path(model: Any, x: torch.Tensor) -> Non
                 direct.score - direct.baseline_score
             )
             assert state["said"].startswith(
-                f"Baseline {name}, α = {moment.alpha:.3f}, step {steps[k]} of 9: F = {score(moment.score)}, "
-                f"{way:.0%} of the way from {score(direct.baseline_score)} at the baseline to {score(direct.score)}"
+                f"Baseline {name}, α = {moment.alpha:.3f}, step {steps[k]} of 9: F ="
+                f" {score(moment.score)}, {way:.0%} of the way from"
+                f" {score(direct.baseline_score)} at the baseline to"
+                f" {score(direct.score)}"
             )
             share = moment.sofar.sum() / (direct.score - direct.baseline_score)
             assert f"add up to {share:.0%} of that way" in state["said"]

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 TIRED = "The cat sat on the mat because it was tired"
 TOKENS = ["[CLS]", *TIRED.lower().split(), "[SEP]"]
-HOSTILE = '</script><script>document.title = "broken"</script> <!-- <script> {x} & "a" \\u003c PYTHON_PARAMS'
+HOSTILE = (
+    '</script><script>document.title = "broken"</script> <!-- <script> {x} & "a"'
+    " \\u003c PYTHON_PARAMS"
+)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +211,8 @@ def test_inside_a_page(
     shown = view(TIRED, bert=bert)
     file = tmp_path / "page.html"
     file.write_text(
-        f"<!DOCTYPE html><meta charset='utf-8'><title>page</title>{shown._repr_html_()}",
+        "<!DOCTYPE html><meta"
+        f" charset='utf-8'><title>page</title>{shown._repr_html_()}",
         encoding="utf-8",
     )
     with watched(browser, file, **LARGE) as page:
@@ -309,7 +313,10 @@ def test_too_long_to_draw(bert: TextModel, view: Any, heads: int) -> None:
     view("a " * (longest - 2), bert=bert)
     with pytest.raises(
         ValueError,
-        match=f"has {longest + 1} tokens; with {heads} heads .* at most {longest} can be drawn",
+        match=(
+            f"has {longest + 1} tokens; with {heads} heads .* at most {longest} can be"
+            " drawn"
+        ),
     ):
         view("a " * (longest - 1), bert=bert)
 

@@ -550,7 +550,8 @@ def test_a_text_figure_has_its_evidence_in_small_print(delta: float, mark: str) 
     (line,) = figure.texts
     assert (
         line.get_text()
-        == f"{mark}completeness error {delta:.1%}; rank correlation with random head: 0.25"
+        == f"{mark}completeness error {delta:.1%}; rank correlation with random head:"
+        " 0.25"
     )
     assert (line.get_color() == plots.INCOMPLETE_COLOUR) is bool(mark)
     figure.draw_without_rendering()

@@ -532,7 +532,10 @@ def test_rank_and_probability_of_the_true_class(
     assert report.true_probability == pytest.approx(softmax()[truth], rel=1e-12)
     assert report.predicted_label == 1
     assert report.correct == (truth == 1)
-    line = f"True label: {NAMES[truth]} (rank {report.true_rank} of 7, probability {softmax()[truth]:.2%})"
+    line = (
+        f"True label: {NAMES[truth]} (rank {report.true_rank} of 7, probability"
+        f" {softmax()[truth]:.2%})"
+    )
     assert line in report.text.splitlines()
     # The tick in the list stands at the rank that the report names, or nowhere.
     marked = [line for line in report.text.splitlines() if line.startswith("  ✓")]
@@ -672,7 +675,8 @@ def test_the_report_names_no_cause() -> None:
     net, x = known_logits()
     text = flat(debug_model_prediction(net, x, 4)).lower()
     assert not re.search(
-        r"because|due to|confus|ambigu|bias|background|uncertain|spurious|overfit|wrong object",
+        r"because|due to|confus|ambigu|bias|background|uncertain|spurious|overfit|wrong"
+        r" object",
         text,
     )
 

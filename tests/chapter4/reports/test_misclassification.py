@@ -445,8 +445,8 @@ def test_covering_the_planted_square_mends_the_prediction() -> None:
     assert (change.predicted_label, change.true_rank) == (1, 1)
     assert change.true_probability == pytest.approx(softmax(changed)[1], rel=1e-10)
     assert (
-        f"(row 4, column 14): object; true class at rank 1, probability {softmax(changed)[1]:.2%}."
-        in flat(report)
+        "(row 4, column 14): object; true class at rank 1, probability"
+        f" {softmax(changed)[1]:.2%}." in flat(report)
     )
 
 
@@ -611,8 +611,8 @@ def test_a_report_names_its_layer_model_and_version() -> None:
     assert "Model: TwoPlaces, input 20 x 20, torch 2" in text
     assert "Grad-CAM at features: the maps" in text
     assert (
-        "Integrated Gradients from black, 50 steps: relative completeness error 0.0% (planted), 0.0% (object)."
-        in text
+        "Integrated Gradients from black, 50 steps: relative completeness error 0.0%"
+        " (planted), 0.0% (object)." in text
     )
 
 
@@ -669,7 +669,8 @@ def test_covering_the_peak_mends_what_the_logo_broke(
         elsewhere.append(report.covered_right[np.array(away)].mean())
     share, n = float(np.mean(mended)), len(mended)
     print(
-        f"mended by covering the peak: {share:.3f} of {n}; by covering elsewhere: {np.mean(elsewhere):.3f}"
+        f"mended by covering the peak: {share:.3f} of {n}; by covering elsewhere:"
+        f" {np.mean(elsewhere):.3f}"
     )
     assert share > MENDED - 4 * (MENDED * (1 - MENDED) / n) ** 0.5
     assert np.mean(elsewhere) < 0.2

@@ -32,8 +32,8 @@ def test_words_for_everything_that_is_measured() -> None:
 
 def test_a_table_in_myst() -> None:
     made = tables.table("Words", "tab-x", ("a", "b"), [("1", "2")], stacked=True)
-    assert made == (
-        "```{table} Words\n:name: tab-x\n:class: stacked\n\n"
+    assert (
+        made == "```{table} Words\n:name: tab-x\n:class: stacked\n\n"
         "| a | b |\n| --- | --- |\n| 1 | 2 |\n```"
     )
 

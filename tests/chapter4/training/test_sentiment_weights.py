@@ -156,8 +156,14 @@ def test_ratings_become_labels_and_shares(tmp_path, monkeypatch):
                 archive.addfile(info, io.BytesIO(content))
         return buffer.getvalue()
 
-    texts = b"1\t1.0\tGood  film \r\n2\t-0.5\tBad film\r\n3\t0.0\tA film\r\n4\t2.0\tgood film\r\n"
-    ratings = b"1\t1.0\t0\t[2, 0, 1, 1]\r\n2\t-0.5\t0\t[-1, 0]\r\n3\t0.0\t0\t[0, 0]\r\n4\t2.0\t0\t[2, 2]\r\n"
+    texts = (
+        b"1\t1.0\tGood  film \r\n2\t-0.5\tBad film\r\n3\t0.0\tA film\r\n4\t2.0\tgood"
+        b" film\r\n"
+    )
+    ratings = (
+        b"1\t1.0\t0\t[2, 0, 1, 1]\r\n2\t-0.5\t0\t[-1, 0]\r\n3\t0.0\t0\t[0,"
+        b" 0]\r\n4\t2.0\t0\t[2, 2]\r\n"
+    )
     inner = packed({snippets._TEXTS: texts, snippets._RATINGS: ratings})
     outer = packed({snippets._INNER: inner})
     (tmp_path / snippets.ARCHIVE).write_bytes(outer)

@@ -91,8 +91,8 @@ def test_odd_sizes(
     for method, right, found in asked:
         require(
             found == right,
-            f"{method!r}, image (3, {height}, {width}): {right} is right, yours is {found}. Ask the net for the grid "
-            "and guess nothing.",
+            f"{method!r}, image (3, {height}, {width}): {right} is right, yours is"
+            f" {found}. Ask the net for the grid and guess nothing.",
         )
 
 
@@ -107,8 +107,9 @@ def test_maps(student: Any, transcript: Transcript, rng: np.random.Generator) ->
     for shape, right, found in asked:
         require(
             abs(found / right - 1) <= EXACT,
-            f"a map {shape}: the roughness is {right:.4f}, yours is {found:.4g}: take the mean over all pairs of "
-            "neighbours, the horizontal and the vertical ones together, and divide it by the map's mean.",
+            f"a map {shape}: the roughness is {right:.4f}, yours is {found:.4g}: take"
+            " the mean over all pairs of neighbours, the horizontal and the vertical"
+            " ones together, and divide it by the map's mean.",
         )
 
 
@@ -132,8 +133,9 @@ def test_numbers(
         off = np.abs(found - right).max() / right.max()
         require(
             off <= EXACT,
-            f"through a grid of {cells} the map is off by up to {off:.2g} of its maximum: take means over squares "
-            "and enlarge them bilinearly with align_corners=False, as Grad-CAM's map is drawn.",
+            f"through a grid of {cells} the map is off by up to {off:.2g} of its"
+            " maximum: take means over squares and enlarge them bilinearly with"
+            " align_corners=False, as Grad-CAM's map is drawn.",
         )
 
 
@@ -200,11 +202,13 @@ def _judge(asked: list[tuple[str, float, float, Any]]) -> None:
     for what, right, found, _ in asked:
         require(
             np.isfinite(found),
-            f"{what}: |after - before| / |before| is {right:.4f}, yours is {found}: your first map is zero everywhere.",
+            f"{what}: |after - before| / |before| is {right:.4f}, yours is {found}:"
+            " your first map is zero everywhere.",
         )
         require(
             abs(found - right) <= SAME * max(right, 0.1),
-            f"{what}: |after - before| / |before| is {right:.4f}, yours is {found:.4g}.",
+            f"{what}: |after - before| / |before| is {right:.4f}, yours is"
+            f" {found:.4g}.",
         )
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 def native_resolution_with(mistake: str) -> Callable[..., Any]:
     """`native_resolution` with one mistake; "" makes none."""
 
-    def native_resolution(method, image, model, layer):  # type: ignore[no-untyped-def]
+    def native_resolution(method, image, model, layer):
         seen = []
         module = dict(model.named_modules())[layer]
         handle = module.register_forward_hook(lambda m, i, o: seen.append(o.shape))
@@ -56,7 +56,7 @@ def native_resolution_with(mistake: str) -> Callable[..., Any]:
 def total_variation_with(mistake: str) -> Callable[..., Any]:
     """`total_variation` with one mistake."""
 
-    def total_variation(values):  # type: ignore[no-untyped-def]
+    def total_variation(values):
         values = np.asarray(values, dtype=float)
         mean = values.mean()
         if mistake == "scaled to 0..1 first":
@@ -111,7 +111,7 @@ def total_variation_with(mistake: str) -> Callable[..., Any]:
 def through_grid_with(mistake: str) -> Callable[..., Any]:
     """`through_grid` with one mistake."""
 
-    def through_grid(values, grid):  # type: ignore[no-untyped-def]
+    def through_grid(values, grid):
         x = torch.as_tensor(np.asarray(values, dtype=float))[None, None]
         size = x.shape[-2:]
         side = size[0] // grid[0], size[1] // grid[1]
@@ -149,13 +149,13 @@ def through_grid_with(mistake: str) -> Callable[..., Any]:
 def change_under_with(mistake: str) -> Callable[..., Any]:
     """`change_under` with one mistake."""
 
-    def mirror_gradient(module, inputs, output):  # type: ignore[no-untyped-def]
+    def mirror_gradient(module, inputs, output):
         if mistake == "values mirrored, not the gradient":
             return output.flip(-1)
         axis = -2 if mistake == "mirrored top to bottom" else -1
         sign = -1 if mistake == "gradient's sign turned" else 1
 
-        def turned(gradient):  # type: ignore[no-untyped-def]
+        def turned(gradient):
             if mistake == "gradient's sign turned":
                 return sign * gradient
             if mistake == "gradient cut off":
@@ -166,7 +166,7 @@ def change_under_with(mistake: str) -> Callable[..., Any]:
             output.register_hook(turned)
         return None
 
-    def add_constant(module, inputs, output):  # type: ignore[no-untyped-def]
+    def add_constant(module, inputs, output):
         if mistake == "constant multiplied":
             return output * 0.5
         if mistake == "another constant":
@@ -176,9 +176,7 @@ def change_under_with(mistake: str) -> Callable[..., Any]:
             return None
         return output + 0.5
 
-    def change_under(  # type: ignore[no-untyped-def]
-        intervention, place, method, image, model, target_class, layer
-    ):
+    def change_under(intervention, place, method, image, model, target_class, layer):
         if mistake == "the predicted class":
             with torch.no_grad():
                 target_class = int(model(image[None]).argmax())
@@ -199,7 +197,7 @@ def change_under_with(mistake: str) -> Callable[..., Any]:
         if mistake == "always at Grad-CAM's layer":
             place = layer
 
-        def drawn():  # type: ignore[no-untyped-def]
+        def drawn():
             if method == "vanilla":
                 return _vanilla(image, model, target_class, mistake)
             return _grad_cam(image, model, target_class, modules[layer], mistake)
@@ -255,13 +253,13 @@ def change_under_with(mistake: str) -> Callable[..., Any]:
     return change_under
 
 
-def _score(logits, target, mistake):  # type: ignore[no-untyped-def]
+def _score(logits, target, mistake):
     if mistake == "softmax instead of logit":
         logits = logits.softmax(dim=1)
     return logits[0, target % logits.shape[1]]
 
 
-def _vanilla(image, model, target, mistake):  # type: ignore[no-untyped-def]
+def _vanilla(image, model, target, mistake):
     x = image[None].clone().requires_grad_()
     (gradient,) = torch.autograd.grad(_score(model(x), target, mistake), x)
     if mistake == "gradient with its signs":
@@ -273,10 +271,10 @@ def _vanilla(image, model, target, mistake):  # type: ignore[no-untyped-def]
     return gradient[0].abs().amax(dim=0).numpy()
 
 
-def _grad_cam(image, model, target, layer, mistake):  # type: ignore[no-untyped-def]
+def _grad_cam(image, model, target, layer, mistake):
     kept = []
 
-    def keep(module, inputs, output):  # type: ignore[no-untyped-def]
+    def keep(module, inputs, output):
         kept.append(output)
         return output.clone()
 
@@ -331,7 +329,7 @@ def statements_with(mistake: str) -> Callable[..., Any]:
     }
     other = {"vanilla": "Grad-CAM", "Grad-CAM": "vanilla"}
 
-    def statements():  # type: ignore[no-untyped-def]
+    def statements():
         changes = {
             "Grad-CAM has pixel resolution": {"S4": "both"},
             "vanilla gradients need a convolution": {"S1": "both"},
@@ -355,12 +353,21 @@ def statements_with(mistake: str) -> Callable[..., Any]:
     return statements
 
 
-def in_own_words():  # type: ignore[no-untyped-def]  # as students write it
+def in_own_words():
     return {
-        "information": "Vanilla gradients read only the gradient at the input, Grad-CAM reads the activations of a "
-        "layer and the gradient there. A constant added to the layer changed the vanilla map by 0.000.",
-        "resolution": "Vanilla gradients have one value for each pixel, 224 by 224 of them. Grad-CAM has one for each "
-        "of 49 cells, and what is drawn between them is interpolation.",
-        "noise": "The roughness of vanilla gradients was about 0.7 and that of Grad-CAM 0.04. Through the same 7 by 7 "
-        "grid the vanilla map is as smooth, so it is a matter of the grid.",
+        "information": (
+            "Vanilla gradients read only the gradient at the input, Grad-CAM reads the"
+            " activations of a layer and the gradient there. A constant added to the"
+            " layer changed the vanilla map by 0.000."
+        ),
+        "resolution": (
+            "Vanilla gradients have one value for each pixel, 224 by 224 of them."
+            " Grad-CAM has one for each of 49 cells, and what is drawn between them is"
+            " interpolation."
+        ),
+        "noise": (
+            "The roughness of vanilla gradients was about 0.7 and that of Grad-CAM"
+            " 0.04. Through the same 7 by 7 grid the vanilla map is as smooth, so it is"
+            " a matter of the grid."
+        ),
     }

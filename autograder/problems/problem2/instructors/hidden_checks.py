@@ -53,14 +53,16 @@ def test_noise(student: Any, transcript: Transcript, rng: np.random.Generator) -
     for mean, spread, tails, sigma, grey in asked:
         require(
             abs(mean) <= STANDARD_ERRORS * sigma / PIXELS**0.5,
-            f"the noise must have mean 0; yours has {mean:.3f} at a standard deviation of {spread:.3f}.",
+            f"the noise must have mean 0; yours has {mean:.3f} at a standard deviation"
+            f" of {spread:.3f}.",
         )
         what = "noise_level x (max - min) of the image"
         if grey:
             what = "the same in every channel, drawn anew for each"
         require(
             abs(spread / sigma - 1) <= STANDARD_ERRORS / (2 * PIXELS) ** 0.5,
-            f"the noise's standard deviation must be {what}: {sigma:.3f} here; yours is {spread:.3f}.",
+            f"the noise's standard deviation must be {what}: {sigma:.3f} here; yours is"
+            f" {spread:.3f}.",
         )
         require(
             abs(tails) <= STANDARD_ERRORS * (24 / PIXELS) ** 0.5,
@@ -96,12 +98,14 @@ def test_samples(
         right = sigma / n_samples**0.5
         require(
             abs(mean) <= STANDARD_ERRORS * right / PIXELS**0.5,
-            f"the mean over {n_samples} samples is off by a constant: add all gradients and divide by n_samples.",
+            f"the mean over {n_samples} samples is off by a constant: add all gradients"
+            " and divide by n_samples.",
         )
         copies = (sigma / spread) ** 2 if spread > 0 else np.inf
         require(
             abs(spread / right - 1) <= STANDARD_ERRORS / (2 * PIXELS) ** 0.5,
-            f"the noise left in the map must be that of {n_samples} independent copies; yours is that of {copies:.1f}.",
+            f"the noise left in the map must be that of {n_samples} independent copies;"
+            f" yours is that of {copies:.1f}.",
         )
     for n_samples in (4, 24):
         ask_without_formula(
@@ -137,8 +141,9 @@ def test_mean_first(
     for found, right, error in asked:
         require(
             abs(found - right) <= STANDARD_ERRORS * error,
-            f"where the gradient changes from sample to sample the map's mean must be {right:.3f}, yours is "
-            f"{found:.3f}: average the SIGNED gradients, then take absolute value and maximum over channels.",
+            "where the gradient changes from sample to sample the map's mean must be"
+            f" {right:.3f}, yours is {found:.3f}: average the SIGNED gradients, then"
+            " take absolute value and maximum over channels.",
         )
     ask_without_formula(
         *(student, rng, SMALL, 24, 2 * LEVEL), channels=(0, 1, 2), rising=False
@@ -156,7 +161,8 @@ def test_eval_mode(student: Any, rng: np.random.Generator) -> None:
     drawn = as_map(student.call("smooth_grad", *arguments), size)
     require(
         np.abs(drawn - right).max() <= 1e-4 * right.max(),
-        "the model came in training mode and was explained in it: call model.eval() first.",
+        "the model came in training mode and was explained in it: call model.eval()"
+        " first.",
     )
 
 
@@ -187,8 +193,9 @@ def test_reference(
         )
         require(
             abs(value / right - 1) <= STANDARD_ERRORS * error + (1 + 1 / 16) ** 0.5 - 1,
-            f"at n = {n} the error against the map's limit is {right:.3f}; yours is {value:.3f}: the reference "
-            "must be a map of many more samples and own seed, neither the clean gradient nor one of the maps compared.",
+            f"at n = {n} the error against the map's limit is {right:.3f}; yours is"
+            f" {value:.3f}: the reference must be a map of many more samples and own"
+            " seed, neither the clean gradient nor one of the maps compared.",
         )
     ask_curve_without_formula(student, rng, SMALL, 8, len(seeds))
 
@@ -210,7 +217,8 @@ def test_relative(
     error = (2 * pixels.size * len(seeds)) ** -0.5
     require(
         abs(found / right - 1) <= STANDARD_ERRORS * error + (1 + 1 / 16) ** 0.5 - 1,
-        f"the error is |map - reference| / |reference| (L2 norms), {right:.4f} here; yours is {found:.4g}.",
+        f"the error is |map - reference| / |reference| (L2 norms), {right:.4f} here;"
+        f" yours is {found:.4g}.",
     )
     ask_curve_without_formula(student, rng, SMALL, 2, len(seeds))
 
@@ -226,7 +234,8 @@ def test_needed_noisy(
     found = needed(student, transcript, errors, counts, tolerance)
     require(
         min(each) - 1 <= found <= max(each) + 1,
-        f"every single count says between {min(each):.0f} and {max(each):.0f} samples; yours is {found:.6g}.",
+        f"every single count says between {min(each):.0f} and {max(each):.0f} samples;"
+        f" yours is {found:.6g}.",
     )
 
 
@@ -245,5 +254,6 @@ def test_enough(student: Any, transcript: Transcript, rng: np.random.Generator) 
         )
         require(
             found == np.ceil(right),
-            f"{np.ceil(right):.0f} samples are enough and one less is not; yours is {found:.0f}.",
+            f"{np.ceil(right):.0f} samples are enough and one less is not; yours is"
+            f" {found:.0f}.",
         )

@@ -16,7 +16,7 @@ import torch
 def smooth_grad_with(mistake: str) -> Callable[..., Any]:
     """`smooth_grad` with one mistake; "" makes none."""
 
-    def smooth_grad(image, model, target_class, n_samples, noise_level, seed):  # type: ignore[no-untyped-def]
+    def smooth_grad(image, model, target_class, n_samples, noise_level, seed):
         x = image.detach().clone().reshape(1, *image.shape[-3:])
         was_training = model.training
         if mistake != "training mode while explaining":
@@ -31,8 +31,10 @@ def smooth_grad_with(mistake: str) -> Callable[..., Any]:
             "sigma from the maximum": noise_level * x.max(),
             "sigma from the standard deviation": noise_level * x.std(),
             "sigma is a variance": (noise_level * spread).sqrt(),
-            "range of each channel": noise_level
-            * (x.amax(dim=(2, 3), keepdim=True) - x.amin(dim=(2, 3), keepdim=True)),
+            "range of each channel": (
+                noise_level
+                * (x.amax(dim=(2, 3), keepdim=True) - x.amin(dim=(2, 3), keepdim=True))
+            ),
         }.get(mistake, noise_level * spread)
         if mistake in ("one sample of less noise", "noise divided by the root of n"):
             sigma = sigma / n_samples**0.5
@@ -120,7 +122,7 @@ def smooth_grad_with(mistake: str) -> Callable[..., Any]:
     return smooth_grad
 
 
-def _score(logits, target, mistake):  # type: ignore[no-untyped-def]
+def _score(logits, target, mistake):
     if mistake == "softmax instead of logit":
         logits = logits.softmax(dim=1)
     elif mistake == "log-softmax instead of logit":
@@ -130,7 +132,7 @@ def _score(logits, target, mistake):  # type: ignore[no-untyped-def]
     return logits[:, target % logits.shape[1]].sum()
 
 
-def _noise(x, generator, mistake):  # type: ignore[no-untyped-def]
+def _noise(x, generator, mistake):
     noise = torch.randn(x.shape, generator=generator)
     if mistake == "uniform noise":
         return 2 * torch.rand(x.shape, generator=generator) - 1
@@ -145,7 +147,7 @@ def error_curve_with(mistake: str) -> Callable[..., Any]:
     """`error_curve` with one mistake, on a right `smooth_grad`."""
     smooth_grad = smooth_grad_with("")
 
-    def error_curve(image, model, target_class, counts, seeds):  # type: ignore[no-untyped-def]
+    def error_curve(image, model, target_class, counts, seeds):
         reference = smooth_grad(
             image, model, target_class, 16 * max(counts), 0.15, max(seeds) + 1
         )
@@ -189,7 +191,7 @@ def error_curve_with(mistake: str) -> Callable[..., Any]:
 def samples_needed_with(mistake: str) -> Callable[..., Any]:
     """`samples_needed` with one mistake."""
 
-    def samples_needed(errors, counts, tolerance):  # type: ignore[no-untyped-def]
+    def samples_needed(errors, counts, tolerance):
         errors, counts = np.asarray(errors), np.asarray(counts)
         c = float(np.mean(errors * np.sqrt(counts)))
         n = (c / tolerance) ** 2

@@ -64,8 +64,9 @@ def ask_without_formula(
     copies = "one noisy copy" if n_samples == 1 else f"{n_samples} noisy copies"
     require(
         LOWEST <= off <= HIGHEST,
-        f"right where the gradient has a formula, and wrong where it has none: on a net of two convolutions the map is "
-        f"{off:+.0f} standard deviations from where the mean over {copies} lies.",
+        "right where the gradient has a formula, and wrong where it has none: on a net"
+        f" of two convolutions the map is {off:+.0f} standard deviations from where the"
+        f" mean over {copies} lies.",
     )
 
 
@@ -91,8 +92,9 @@ def ask_curve_without_formula(
     allowed = STANDARD_ERRORS * error + (1 + 1 / 16) ** 0.5 - 1
     require(
         abs(found / right - 1) <= allowed,
-        f"on a net of two convolutions, whose noise has no formula, the error at n = {n} is {right:.3f}, give or take "
-        f"{allowed * right:.3f}; yours is {found:.3f}: measure it against a map of many more samples.",
+        "on a net of two convolutions, whose noise has no formula, the error at n ="
+        f" {n} is {right:.3f}, give or take {allowed * right:.3f}; yours is"
+        f" {found:.3f}: measure it against a map of many more samples.",
     )
 
 

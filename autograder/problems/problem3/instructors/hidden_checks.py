@@ -122,8 +122,9 @@ def test_class(student: Any, transcript: Transcript, rng: np.random.Generator) -
         found = attribute(student, transcript, (x, net, target, 0.5 * x, 8), scale)
         require(
             np.abs(found - right).max() <= EXACT * scale,
-            f"on a net that is linear along the path the attributions of class {target} must be (x - x') times the "
-            f"gradient of its logit; yours are off by up to {np.abs(found - right).max() / scale:.1e} of the largest.",
+            f"on a net that is linear along the path the attributions of class {target}"
+            " must be (x - x') times the gradient of its logit; yours are off by up to"
+            f" {np.abs(found - right).max() / scale:.1e} of the largest.",
         )
     require_gradient(student, rng)
 
@@ -145,7 +146,8 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
     off = distance(calm, integral(net, x, start, target))
     require(
         off <= FAR,
-        f"on a small convolutional net the attributions are {off:.1%} off (relative L2): see the other checks first.",
+        f"on a small convolutional net the attributions are {off:.1%} off (relative"
+        " L2): see the other checks first.",
     )
     asked = (x, in_training, target, start, FAR_STEPS)
     after = student.observe("integrated_gradients", *asked)
@@ -153,7 +155,8 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
     complaints = []
     if np.abs(found - calm).max() > 1e-4 * np.abs(calm).max():
         complaints.append(
-            "the model came in training mode and was explained in it: call model.eval() first"
+            "the model came in training mode and was explained in it: call model.eval()"
+            " first"
         )
     if after.changed:
         complaints.append(
@@ -161,7 +164,8 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
         )
     if "mode" in after.models[0].changed:
         complaints.append(
-            "the model came back in another mode: remember model.training and put it back"
+            "the model came back in another mode: remember model.training and put it"
+            " back"
         )
     if complaints:
         credit(max(0, 1 - len(complaints) / 2), "; ".join(complaints) + ".")
@@ -194,8 +198,9 @@ def test_any_sign(
             right = abs(share - 1)
             require(
                 abs(found - right) <= 1e-3 * right,
-                f"a sum of {made.sum():.3f} where the logit changes by {change[target]:.3f} is an error of "
-                f"{right:.2f}; yours is {found:.4g}.",
+                f"a sum of {made.sum():.3f} where the logit changes by"
+                f" {change[target]:.3f} is an error of {right:.2f}; yours is"
+                f" {found:.4g}.",
             )
 
 
@@ -221,7 +226,8 @@ def test_no_change(student: Any, rng: np.random.Generator) -> None:
         found = as_number(reply, "completeness_error")
         require(
             np.isnan(found),
-            f"where F(x) = F(x') there is nothing to be relative to: return nan, not {found:.4g}.",
+            "where F(x) = F(x') there is nothing to be relative to: return nan, not"
+            f" {found:.4g}.",
         )
 
 
@@ -239,8 +245,8 @@ def test_cells(student: Any, transcript: Transcript, rng: np.random.Generator) -
         found = number(student, transcript, "correlation", "map_correlation", arguments)
         require(
             abs(found - right) <= 1e-4,
-            f"averaged over cells of {cell} x {cell} pixels these two maps have the correlation {right:.4f}; yours is "
-            f"{found:.4g}.",
+            f"averaged over cells of {cell} x {cell} pixels these two maps have the"
+            f" correlation {right:.4f}; yours is {found:.4g}.",
         )
 
 

@@ -32,7 +32,7 @@ OWN_RULES = (
 def make_baselines_with(mistake: str) -> Callable[..., Any]:
     """`make_baselines` with one mistake; "" makes none."""
 
-    def make_baselines(image, mean, std, blur_sigma, seed):  # type: ignore[no-untyped-def]
+    def make_baselines(image, mean, std, blur_sigma, seed):
         m, s = (torch.tensor(each).reshape(3, 1, 1) for each in (mean, std))
         if mistake == "ImageNet's constants for every model":
             m = torch.tensor([0.485, 0.456, 0.406]).reshape(3, 1, 1)
@@ -107,7 +107,7 @@ def make_baselines_with(mistake: str) -> Callable[..., Any]:
     return make_baselines
 
 
-def blur(pixels, sigma, mistake):  # type: ignore[no-untyped-def]
+def blur(pixels, sigma, mistake):
     """A Gaussian of `sigma` pixels along height and width, reflected at the border."""
     if mistake == "blur not blurred":
         return pixels
@@ -141,7 +141,7 @@ def blur(pixels, sigma, mistake):  # type: ignore[no-untyped-def]
 def integrated_gradients_with(mistake: str, rule: str = "middle") -> Callable[..., Any]:
     """`integrated_gradients` with one mistake, by one of RULES."""
 
-    def integrated_gradients(image, model, target_class, baseline, n_steps):  # type: ignore[no-untyped-def]
+    def integrated_gradients(image, model, target_class, baseline, n_steps):
         x = image.detach().clone().reshape(1, *image.shape[-3:])
         start = baseline.detach().clone().reshape(x.shape)
         was_training = model.training
@@ -271,7 +271,7 @@ def points(rule: str, n: int, mistake: str) -> tuple[Any, Any]:
     return alphas, weights[: len(alphas)]
 
 
-def score(logits, targets, mistake):  # type: ignore[no-untyped-def]
+def score(logits, targets, mistake):
     if mistake == "softmax instead of logit":
         logits = logits.softmax(dim=1)
     elif mistake == "log-softmax instead of logit":
@@ -284,7 +284,7 @@ def score(logits, targets, mistake):  # type: ignore[no-untyped-def]
 def completeness_error_with(mistake: str) -> Callable[..., Any]:
     """`completeness_error` with one mistake."""
 
-    def completeness_error(attributions, image, baseline, model, target_class):  # type: ignore[no-untyped-def]
+    def completeness_error(attributions, image, baseline, model, target_class):
         x, start = (each.reshape(1, *each.shape[-3:]) for each in (image, baseline))
         target = torch.tensor([target_class])
         with torch.no_grad():
@@ -340,7 +340,7 @@ def completeness_error_with(mistake: str) -> Callable[..., Any]:
 def map_correlation_with(mistake: str) -> Callable[..., Any]:
     """`map_correlation` with one mistake."""
 
-    def map_correlation(first, second, cell):  # type: ignore[no-untyped-def]
+    def map_correlation(first, second, cell):
         both = []
         for signed in (first, second):
             signed = np.asarray(signed, dtype=float)
@@ -396,7 +396,7 @@ def map_correlation_with(mistake: str) -> Callable[..., Any]:
 def blind_shares_with(mistake: str) -> Callable[..., Any]:
     """`blind_shares` with one mistake."""
 
-    def blind_shares(attributions, image, mean, std):  # type: ignore[no-untyped-def]
+    def blind_shares(attributions, image, mean, std):
         signed = np.asarray(attributions, dtype=float)
         drawn = {
             "signed sum": lambda: signed.sum(axis=0),
@@ -458,7 +458,7 @@ def blind_shares_with(mistake: str) -> Callable[..., Any]:
 def explanation_with(mistake: str) -> Callable[..., Any]:
     """`explanation`, in its form; a person reads what it says."""
 
-    def explanation():  # type: ignore[no-untyped-def]
+    def explanation():
         words = "The map changes, and that is due to the factor image minus baseline: "
         names = ("black", "white", "blur", "random", "guidelines")
         texts = dict.fromkeys(names, words + "0.1 of the mean share.")

@@ -51,7 +51,8 @@ def test_sizes(student: Any, transcript: Transcript, rng: np.random.Generator) -
             off = np.abs(matrix - right).max()
             require(
                 off <= EXACT,
-                f"with {layers} layers and {heads} heads the matrix is off by up to {off:.3f} from their mean.",
+                f"with {layers} layers and {heads} heads the matrix is off by up to"
+                f" {off:.3f} from their mean.",
             )
 
 
@@ -69,7 +70,8 @@ def test_everywhere(
         off = np.abs(merged(student, transcript, question) - question.answer).max()
         require(
             off <= EXACT,
-            f"with words of {', '.join(str(s) for s in sizes if s)} pieces the matrix is off by up to {off:.3f}.",
+            f"with words of {', '.join(str(s) for s in sizes if s)} pieces the matrix"
+            f" is off by up to {off:.3f}.",
         )
 
 
@@ -92,11 +94,13 @@ def test_anywhere(
         where = f"at {places}" if places else "nowhere"
         require(
             off <= EXACT,
-            f"with special tokens {where} the weights between words are off by up to {off:.3f}.",
+            f"with special tokens {where} the weights between words are off by up to"
+            f" {off:.3f}.",
         )
         require(
             lost <= EXACT,
-            f"with special tokens {where} a row's weights and its removed mass sum to 1 but for {lost:.3f}.",
+            f"with special tokens {where} a row's weights and its removed mass sum to 1"
+            f" but for {lost:.3f}.",
         )
 
 

@@ -15,7 +15,7 @@ import torch
 def average_attention_with(mistake: str) -> Callable[..., Any]:
     """`average_attention` with one mistake; "" makes none."""
 
-    def average_attention(model, input_ids):  # type: ignore[no-untyped-def]
+    def average_attention(model, input_ids):
         with torch.no_grad():
             outputs = model(input_ids=input_ids, output_attentions=True)
         count = input_ids.shape[1]
@@ -62,7 +62,7 @@ def average_attention_with(mistake: str) -> Callable[..., Any]:
     return average_attention
 
 
-def _product(layers):  # type: ignore[no-untyped-def]
+def _product(layers):
     result = layers[0]
     for layer in layers[1:]:
         result = layer @ result
@@ -72,7 +72,7 @@ def _product(layers):  # type: ignore[no-untyped-def]
 def word_matrix_with(mistake: str) -> Callable[..., Any]:
     """`word_matrix` with one mistake."""
 
-    def word_matrix(attention, word_ids):  # type: ignore[no-untyped-def]
+    def word_matrix(attention, word_ids):
         groups: list[list[int]] = []
         for i, word in enumerate(word_ids):
             joined = i > 0 and word == word_ids[i - 1]
@@ -92,19 +92,19 @@ def word_matrix_with(mistake: str) -> Callable[..., Any]:
         elif mistake == "pieces not merged":
             groups = [[i] for i in range(len(word_ids))]
 
-        def mean(x):  # type: ignore[no-untyped-def]
+        def mean(x):
             return x.mean(axis=0)
 
-        def total(x):  # type: ignore[no-untyped-def]
+        def total(x):
             return x.sum(axis=0)
 
-        def first(x):  # type: ignore[no-untyped-def]
+        def first(x):
             return x[0]
 
-        def last(x):  # type: ignore[no-untyped-def]
+        def last(x):
             return x[-1]
 
-        def largest(x):  # type: ignore[no-untyped-def]
+        def largest(x):
             return x.max(axis=0)
 
         to, out = {
@@ -137,7 +137,7 @@ def word_matrix_with(mistake: str) -> Callable[..., Any]:
 def without_special_with(mistake: str) -> Callable[..., Any]:
     """`without_special` with one mistake."""
 
-    def without_special(matrix, special):  # type: ignore[no-untyped-def]
+    def without_special(matrix, special):
         kept = special if mistake == "special tokens kept, words gone" else ~special
         weights = matrix[kept][:, kept]
         removed = matrix[kept][:, ~kept].sum(axis=1)
@@ -183,7 +183,7 @@ def without_special_with(mistake: str) -> Callable[..., Any]:
 def most_attended_with(mistake: str) -> Callable[..., Any]:
     """`most_attended` with one mistake."""
 
-    def most_attended(matrix):  # type: ignore[no-untyped-def]
+    def most_attended(matrix):
         others = matrix if mistake == "matrix changed in place" else matrix.copy()
         count = len(matrix)
         if mistake == "diagonal deleted before argmax":
@@ -216,10 +216,10 @@ def decide_claims_with(mistake: str) -> Callable[..., Any]:
     """`decide_claims` with one mistake."""
     the, cat, sat, on, article, mat = range(6)
 
-    def decide_claims(weights):  # type: ignore[no-untyped-def]
+    def decide_claims(weights):
         m = weights.T if mistake == "transposed" else weights
 
-        def chooses(q, *keys):  # type: ignore[no-untyped-def]
+        def chooses(q, *keys):
             row = m[q].copy()
             if mistake != "self not excluded":
                 row[q] = -1
@@ -236,10 +236,10 @@ def decide_claims_with(mistake: str) -> Callable[..., Any]:
                 return all(m[q, k] > 0 for k in keys)
             return set(order) == set(keys)
 
-        def rank(q, k):  # type: ignore[no-untyped-def]
+        def rank(q, k):
             return 1 + sum(m[q, j] > m[q, k] for j in range(6) if j != q)
 
-        def even(q):  # type: ignore[no-untyped-def]
+        def even(q):
             if mistake == "even share with the word itself":
                 return m[q].mean()
             if mistake == "even share of the whole row":
@@ -248,7 +248,7 @@ def decide_claims_with(mistake: str) -> Callable[..., Any]:
                 return 1 / 5
             return (m[q].sum() - m[q, q]) / 5
 
-        def mutual(a, b):  # type: ignore[no-untyped-def]
+        def mutual(a, b):
             both = (m[a, b] > even(a), m[b, a] > even(b))
             if mistake == "one direction is enough":
                 return any(both)
@@ -292,7 +292,7 @@ def decide_claims_with(mistake: str) -> Callable[..., Any]:
         if mistake == "all true, as printed":
             return dict.fromkeys(NAMES, True)
         if mistake == "the verdicts on one model":
-            return dict(zip(NAMES, (False,) * 3 + (True,) * 3))  # noqa: B905
+            return dict(zip(NAMES, (False,) * 3 + (True,) * 3))
         the_one = the if mistake == "first article for the mat" else article
         found = (
             chooses(cat, sat),
@@ -303,10 +303,10 @@ def decide_claims_with(mistake: str) -> Callable[..., Any]:
             bool(noun),
         )
         if mistake == "words, not True and False":
-            return dict(zip(NAMES, map(str, found)))  # noqa: B905
+            return dict(zip(NAMES, map(str, found)))
         if mistake == "a list":
             return list(found)
-        return dict(zip(NAMES, map(bool, found)))  # noqa: B905
+        return dict(zip(NAMES, map(bool, found)))
 
     return decide_claims
 
@@ -325,7 +325,7 @@ def analyse_sentence_with(mistake: str) -> Callable[..., Any]:
     """`analyse_sentence` with one mistake: one of its own, or "part: mistake of that part"."""
     part, _, inner = mistake.partition(": ")
 
-    def of(name):  # type: ignore[no-untyped-def]
+    def of(name):
         return inner if name == part else ""
 
     average_attention = average_attention_with(of("average"))
@@ -333,7 +333,7 @@ def analyse_sentence_with(mistake: str) -> Callable[..., Any]:
     without_special = without_special_with(of("special"))
     most_attended = most_attended_with(of("most"))
 
-    def analyse_sentence(text, bert):  # type: ignore[no-untyped-def]
+    def analyse_sentence(text, bert):
         model, tokenizer = bert
         if mistake == "the text reversed":
             text = " ".join(reversed(text.split()))
@@ -347,7 +347,7 @@ def analyse_sentence_with(mistake: str) -> Callable[..., Any]:
             word_ids = [None if w is None else i for i, w in enumerate(word_ids)]
         full = word_matrix(average_attention(model, ids), word_ids)
         names: list[str] = []
-        for i, (token, word) in enumerate(zip(tokens, word_ids)):  # noqa: B905
+        for i, (token, word) in enumerate(zip(tokens, word_ids)):
             if word is not None and i and word == word_ids[i - 1]:
                 names[-1] += token.removeprefix("##")
             else:
@@ -356,10 +356,10 @@ def analyse_sentence_with(mistake: str) -> Callable[..., Any]:
             names = [" ".join(tokenizer.tokenize(name)) for name in names]
         special = np.array([name in ("[CLS]", "[SEP]") for name in names])
         weights, removed = without_special(full, special)
-        words = [name for name, s in zip(names, special) if not s]  # noqa: B905
+        words = [name for name, s in zip(names, special) if not s]
         with_special = [names[k] for k in most_attended(full)]
         if mistake != "special tokens among those that look":
-            with_special = [w for w, s in zip(with_special, special) if not s]  # noqa: B905
+            with_special = [w for w, s in zip(with_special, special) if not s]
         without = [words[k] for k in most_attended(weights)]
         if mistake == "with and without swapped":
             with_special, without = without, with_special

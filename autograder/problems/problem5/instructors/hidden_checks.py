@@ -82,7 +82,8 @@ def test_few(student: Any, transcript: Transcript, rng: np.random.Generator) -> 
     except StudentError as error:
         require(
             error.kind != "raised",
-            f"with three classes {error}. Not every model has five: 'top5' lists all that there are.",
+            f"with three classes {error}. Not every model has five: 'top5' lists all"
+            " that there are.",
         )
         raise
     check_standing(reply, scores, true)
@@ -103,8 +104,9 @@ def test_batch(student: Any, transcript: Transcript, rng: np.random.Generator) -
     wrong = [i for i in range(4) if off(found[i], right[i]) > EXACT]
     require(
         not wrong,
-        f"four images with the classes {classes}: the maps of number {', '.join(str(i + 1) for i in wrong)} are wrong. "
-        "Image i has class classes[i].",
+        f"four images with the classes {classes}: the maps of number"
+        f" {', '.join(str(i + 1) for i in wrong)} are wrong. Image i has class"
+        " classes[i].",
     )
     require_inside(student, transcript, rng, 3)
 
@@ -118,7 +120,8 @@ def test_blank(student: Any, transcript: Transcript, rng: np.random.Generator) -
     found = grad_cam(student, transcript, net, both, [target, other], right)
     require(
         (found[0] == 0).all() and off(found[1], right[1]) <= EXACT,
-        "where every weighted sum is negative the map is all zeros, and its neighbour in the batch stays as it is.",
+        "where every weighted sum is negative the map is all zeros, and its neighbour"
+        " in the batch stays as it is.",
     )
     require_inside(student, transcript, rng, 2)
 
@@ -151,7 +154,8 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
     calm = student.call("grad_cam", x, net, "features.1", classes, finite=False)
     require(
         off(as_maps(calm, right.shape), right) <= CLOSE,
-        "on a net with batch norm the maps are wrong in eval mode, too: see the other checks first.",
+        "on a net with batch norm the maps are wrong in eval mode, too: see the other"
+        " checks first.",
     )
     asked = (x, in_training, "features.1", classes)
     seen = student.observe("grad_cam", *asked, finite=False)
@@ -161,15 +165,18 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
     complaints = []
     if off(found, right) > CLOSE:
         complaints.append(
-            "the model came in training mode and was explained in it: call model.eval() first"
+            "the model came in training mode and was explained in it: call model.eval()"
+            " first"
         )
     if "hooks" in after:
         complaints.append(
-            "hooks were left behind in the model: keep the handle and call handle.remove() in `finally`"
+            "hooks were left behind in the model: keep the handle and call"
+            " handle.remove() in `finally`"
         )
     if "mode" in after:
         complaints.append(
-            "the model came back in another mode: remember model.training and put it back"
+            "the model came back in another mode: remember model.training and put it"
+            " back"
         )
     if seen.changed:
         complaints.append("the images that were handed over have changed")
@@ -190,8 +197,9 @@ def test_path(student: Any, transcript: Transcript, rng: np.random.Generator) ->
     for found, right in asked:
         require(
             off(found, right) <= 4 / n_steps,
-            f"with {n_steps} steps the attributions of a cubic model are right to a few percent by any rule; yours are "
-            f"off by up to {off(found, right):.1%} of the largest: (x - black) x the MEAN gradient from black to x.",
+            f"with {n_steps} steps the attributions of a cubic model are right to a few"
+            f" percent by any rule; yours are off by up to {off(found, right):.1%} of"
+            " the largest: (x - black) x the MEAN gradient from black to x.",
         )
     require_path(student, rng)
 
@@ -244,8 +252,9 @@ def test_flags(student: Any, transcript: Transcript, rng: np.random.Generator) -
         wanted = [False, true in empty]
         require(
             as_pair(found["blank"], "blank") == wanted,
-            "'blank' says for the predicted class and for the true one whether Grad-CAM's ReLU left nothing: here "
-            f"{wanted[0]} and {wanted[1]}; yours is {found['blank']!r:.60}.",
+            "'blank' says for the predicted class and for the true one whether"
+            f" Grad-CAM's ReLU left nothing: here {wanted[0]} and {wanted[1]}; yours is"
+            f" {found['blank']!r:.60}.",
         )
         require(
             [not drawn.any() for drawn in found["gradcam"]] == wanted,
@@ -259,8 +268,9 @@ def test_flags(student: Any, transcript: Transcript, rng: np.random.Generator) -
             right = abs(own.sum() - gain[k]) / abs(gain[k])
             require(
                 abs(delta - right) <= 1e-3 + 1e-3 * right,
-                "'delta' is |sum of the signed attributions - (F(x) - F(black))| / |F(x) - F(black)|, before any "
-                f"scaling: {right:.4f} for your attributions of class {k}; yours is {delta:.4f}.",
+                "'delta' is |sum of the signed attributions - (F(x) - F(black))| /"
+                f" |F(x) - F(black)|, before any scaling: {right:.4f} for your"
+                f" attributions of class {k}; yours is {delta:.4f}.",
             )
 
 

@@ -2,7 +2,6 @@
 
 Also run as the code of a submission, so this file imports nothing of ours.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
@@ -39,9 +38,9 @@ def standing_with(mistake: str) -> Callable[..., Any]:
             "rank from 0": lambda: larger.sum(),
             "rank one too large": lambda: larger.sum() + 2,
             "rank of probabilities": lambda: (shares > shares[true_class]).sum() + 1,
-            "rank counts ties of probabilities": lambda: (
-                shares >= shares[true_class]
-            ).sum(),
+            "rank counts ties of probabilities": (
+                lambda: (shares >= shares[true_class]).sum()
+            ),
             "rank from the other end": lambda: (logits < logits[true_class]).sum() + 1,
             "argsort read as rank": lambda: order[true_class] + 1,
             "rank within the top 5": lambda: min(larger.sum() + 1, torch.tensor(6)),

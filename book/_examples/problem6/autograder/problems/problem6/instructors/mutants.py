@@ -3,10 +3,10 @@
 import torch
 
 
-def gap_with(mistake):  # type: ignore[no-untyped-def]
+def gap_with(mistake):
     """`gap` with one mistake; "" makes none."""
 
-    def gap(image, model, target_class):  # type: ignore[no-untyped-def]
+    def gap(image, model, target_class):
         x = image.detach()[None].clone().requires_grad_()
         scores = model(x)
         if mistake == "softmax instead of logit":
