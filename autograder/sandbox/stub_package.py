@@ -43,7 +43,7 @@ def build(problem: int, folder: Path, *, linked: bool) -> None:
         if _code_of(package, home).is_file():
             there |= dict.fromkeys(names, home)
     _write(package / "__init__.py", "chapter4", problem, there)
-    for home in chapter4._PUBLIC:
+    for home in (*chapter4._PUBLIC, "plain"):  # the plain methods are stubs, too
         path = _code_of(package, home, like=PACKAGE)
         if not path.is_file():
             _write(path, f"chapter4.{home}", problem, {})

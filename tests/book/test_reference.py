@@ -1,7 +1,8 @@
-"""The reference page: every public name and every command, and docstrings that stay readable."""
+"""The reference page: every public name, every command, every argument."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from types import ModuleType
@@ -15,20 +16,22 @@ PAGE = (BOOK / "api.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def reference(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The extension."""
     monkeypatch.syspath_prepend(str(BOOK / "_ext"))
-    import chapter4_api
+    import chapter4_reference
 
-    return chapter4_api
-
-
-def test_every_public_name_is_there_once(api: ModuleType) -> None:
-    named = re.findall(r"^\.\. auto\w+:: chapter4\.(\w+)$", api.expand(PAGE), re.M)
-    assert sorted(named) == sorted(chapter4.__all__)
+    return chapter4_reference
 
 
-def test_every_command_is_there(api: ModuleType) -> None:
+def test_every_public_name_is_there_once() -> None:
+    named = re.findall(r"^\.\. auto(class|function):: (\w+)$", PAGE, re.M)
+    assert sorted(name for _, name in named) == sorted(chapter4.__all__)
+    for kind, name in named:
+        assert inspect.isclass(getattr(chapter4, name)) is (kind == "class"), name
+
+
+def test_every_command_is_there(reference: ModuleType) -> None:
     from autograder.cli import make_parser
     from chapter4 import cli
 
@@ -36,49 +39,52 @@ def test_every_command_is_there(api: ModuleType) -> None:
         "autograder": make_parser(),
         "chapter4": cli._parser(),
     }.items():
-        commands = api._subcommands(parser)
+        commands = reference.subcommands(parser)
         assert len(commands) >= 4
         for command in commands:
             assert f"```{{command-help}} {name} {command}\n" in PAGE
-            shown = api.help_of(name, command)
+            shown = reference.help_of(name, command)
             assert f"usage: {name} {command} " in shown
             # A list of choices is one word, which argparse does not cut.
             lines = [line for line in shown.splitlines() if "{" not in line]
-            assert max(map(len, lines)) <= int(api.COLUMNS)
-
-
-def test_a_docstring_keeps_its_lines(api: ModuleType) -> None:
-    given = [
-        "The |gradient| of `model`, as in `smooth_grad`.",
-        "",
-        "image: (3, H, W), such as a photo of",
-        "width: any.",
-        "map: (H, W). score: F(x) * 2, at most 0.05.",
-        "Raises ValueError. Source: A 2013, arXiv:1312.6034.",
-    ]
-    assert [line for line in api.paragraphs(given) if line] == [
-        (
-            "The \\|gradient\\| of \\ ``model``\\ , as in "
-            "\\ :py:obj:`smooth_grad <chapter4.smooth_grad>`\\ ."
-        ),
-        "* ``image``: (3, H, W), such as a photo of width: any.",
-        "* ``map``: (H, W).",
-        "* ``score``: F(x) \\* 2, at most ``0.05``.",
-        "Raises ValueError.",
-        "Source: A 2013, `arXiv:1312.6034 <https://arxiv.org/abs/1312.6034>`__.",
-    ]
-    # A sentence that begins with a method's name is no argument.
-    assert api.paragraphs(["SmoothGrad: the mean."]) == ["SmoothGrad: the mean.", ""]
+            assert max(map(len, lines)) <= int(reference.COLUMNS)
 
 
 @pytest.mark.parametrize(
-    ("block", "says"),
+    ("words", "says"),
     [
-        ("api-names} nothing", "exports nothing from nothing"),
-        ("command-help} chapter5", "no command 'chapter5'"),
-        ("command-help} autograder grad", "no command autograder grad"),
+        ("chapter5", "no command 'chapter5'"),
+        ("autograder grad", "no command autograder grad"),
     ],
 )
-def test_a_wrong_block_is_named(api: ModuleType, block: str, says: str) -> None:
+def test_a_wrong_command_is_named(reference: ModuleType, words: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        api.expand(f"```{{{block}\n```\n")
+        reference.help_of(*words.split())
+
+
+def test_papers_become_links(reference: ModuleType) -> None:
+    lines = ["Simonyan et al. 2013, arXiv:1312.6034."]
+    reference.link_papers(None, "function", "f", None, None, lines)
+    link = "`arXiv:1312.6034 <https://arxiv.org/abs/1312.6034>`__"
+    assert lines == [f"Simonyan et al. 2013, {link}."]
+
+
+@pytest.mark.parametrize("name", chapter4.__all__)
+def test_every_argument_of_a_public_function_is_described(name: str) -> None:
+    """In the section Args, in the order of the signature."""
+    thing = getattr(chapter4, name)
+    functions = [thing] if inspect.isfunction(thing) else []
+    if inspect.isclass(thing):
+        members = vars(thing).values()
+        functions = [m for m in members if inspect.isfunction(m) and m.__doc__]
+        functions = [m for m in functions if not m.__name__.startswith("_")]
+    for function in functions:
+        wanted = [p for p in inspect.signature(function).parameters if p != "self"]
+        described = described_arguments(inspect.getdoc(function) or "")
+        assert described == wanted, function.__qualname__
+
+
+def described_arguments(docstring: str) -> list[str]:
+    section = re.search(r"^Args:\n((?: {4}.*\n?|\n)+)", docstring, re.M)
+    lines = section[1].splitlines() if section else []
+    return re.findall(r"^ {4}\*{0,2}(\w+)(?: \(.*?\))?:", "\n".join(lines), re.M)

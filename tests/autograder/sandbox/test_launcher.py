@@ -129,6 +129,14 @@ def test_every_public_name_is_there_or_a_stub(
             assert (stub in caught.value.line) != there, name
 
 
+def test_the_plain_methods_are_not_there(
+    student: SandboxedStudent, problem: int
+) -> None:
+    for name in ("smooth_grad", "grad_cam", "integrated_gradients"):
+        with pytest.raises(StudentError, match=f"write your own {name}"):
+            student.call("call", "chapter4.plain", name, *range(9))
+
+
 def test_a_library_is_a_stub_where_it_has_the_method(
     student: SandboxedStudent, problem: int
 ) -> None:

@@ -1,0 +1,1 @@
+"""Problem 6: What Gradient x Input leaves over."""

@@ -1,0 +1,1 @@
+"""Problem 6, for instructors only: this folder never enters the students' bundle."""
