@@ -1,6 +1,9 @@
-"""This course for nbgrader: `nbgrader generate_assignment problem2`, `autograde`, `generate_feedback`, the formgrader.
+"""The configuration of this course for nbgrader.
 
-Grading goes through autograder/nbgrader_plugin.py: checks ask a sandboxed process, and no test stands in a notebook.
+It is for ``nbgrader generate_assignment problem2``, ``autograde``,
+``generate_feedback`` and the formgrader. Grading goes through
+autograder/nbgrader_plugin.py: the checks ask a process in a sandbox, and a notebook
+contains no test.
 """
 
 from pathlib import Path
@@ -8,9 +11,10 @@ from pathlib import Path
 from autograder import nbgrader_plugin
 from autograder.course.release import write_sources
 
-c = get_config()  # type: ignore[name-defined]  # noqa: F821
+# nbgrader puts this function in the file's namespace.
+c = get_config()  # type: ignore[name-defined]  # noqa: F821  # see the line above
 
-# nbgrader looks for notebooks, ours are written as text.
+# nbgrader looks for notebooks, but ours are written as text.
 write_sources(Path(__file__).resolve().parent)
 
 c.CourseDirectory.course_id = "interpretable-deep-learning"
@@ -18,8 +22,13 @@ c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "exercises"
 # Nothing but the notebook and its data is handed out.
 c.CourseDirectory.ignore = [
-    ".ipynb_checkpoints", "*.pyc", "__pycache__", ".pytest_cache", "*.md", "*.tmp",
-]  # fmt: skip
+    ".ipynb_checkpoints",
+    "*.pyc",
+    "__pycache__",
+    ".pytest_cache",
+    "*.md",
+    "*.tmp",
+]
 
 c.ClearSolutions.code_stub = {
     "python": '# YOUR CODE HERE\nraise NotImplementedError("write your own code here")'

@@ -1,8 +1,8 @@
 """Build the book: fetch its scripts, execute its pages, write the HTML.
 
-Run it from anywhere with the Python that has the package installed: ``python
-book/build.py``. The result stands in ``book/_build/html``; ``--fresh`` forgets every
-earlier result first.
+Run ``python book/build.py`` from anywhere, with the Python that has the package
+installed. The result is in ``book/_build/html``. ``--fresh`` forgets every earlier
+result first.
 """
 
 from __future__ import annotations
@@ -37,9 +37,12 @@ PLAYGROUND = BOOK / "playground_model.py"
 class Script:
     """One npm package that pages use, pinned by version and content.
 
-    ``sha512`` is the base64 digest of the package's tarball, as npm prints it; ``keep``
-    names the files and folders (ending in ``/``) that pages need, relative to the
-    package.
+    Attributes:
+        name: The name of the package.
+        version: Its version.
+        sha512: The base64 digest of the package's tarball, as npm prints it.
+        keep: The files and folders (ending in ``/``) that pages need, relative to the
+            package.
     """
 
     name: str
@@ -49,7 +52,7 @@ class Script:
 
     @property
     def folder(self) -> Path:
-        """Where the kept files stand on this machine."""
+        """The folder of the kept files on this machine."""
         return VENDOR / self.name
 
 
@@ -57,9 +60,12 @@ SCRIPTS = (
     Script(
         name="mathjax",
         version="3.2.2",
-        sha512="Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw==",
-        # a11y and sre are what MathJax's own menu loads for readers who turn its
-        # screen-reader explorer on.
+        sha512=(
+            "Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsj"
+            "KPZGJvtRZM1vO+geW0OhGw=="
+        ),
+        # MathJax's own menu loads a11y and sre for readers who turn on its
+        # screen-reader explorer.
         keep=(
             "LICENSE",
             "es5/tex-mml-chtml.js",
@@ -73,7 +79,10 @@ SCRIPTS = (
     Script(
         name="mermaid",
         version="11.12.1",
-        sha512="UlIZrRariB11TY1RtTgUWp65tphtBv4CSq7vyS2ZZ2TgoMjs2nloq+wFqxiwcxlhHUvs7DPGgMjs2aeQxz5h9g==",
+        sha512=(
+            "UlIZrRariB11TY1RtTgUWp65tphtBv4CSq7vyS2ZZ2TgoMjs2nloq+wFqxiwcxlh"
+            "HUvs7DPGgMjs2aeQxz5h9g=="
+        ),
         # The classic script, not the ES modules: browsers refuse to load modules from
         # file://.
         keep=("LICENSE", "dist/mermaid.min.js"),
@@ -81,8 +90,12 @@ SCRIPTS = (
     Script(
         name="onnxruntime-web",
         version="1.30.0",
-        sha512="q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
-        # The plain WebAssembly runtime, on one thread; it loads the other two by itself.
+        sha512=(
+            "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02V"
+            "b7QmRMDs1SigqR4CXAfKYQ=="
+        ),
+        # The plain WebAssembly runtime, on one thread. It loads the other two files by
+        # itself.
         keep=(
             "README.md",
             "dist/ort.wasm.min.js",
@@ -98,7 +111,7 @@ class BuildError(Exception):
 
 
 def say(message: str) -> None:
-    """Print one line of progress at once, also when the output goes to a file."""
+    """Print one line of progress at once, even when the output goes to a file."""
     print(f"[book] {message}", flush=True)
 
 
@@ -106,8 +119,8 @@ def child_environment() -> dict[str, str]:
     """Return the environment for npm and for the pages' kernels.
 
     The interpreter's own folders come first, so that node and the ``python3`` kernel
-    are the ones installed beside this Python. Model hubs are off: a page that needs a
-    network fails here, not at a reader's.
+    are those installed beside this Python. Model hubs are off: a page that needs a
+    network fails here and not on a reader's machine.
     """
     env = dict(os.environ)
     env["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), env.get("PATH", "")])
@@ -115,27 +128,33 @@ def child_environment() -> dict[str, str]:
     env["JUPYTER_PATH"] = os.pathsep.join(
         filter(None, [own_kernels, env.get("JUPYTER_PATH")])
     )
-    # Nobody's own IPython start-up files change a figure.
+    # So that nobody's own IPython start-up files change a figure.
     env["IPYTHONDIR"] = str(BUILD / "ipython")
     env.pop("PYTHONPATH", None)
     env.pop("MPLBACKEND", None)
     env["HF_HUB_OFFLINE"] = "1"
     env["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     env["PYTHONUNBUFFERED"] = "1"
-    # glibc hands freed memory back to the system and asks for it again in the next pass;
-    # kept, large batches take less time. More than 32 MiB for the second an old glibc
-    # ignores, and is then slower than without. Other systems do not read these.
+    # glibc gives freed memory back to the system and asks for it again in the next
+    # pass. Large batches take less time if it keeps the memory. An old glibc ignores
+    # more than 32 MiB for the second variable, and is then slower than without it.
+    # Other systems do not read the two.
     env["MALLOC_TRIM_THRESHOLD_"] = str(2**33)
     env["MALLOC_MMAP_THRESHOLD_"] = str(2**25)
     return env
 
 
 def fetch(script: Script, env: dict[str, str]) -> bool:
-    """Put the files of ``script`` into its folder unless they are there; return whether
-    it had to be fetched.
+    """Put the files of ``script`` into its folder unless they are there.
 
-    Raises BuildError if npm fails, if the tarball is not the pinned one, or if it lacks
-    a wanted file.
+    ``env`` is the environment for npm.
+
+    Returns:
+        Whether the package had to be fetched.
+
+    Raises:
+        BuildError: If npm fails, if the tarball is not the pinned one, or if it lacks a
+            wanted file.
     """
     stamp = script.folder / ".complete"
     wanted = json.dumps([script.version, script.sha512, script.keep])
@@ -157,8 +176,8 @@ def fetch(script: Script, env: dict[str, str]) -> bool:
             "--pack-destination",
             folder,
         ]
-        # npm fetches the named package only; run outside the project it reads no
-        # package.json of ours.
+        # npm fetches only the named package. It runs outside the project, so that it
+        # reads no package.json of ours.
         done = subprocess.run(
             command, cwd=folder, env=env, stdout=subprocess.DEVNULL, check=False
         )
@@ -174,8 +193,15 @@ def fetch(script: Script, env: dict[str, str]) -> bool:
 
 
 def unpack(script: Script, content: bytes, tarball: Path) -> None:
-    """Check the tarball against the pinned digest and write the files to keep into the
-    script's folder.
+    """Check the tarball against the pinned digest and write its files into a folder.
+
+    Args:
+        script: The package; it says which files are kept and in which folder.
+        content: The bytes of the tarball.
+        tarball: The path of the tarball.
+
+    Raises:
+        BuildError: If the digest is another one, or if a wanted file is missing.
     """
     digest = base64.b64encode(hashlib.sha512(content).digest()).decode("ascii")
     if digest != script.sha512:
@@ -208,8 +234,10 @@ def unpack(script: Script, content: bytes, tarball: Path) -> None:
 
 
 def make_playground(env: dict[str, str]) -> None:
-    """Write what the playground page loads, unless it stands there as the package and
-    the script would make it now.
+    """Write what the playground page loads.
+
+    Nothing is written if it is there already as the package and the script would make
+    it now.
     """
     folder = VENDOR / "playground"
     stamp = folder / ".complete"
@@ -227,7 +255,7 @@ def make_playground(env: dict[str, str]) -> None:
 
 
 def digest_of(files: Iterable[Path], *facts: str) -> str:
-    """Return one SHA-256 over the names and contents of ``files`` and over ``facts``."""
+    """Return one SHA-256 of the names and contents of ``files`` and of ``facts``."""
     total = hashlib.sha256()
     for fact in facts:
         total.update(fact.encode("utf-8") + b"\0")
@@ -238,16 +266,18 @@ def digest_of(files: Iterable[Path], *facts: str) -> str:
 
 
 def package_files() -> list[Path]:
-    """Return every file of the package that can change what a cell prints: code,
-    weights, photos.
+    """Return every file of the package that can change what a cell prints.
+
+    These are code, weights and photos.
     """
     found = (ROOT / "chapter4").rglob("*")
     return [p for p in found if p.is_file() and "__pycache__" not in p.parts]
 
 
 def requirements(name: str = "chapter4") -> list[str]:
-    """Return ``name==version`` of each requirement that the package declares, extras
-    left out.
+    """Return ``name==version`` of each requirement that the package declares.
+
+    Extras are left out.
     """
     declared = [r for r in metadata.requires(name) or [] if "extra ==" not in r]
     names = sorted({r.split(";")[0].strip().split("[")[0] for r in declared})
@@ -258,21 +288,22 @@ def requirements(name: str = "chapter4") -> list[str]:
 
 
 def execution_digest() -> str:
-    """Return what the executed cells depend on besides their own source.
+    """Return a digest of what the executed cells depend on besides their own source.
 
-    The execution cache looks at the pages only: a changed function would leave an old
-    figure standing.
+    The execution cache looks only at the pages. Without this, an old figure would stay
+    after a function has changed.
     """
     answers = [
         *(ROOT / "solutions").glob("*/*.md"),
-        ROOT / "autograder" / "course" / "source.py",
+        *(ROOT / "autograder").glob("course/source.py"),
     ]
     return digest_of([*package_files(), *answers], sys.version, *requirements())
 
 
 def frame_digest() -> str:
-    """Return what the pages' frame depends on besides the pages: extension,
-    configuration, Sphinx, the repository's address.
+    """Return a digest of what the pages' frame depends on besides the pages.
+
+    This is the extension, the configuration, Sphinx and the repository's address.
     """
     files = [
         *BOOK.glob("*.yml"),
@@ -286,8 +317,9 @@ def frame_digest() -> str:
 
 
 def forget_what_changed(fresh: bool) -> None:
-    """Delete earlier results that no longer hold, and note what the build that begins
-    now depends on.
+    """Delete earlier results that are no longer right.
+
+    Note what the build that begins now depends on.
     """
     now: dict[str, str | bool] = {
         "execution": execution_digest(),
@@ -304,16 +336,17 @@ def forget_what_changed(fresh: bool) -> None:
         )
         shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
     if fresh or before != now | {"complete": True}:
-        # Sphinx remembers a page that it has read: without this, a warning would fail
-        # the first build only.
+        # Sphinx does not read a page again that has not changed. Without this, a
+        # warning would fail only the first build.
         shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
         shutil.rmtree(HTML, ignore_errors=True)
     STATE.write_text(json.dumps(now | {"complete": False}), encoding="utf-8")
 
 
 def quieten_kernels(folder: Path) -> None:
-    """Let kernels log errors only: each start warns of unencrypted TCP, which never
-    leaves this machine.
+    """Let kernels log only errors.
+
+    Each start warns of unencrypted TCP, which never leaves this machine.
     """
     profile = folder / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
@@ -323,9 +356,16 @@ def quieten_kernels(folder: Path) -> None:
 
 
 def build(fresh: bool = False) -> Path:
-    """Build the book and return its first page.
+    """Build the book.
 
-    Raises BuildError where a download or a cell fails, and where anything warns.
+    Args:
+        fresh: Whether to forget every earlier result first.
+
+    Returns:
+        The path of the first page.
+
+    Raises:
+        BuildError: If a download or a cell fails, or if anything warns.
     """
     start = time.monotonic()
     BUILD.mkdir(exist_ok=True)
@@ -357,7 +397,7 @@ def build(fresh: bool = False) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return 0, or 1 where the build failed."""
+    """Run the command line; return 0, or 1 if the build failed."""
     parser = argparse.ArgumentParser(
         description="Execute the pages and build the book's HTML."
     )

@@ -1,7 +1,8 @@
-"""Write what the playground page loads: the embedded classifier with its input gradient
-and Grad-CAM as one ONNX file, sample photos, and the facts that the page's script needs.
+"""Write what the playground page loads: a model, sample photos and facts.
 
-``python book/playground_model.py FOLDER``; book/build.py calls it.
+The model is the embedded classifier with its input gradient and Grad-CAM, as one ONNX
+file. The page's script needs the facts. Run ``python book/playground_model.py FOLDER``;
+book/build.py calls it.
 """
 
 from __future__ import annotations
@@ -25,19 +26,28 @@ from torch.fx.experimental.proxy_tensor import make_fx
 import chapter4
 from chapter4.inputs.images import load_image, preprocessing_of
 
-# Public domain or CC0, and one of them a photo that the model gets wrong.
+# All are public domain or CC0. The model gets one of them wrong.
 PHOTOS = ("cat", "dog", "coffee", "hedgehog")
 INPUTS = ("image", "one_hot")
 OUTPUTS = ("logits", "gradcam", "saliency")
 
 
 def explain(model: nn.Module, image: Tensor, one_hot: Tensor) -> tuple[Tensor, ...]:
-    """Logits (1, K), Grad-CAM before it is resized (1, h, w) and saliency (1, H, W) of
-    the class that `one_hot` (1, K) marks, for a normalised image (1, 3, H, W).
+    """The logits, Grad-CAM and saliency of one class.
+
+    Args:
+        model: The embedded classifier.
+        image: A normalised image (1, 3, H, W).
+        one_hot: Marks the class, (1, K).
+
+    Returns:
+        The logits (1, K), Grad-CAM before it is resized (1, h, w), and saliency
+        (1, H, W).
     """
     image = image.detach().requires_grad_()
-    activations = model.forward_features(image)  # type: ignore[operator]
-    logits = model.forward_head(activations)  # type: ignore[operator]
+    network: Any = model  # nn.Module does not declare timm's two methods
+    activations = network.forward_features(image)
+    logits = network.forward_head(activations)
     score = (logits * one_hot).sum()
     gradient, cells = torch.autograd.grad(score, (image, activations))
     weights = cells.mean(dim=(2, 3), keepdim=True)
@@ -58,8 +68,13 @@ def convolution_backward(
     groups: int,
     output_mask: Sequence[bool],
 ) -> tuple[Tensor | None, None, None]:
-    """The input's share of a convolution's gradient as a transposed convolution: ONNX
-    has no operator for the gradient itself.
+    """The input's part of a convolution's gradient, as a transposed convolution.
+
+    ONNX has no operator for the gradient itself.
+
+    Raises:
+        NotImplementedError: For a transposed convolution, and for the gradient of
+            weights or bias.
     """
     if transposed or output_mask[1] or output_mask[2]:
         raise NotImplementedError("only the input gradient of a plain convolution")
@@ -78,7 +93,7 @@ def convolution_backward(
 
 
 def export(model: nn.Module, file: Path) -> None:
-    """Write `explain` for `model` to an ONNX file.
+    """Write ``explain`` for ``model`` to an ONNX file.
 
     The gradient is traced as plain operators, so that a runtime without autograd can
     compute it.
@@ -86,7 +101,8 @@ def export(model: nn.Module, file: Path) -> None:
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     image = torch.zeros(1, 3, *preprocessing_of(model).crop)
-    one_hot = torch.zeros(1, len(model.class_names))  # type: ignore[arg-type]
+    names: Any = model.class_names  # nn.Module declares it a Tensor or Module
+    one_hot = torch.zeros(1, len(names))
     table = {torch.ops.aten.convolution_backward.default: convolution_backward}
     traced = make_fx(
         lambda x, y: explain(model, x, y),
@@ -108,12 +124,13 @@ def export(model: nn.Module, file: Path) -> None:
 def facts(model: nn.Module) -> dict[str, Any]:
     """What the page's script needs to know about the model and about drawing."""
     preprocessing = preprocessing_of(model)
+    names: Any = model.class_names  # as in export
     colours = {
         name: (colormaps[name](np.arange(256))[:, :3] * 255).round().astype(int)
         for name in ("inferno", "viridis")
     }
     return {
-        "classes": list(model.class_names),  # type: ignore[arg-type]
+        "classes": list(names),
         "resize": preprocessing.resize,
         "crop": preprocessing.crop,
         "mean": preprocessing.mean,
@@ -123,7 +140,7 @@ def facts(model: nn.Module) -> dict[str, Any]:
 
 
 def write(folder: Path) -> None:
-    """Write the model, the photos, the crops that Python makes of them, and the facts."""
+    """Write the model, the photos, the crops that Python makes, and the facts."""
     folder.mkdir(parents=True, exist_ok=True)
     model = chapter4.load_classifier()
     for name in PHOTOS:
@@ -141,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
-    # The exporter speaks of versions and of operators that it does not need.
+    # The exporter warns of versions and of operators that it does not need.
     logging.disable(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

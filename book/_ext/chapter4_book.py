@@ -1,5 +1,7 @@
-"""Sphinx extension of this book: diagrams, scripts from the build's own folder, the
-facts under each title, warnings from cells.
+"""Sphinx extension of this book: diagrams, scripts and the facts under each title.
+
+It also turns what cells write to stderr into warnings. The scripts come from the
+build's own folder.
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ BOOK = Path(__file__).resolve().parent.parent
 VENDOR = BOOK / "_build" / "vendor"
 SCRIPTS = BOOK / "_scripts"
 
-# Width over height from which a figure scrolls on a phone: it has several panels.
+# A figure with this width over height, or more, has several panels: it scrolls on a
+# phone.
 WIDE = 2.0
 
-# Of running text; code and figures take as long as the reader gives them.
+# Of text. The time for code and figures is up to the reader.
 WORDS_PER_MINUTE = 200
 
-# What stands in a page that needs a script, and the scripts in their order.
+# The HTML of a page that needs scripts -> these scripts in their order.
 PAGE_SCRIPTS = {
     '<pre class="mermaid">': ("mermaid/dist/mermaid.min.js", "diagrams.js"),
     '<div id="playground"': ("playground.js",),
@@ -48,19 +51,17 @@ FIRST_PAGE = """<!DOCTYPE html>
 
 
 class Mermaid(SphinxDirective):
-    """A diagram in Mermaid's language, drawn in the reader's browser by a script that
-    the book brings along.
+    """A diagram in Mermaid's language.
 
-    The source must hold an ``accDescr:`` line: it becomes the picture's description for
-    a screen reader.
+    A script that is part of the book draws it in the reader's browser. The source must
+    have an ``accDescr:`` line: it becomes the picture's description for a screen
+    reader.
     """
 
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """Return the diagram's source, escaped, in the element that the script looks
-        for.
-        """
+        """Return the diagram's escaped source in the element that the script finds."""
         source = "\n".join(self.content)
         if "accDescr" not in source:
             message = "a mermaid diagram needs a line `accDescr: what it shows`"
@@ -73,23 +74,24 @@ class Mermaid(SphinxDirective):
 
 
 class Facts(nodes.General, nodes.Element):
-    """Where the facts about a page stand, until every page has been read."""
+    """The place of the facts about a page, until every page has been read."""
 
 
 class PageFacts(SphinxDirective):
     """A line under a page's title: how hard it is, how long it takes, what is on it.
-    With ``:tasks:`` what its problem asks for in minutes and points, with
-    ``:whole-book:`` a list of the same facts about all pages.
+
+    With ``:tasks:`` the line also says what the page's problem needs in minutes and
+    points. With ``:whole-book:`` it has the same facts about all pages together.
     """
 
-    option_spec = {  # noqa: RUF012 - docutils declares it so
+    option_spec = {  # noqa: RUF012  # docutils declares it without ClassVar
         "difficulty": directives.unchanged_required,
         "tasks": directives.unchanged_required,
         "whole-book": directives.flag,
     }
 
     def run(self) -> list[nodes.Node]:
-        """Return the placeholder that `write_facts` fills."""
+        """Return the placeholder that ``write_facts`` fills."""
         return [
             Facts(
                 difficulty=self.options["difficulty"],
@@ -100,14 +102,12 @@ class PageFacts(SphinxDirective):
 
 
 def count(app: Sphinx, doctree: nodes.document) -> None:
-    """Note how much a page holds: words of running text, code cells, figures,
-    exercises.
-    """
+    """Note how much a page holds: words of text, code cells, figures and exercises."""
     kinds = Counter(
         name for node in doctree.findall(nodes.container) for name in node["classes"]
     )
     facts = {
-        # Counted by MyST, which knows text from code.
+        # Counted by MyST, which can distinguish text from code.
         "words": app.env.metadata[app.env.docname]["wordcount"]["words"],
         "cells": kinds["cell_input"],
         "figures": sum(1 for _ in doctree.findall(nodes.figure)),
@@ -128,7 +128,7 @@ def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
 def merge(
     app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildEnvironment
 ) -> None:
-    """Take over what another reading process counted."""
+    """Add what another reading process has counted."""
     _counts(env).update({name: _counts(other)[name] for name in docnames})
 
 
@@ -157,8 +157,8 @@ def write_facts(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 def _counts(env: BuildEnvironment) -> dict[str, dict[str, int]]:
     if not hasattr(env, "chapter4_counts"):
-        env.chapter4_counts = {}  # type: ignore[attr-defined]
-    return env.chapter4_counts  # type: ignore[attr-defined]
+        env.chapter4_counts = {}  # type: ignore[attr-defined]  # our own
+    return env.chapter4_counts  # type: ignore[attr-defined]  # our own
 
 
 def _plural(word: str, number: int) -> str:
@@ -168,9 +168,9 @@ def _plural(word: str, number: int) -> str:
 def use_local_scripts(app: Sphinx, config: Config) -> None:
     """Serve vendored scripts beside the pages.
 
-    Done here and not under ``html_static_path`` in _config.yml: Jupyter Book puts every
-    script that it finds below such a folder on every page, and MathJax breaks when it
-    is loaded twice.
+    This is done here and not under ``html_static_path`` in _config.yml. Jupyter Book
+    puts every script that it finds below such a folder on every page, and MathJax
+    breaks when it is loaded twice.
     """
     config.html_static_path += [str(VENDOR), str(SCRIPTS)]
 
@@ -178,7 +178,7 @@ def use_local_scripts(app: Sphinx, config: Config) -> None:
 def add_page_scripts(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
 ) -> None:
-    """Load a script on the pages that have what it draws, and only there."""
+    """Load a script only on the pages that have what it draws."""
     for mark, files in PAGE_SCRIPTS.items():
         if mark in context.get("body", ""):
             for file in files:
@@ -188,8 +188,10 @@ def add_page_scripts(
 def mend_roles(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
 ) -> None:
-    """Take out the roles that docutils gives to references: one is deprecated, and a
-    list whose items it does not name is none.
+    """Remove the roles that docutils gives to references.
+
+    One of them is deprecated. The other one says "list", but the list's items do not
+    have the role that it needs.
     """
     if "body" in context:
         body = context["body"].replace(' role="doc-biblioentry"', "")
@@ -199,8 +201,10 @@ def mend_roles(
 
 
 def mark_wide_figures(app: Sphinx, doctree: nodes.document) -> None:
-    """Mark the pictures of cells that have several panels in a row: on a phone they
-    would be too small to read, so the style sheet lets them scroll.
+    """Mark the pictures of cells that have several panels in a row.
+
+    On a phone they would be too small to read, so that the style sheet lets them
+    scroll.
     """
     for image in doctree.findall(nodes.image):
         file = Path(app.srcdir, image["uri"])
@@ -214,8 +218,8 @@ def mark_wide_figures(app: Sphinx, doctree: nodes.document) -> None:
 def name_cells(app: Sphinx, doctree: nodes.document) -> None:
     """Repeat the column's name in each cell of a table with the class ``stacked``.
 
-    The style sheet hides the names where the table is drawn as one, and shows them on a
-    phone, where its cells stand below each other.
+    The style sheet hides the names where the table is drawn as one. It shows them on a
+    phone, where the cells are one below the other.
     """
     for table in doctree.findall(nodes.table):
         if "stacked" not in table["classes"]:
@@ -239,7 +243,8 @@ def warn_of_stderr(app: Sphinx | None, doctree: nodes.document) -> None:
 def write_first_page(app: Sphinx, error: Exception | None) -> None:
     """Write an index.html that leads to the book's root page.
 
-    Sphinx-external-toc writes one too: a bare tag without language, title or icon.
+    Sphinx-external-toc writes one too, but it is a bare tag without language, title or
+    icon.
     """
     if error is None:
         root, title = app.config.root_doc, html.escape(app.config.html_title)

@@ -1,8 +1,9 @@
-"""What fails the build although Sphinx would pass it: a picture without alt text, and a
-page that asks something of another machine.
+"""Faults that fail the build although Sphinx would accept them.
 
-Both are warnings, which `book/build.py` turns into errors. What a script asks for while
-it runs can't be read from a page; tests/book/pages/test_pages.py watches that in a browser.
+They are a picture without alt text, and a page that asks something of another machine.
+Both are warnings, which ``book/build.py`` turns into errors. What a script asks for
+while it runs can't be read from a page. tests/book/pages/test_pages.py watches that in
+a browser.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ OUTSIDE = re.compile(r"\s*(?:(?:https?|wss?|ftp):)?//", re.IGNORECASE)
 CSS_OUTSIDE = re.compile(
     r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^\s"')]+)""", re.IGNORECASE
 )
-# Attributes that a browser follows without being asked. A link's target is not one.
+# Attributes that a browser loads by itself. A link's target is not one of them.
 LOADED = {
     "script": ("src",),
     "img": ("src", "srcset"),
@@ -37,7 +38,7 @@ LOADED = {
     "image": ("href", "xlink:href"),
     "use": ("href", "xlink:href"),
 }
-# Of <link>: these name another page or person, and nothing is loaded.
+# These kinds of <link> only name another page or a person: nothing is loaded.
 NAMES_ONLY = {"alternate", "author", "canonical", "license", "next", "prev", "search"}
 
 
@@ -77,7 +78,7 @@ class _Reader(HTMLParser):
 
 
 def read(page: str) -> _Reader:
-    """Read a page, the pages in its frames included."""
+    """Read a page, including the pages in its frames."""
     reader = _Reader()
     reader.feed(page)
     reader.close()
@@ -85,7 +86,10 @@ def read(page: str) -> _Reader:
 
 
 def warn_of_missing_alt(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """A picture needs words for who can't see it; the file's name is none."""
+    """Warn of each picture without words for readers who can't see it.
+
+    The name of its file does not count.
+    """
     for node in doctree.findall(lambda n: isinstance(n, nodes.image | nodes.raw)):
         if isinstance(node, nodes.image):
             missing = [] if node.get("alt", "").strip() else [node["uri"]]
@@ -104,7 +108,7 @@ def warn_of_missing_alt(app: Sphinx, doctree: nodes.document, docname: str) -> N
 
 
 def _cell(node: nodes.Node) -> str:
-    """Which cell draws the picture, and how it gets its text; empty for another one."""
+    """Which cell draws the picture, and how to give it a text; else empty."""
     while node is not None and node.get("nb_element") != "cell_code":
         node = node.parent
     if node is None:
@@ -115,7 +119,11 @@ def _cell(node: nodes.Node) -> str:
 
 
 def outside_references(folder: Path) -> Iterator[tuple[str, str]]:
-    """Each page or style sheet below a folder, and what it loads from elsewhere."""
+    """Find what the pages and style sheets below a folder load from elsewhere.
+
+    Yields:
+        The name of a page or style sheet, and the address that it loads.
+    """
     for path in sorted([*folder.rglob("*.html"), *folder.rglob("*.css")]):
         text = path.read_text(encoding="utf-8", errors="replace")
         css = path.suffix == ".css"
@@ -124,7 +132,7 @@ def outside_references(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def warn_of_outside_references(app: Sphinx, error: Exception | None) -> None:
-    """A built page must need no other machine."""
+    """Warn of each built page that needs another machine."""
     if error is None and app.builder.format == "html":
         for page, address in outside_references(Path(app.outdir)):
             logger.warning("%s asks another machine: %s", page, address)

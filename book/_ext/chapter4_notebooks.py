@@ -1,10 +1,12 @@
-"""Each page with code cells as a notebook: beside the page, offline, in the menu above
-it; and buttons for Colab and Binder once the repository has an address.
+"""Each page with code cells as a notebook, in the menu above the page.
 
-The address is `repository: url:` in _config.yml, or the environment variable
+The notebook is a file beside the page and needs no network. Buttons for Colab and
+Binder follow once the repository has an address.
+
+The address is ``repository: url:`` in _config.yml, or the environment variable
 CHAPTER4_REPOSITORY, which wins: https://github.com/NAME/REPOSITORY. The services open
-the notebooks from that repository's branch `notebooks`, which the publishing workflow
-fills with the folder written here.
+the notebooks from that repository's branch ``notebooks``. The publishing workflow fills
+it with the folder that is written here.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ BRANCH = "notebooks"
 CLONE = "chapter4-course"
 ADDRESS = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?")
 
-# Where chapter4 is installed this does nothing. The whole course is fetched, because
+# This does nothing where chapter4 is installed. It fetches the whole course, because
 # the problems' pages read their sample answers from its folder solutions/.
 SETUP = """\
 # Only where the course is not installed, as on Colab: this takes a minute or two.
@@ -44,7 +46,7 @@ if find_spec("chapter4") is None:
     %pip install --quiet -e ./{clone}
     sys.path.insert(0, "{clone}")"""
 
-# For Binder, whose machines have no graphics card and little room.
+# For Binder, whose machines have no graphics card and little disk space.
 REQUIREMENTS = """\
 --extra-index-url https://download.pytorch.org/whl/cpu
 -e git+{url}#egg=chapter4
@@ -54,7 +56,7 @@ REQUIREMENTS = """\
 def repository(app: Sphinx) -> str | None:
     """The repository's public address, https://github.com/NAME/REPOSITORY, if known.
 
-    Any other form is a build warning, and no address.
+    An address of any other form gives a build warning and counts as unknown.
     """
     configured = app.config.html_theme_options.get("repository_url")
     url = os.environ.get("CHAPTER4_REPOSITORY") or configured
@@ -140,12 +142,20 @@ def _launch(url: str, page: str) -> dict[str, Any]:
 def notebook_of(
     app: Sphinx, page: str, body: str, url: str | None
 ) -> nbformat.NotebookNode:
-    """The page as a notebook: its cells as jupytext reads them from the source, without
-    results, and its text between them.
+    """The page as a notebook: its cells without results, and its text between them.
 
-    body: the page's HTML. url: the repository's address, which adds a cell that
-    installs the course where it is missing. Logs a warning where the page shows other
-    cells than its source has.
+    The cells are those that jupytext reads from the source. A warning is logged if the
+    page shows other cells than its source has.
+
+    Args:
+        app: Sphinx.
+        page: The page's name.
+        body: The page's HTML.
+        url: The repository's address, or None. With an address, a cell is added that
+            installs the course where it is missing.
+
+    Returns:
+        The notebook.
     """
     source = jupytext.read(app.env.doc2path(page))
     codes = [cell for cell in source.cells if cell.cell_type == "code"]
@@ -178,7 +188,7 @@ def notebook_of(
 def _code(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     tags = cell.metadata.get("tags", [])
     hidden = {"hide-input", "hide-cell", "remove-input"} & set(tags)
-    # JupyterLab folds the code that the page folds.
+    # JupyterLab then folds the code that the page folds.
     about = {"jupyter": {"source_hidden": True}} if hidden else {}
     return nbformat.v4.new_code_cell(cell.source, metadata=about)
 
@@ -210,8 +220,10 @@ def _about(app: Sphinx, url: str | None) -> str:
 
 
 def link_of(app: Sphinx) -> Links:
-    """How a notebook links: papers to their address, pages to the published book where
-    `html_baseurl` says its address, and to nothing otherwise.
+    """How a notebook links to papers and pages.
+
+    Papers are linked to their address. Pages are linked to the published book if
+    ``html_baseurl`` has its address; otherwise they are not linked.
     """
     papers = _papers(app)
     base = app.config.html_baseurl
@@ -244,8 +256,11 @@ def _papers(app: Sphinx) -> dict[str, str]:
 def _attachments(
     app: Sphinx, body: str
 ) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-    """The page's own pictures, as a notebook carries them: name -> content by type,
-    and `src` on the page -> name. What cells draw is left out.
+    """The page's own pictures in the form that a notebook carries them.
+
+    Returns:
+        Name -> content by type, and ``src`` on the page -> name. What cells draw is not
+        included.
     """
     soup = BeautifulSoup(body, "html.parser")
     files = {f"_images/{name}": name for name in app.builder.images.values()}
@@ -263,7 +278,7 @@ def _attachments(
 
 
 def write_requirements(app: Sphinx, error: Exception | None) -> None:
-    """Say what Binder installs, beside the notebooks."""
+    """Write the list of what Binder installs, beside the notebooks."""
     folder = Path(app.outdir, FOLDER)
     url = repository(app) if error is None else None
     if url and folder.is_dir():
@@ -273,7 +288,7 @@ def write_requirements(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension with Sphinx."""
-    # After the theme, which makes the menu at 501.
+    # After the theme, which makes the menu at priority 501.
     app.connect("html-page-context", add_notebook, priority=600)
     app.connect("build-finished", write_requirements)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

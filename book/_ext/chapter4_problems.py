@@ -1,9 +1,10 @@
 """Puts the problems on the pages, from their one source in solutions/.
 
-A page says where: `{problem-facts} 2`, `{problem-statement} 2`, `{problem-tasks} 2`,
-`{problem-answer} 2 smooth-grad`, `{problem-table}`, each a fenced block of its own. The
-text stands there before MyST reads the page, so that headings, folded hints and tables
-are parsed like those of the page itself.
+A page says where, with one of these directives in a fenced block of its own:
+``{problem-facts} 2``, ``{problem-statement} 2``, ``{problem-tasks} 2``,
+``{problem-answer} 2 smooth-grad``, ``{problem-table}``. The text is there before MyST
+reads the page, so that headings, folded hints and tables are parsed like those of the
+page itself.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ BLOCK = re.compile(r"^```\{(problem-\w+)\}(.*)\n```\n", re.MULTILINE)
 HINT = re.compile(r"<details><summary>(.*?)</summary>\n\n(.*?)\n\n</details>", re.S)
 RUBRIC = re.compile(r"\*\*(.+?)\*\* \((.+?)\)\. (.*)", re.S)
 TABLE = re.compile(r"^\|.*\|\n\|[-|]+\|\n(?:\|.*\|(?:\n|\Z))+", re.MULTILINE)
-# More columns than a phone has room for: there, cells stand below each other.
+# A phone has room for so many columns. With more, the cells are one below the other.
 COLUMNS_ON_A_PHONE = 2
 
 
@@ -36,7 +37,8 @@ def facts(problem: Problem) -> str:
 def tasks(problem: Problem) -> str:
     """The tasks with their hints folded, the code that is given, and the rubric.
 
-    Of the cell that puts all together only the text: the answer on the page has it.
+    Of the cell that puts everything together only the text is shown, because the answer
+    on the page has its code.
     """
     name = problem.name
     opening = (
@@ -91,7 +93,7 @@ def _listing(code: str) -> str:
 
 
 def _mend_tables(text: str) -> str:
-    """Wide tables get the class that lets them stand on a phone."""
+    """Give wide tables the class that makes them fit on a phone."""
 
     def mended(found: re.Match[str]) -> str:
         columns = found[0].split("\n", 1)[0].count("|") - 1
@@ -103,7 +105,7 @@ def _mend_tables(text: str) -> str:
 
 
 def written(directive: str, *arguments: str) -> str:
-    """The MyST text that a block such as `{problem-answer} 2 smooth-grad` stands for."""
+    """The MyST text for a block such as ``{problem-answer} 2 smooth-grad``."""
     if directive == "problem-table":
         return table()
     number, *task = arguments
@@ -121,7 +123,7 @@ def written(directive: str, *arguments: str) -> str:
 
 
 def expand(page: str) -> str:
-    """A page's text, with what the blocks of this file stand for in their place."""
+    """A page's text, with each block replaced by its text."""
     return BLOCK.sub(lambda found: written(found[1], *found[2].split()), page)
 
 

@@ -1,4 +1,4 @@
-"""What the reference page needs beside Sphinx's autodoc: `--help`, and links to papers.
+"""What the reference page needs beside autodoc: ``--help``, and links to papers.
 
 ``{command-help} autograder grade`` shows what that command's ``--help`` prints.
 """
@@ -18,7 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
 PARSERS = [*(ROOT / "autograder").rglob("*.py"), ROOT / "chapter4" / "cli.py"]
-COLUMNS = "80"  # what a listing has room for
+COLUMNS = "80"  # the width of a listing
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
@@ -29,7 +29,7 @@ class CommandHelp(SphinxDirective):
     optional_arguments = 2
 
     def run(self) -> list[nodes.Node]:
-        """The listing; the page depends on the parsers."""
+        """Return the listing, and note that the page depends on the parsers."""
         for path in PARSERS:
             self.env.note_dependency(str(path))
         try:
@@ -58,7 +58,7 @@ def help_of(command: str, *path: str) -> str:
 
 
 def subcommands(parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """Name -> parser of each subcommand."""
+    """Name -> parser of each command below this one."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)

@@ -1,8 +1,8 @@
-"""A built page's text as Markdown that plain Jupyter shows: no directive, no role, no
-link that leads nowhere.
+"""A built page's text as Markdown that plain Jupyter shows.
 
-Read from the HTML and not from the source: there every number of a figure or formula,
-every citation and every part of a problem has been put in already.
+It has no directive, no role, and no link that leads nowhere. It is read from the HTML
+and not from the source, because the HTML already has every number of a figure or
+formula, every citation and every part of a problem.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 import markdownify
 from bs4 import BeautifulSoup, Tag
 
-# Its stubs leave out the methods that the class below builds on.
+# Any, because its stubs leave out the methods that the class below builds on.
 Converter: Any = markdownify.MarkdownConverter
 
-# Never in a text: one stands where a code cell was, one before each heading.
+# Characters that no text has. One marks the place of a code cell, one each heading.
 CELL, SECTION = "\ue000", "\ue001"
 
-# What plain Markdown has no counterpart for; the page has it.
+# Plain Markdown has nothing like these. They are on the page only.
 LEFT_OUT = "a.headerlink, p.page-facts, p.column-name, script, style, noscript, svg"
 INTERACTIVE = "iframe, form, canvas, .playground"
 INSTEAD = "The page has an interactive part here, which runs in the browser alone."
@@ -29,12 +29,17 @@ Links = Callable[[str], str | None]
 
 
 def pieces(body: str, link: Links, pictures: Mapping[str, str]) -> list[str | None]:
-    """The texts of a page in their order, as Markdown; None stands for a code cell.
+    """The texts of a page in their order, as Markdown.
 
-    body: the page's HTML. link: a reference inside the book, such as
-    `gradcam.html#cam` -> an address, or None, where only its words stay. pictures: the
-    `src` of a picture -> what a notebook calls it; a picture that is not among them is
-    told by its alt text.
+    Args:
+        body: The page's HTML.
+        link: Turns a reference inside the book, such as ``gradcam.html#cam``, into an
+            address. For None, only the words of the link stay.
+        pictures: The ``src`` of a picture -> its name in a notebook. Any other picture
+            is replaced by its alt text.
+
+    Returns:
+        The texts; None is the place of a code cell.
     """
     soup = BeautifulSoup(body, "html.parser")
     for part in soup.select(LEFT_OUT):
@@ -59,15 +64,15 @@ def pieces(body: str, link: Links, pictures: Mapping[str, str]) -> list[str | No
 
 
 def _tidy(text: str) -> str:
-    """Without the blanks that a line ends with."""
+    """The text without blanks at the ends of lines."""
     return "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")
 
 
 class _Markdown(Converter):
-    """What markdownify does not know: cells, formulas, captions, boxes, folded parts,
-    diagrams.
+    """Adds what markdownify does not know: cells, formulas, captions and boxes.
 
-    Its methods are called by tag: `convert_TAG(element, text inside, tags around)`.
+    It also handles folded parts and diagrams. Its methods are called by tag:
+    ``convert_TAG(element, text inside, tags around)``.
     """
 
     def __init__(self, link: Links, pictures: Mapping[str, str]) -> None:
@@ -77,7 +82,7 @@ class _Markdown(Converter):
         self.link, self.pictures = link, pictures
 
     def convert_div(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        """Cells become their mark, formulas formulas, boxes quotations."""
+        """Cells become marks, formulas stay formulas, boxes become quotations."""
         kind = set(el.get("class") or ())
         if "cell" in kind:
             captions = (self.convert_soup(c) for c in el.select("figcaption"))
@@ -92,7 +97,7 @@ class _Markdown(Converter):
         return str(super().convert_div(el, text, parent_tags))
 
     def convert_span(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        """Formulas in a line."""
+        """Formulas in a line of text."""
         if "math" not in (el.get("class") or ()):
             return text
         source = el.get_text().removeprefix(r"\(").removesuffix(r"\)").strip()
@@ -101,30 +106,32 @@ class _Markdown(Converter):
         return f"${source}$"
 
     def convert_p(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        """Titles of boxes in bold."""
+        """The titles of boxes become bold."""
         if "admonition-title" in (el.get("class") or ()):
             text = f"**{' '.join(text.split())}**"
         return str(super().convert_p(el, text, parent_tags))
 
-    def convert_hN(self, n: int, el: Tag, text: str, parent_tags: set[str]) -> str:  # noqa: N802 - markdownify's name
+    def convert_hN(  # noqa: N802  # markdownify's name
+        self, n: int, el: Tag, text: str, parent_tags: set[str]
+    ) -> str:
         """Each heading begins a cell of its own."""
         heading = str(super().convert_hN(n, el, text, parent_tags))
         return heading if "_inline" in parent_tags else f"\n\n{SECTION}{heading}"
 
     def convert_a(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        """Outside links stay; links inside the book lead to its address or are words."""
+        """Links to other sites stay; links inside the book change or become words."""
         href = str(el.get("href") or "")
         if "://" not in href and not href.startswith("mailto:"):
             address = self.link(href)
             if address is None:
-                # A page's title, in the place of the link to it.
+                # A page's title takes the place of the link to it.
                 return f"*{text}*" if el.select_one("span.doc") else text
             el["href"] = address
         el.attrs.pop("title", None)
         return str(super().convert_a(el, text, parent_tags))
 
     def convert_img(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        """Pictures that come along."""
+        """Pictures that the notebook carries; the others become their alt text."""
         alt = str(el.get("alt") or "").replace("[", "(").replace("]", ")")
         name = self.pictures.get(str(el.get("src")))
         return f"![{alt}](attachment:{name})" if name else f"({alt})"
@@ -155,16 +162,16 @@ class _Markdown(Converter):
         return f"\n\n{fence}{language}\n{code}\n{fence}\n\n"
 
     def convert_details(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        """Jupyter folds what HTML folds, if empty lines part Markdown from tags."""
+        """Jupyter folds what HTML folds, if empty lines separate Markdown from tags."""
         return f"\n\n<details>\n{text.strip()}\n\n</details>\n\n"
 
     def convert_summary(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        """The line that stays when a part is folded."""
+        """The line that is still visible when a part is folded."""
         return f"\n<summary>{' '.join(text.split())}</summary>\n\n"
 
 
 def _formula(el: Tag) -> str:
-    """A formula of its own, with the number that the page gives it."""
+    """A formula on a line of its own, with the number that the page gives it."""
     number = el.select_one("span.eqno")
     label = number.extract().get_text().strip() if number else ""
     tag = rf" \tag{{{label.strip('()')}}}" if label else ""
@@ -178,7 +185,7 @@ def _without_bars(source: str) -> str:
 
 
 def _caption(text: str) -> str:
-    """`Figure 3 Words` -> `**Figure 3.** Words`."""
+    """``Figure 3 Words`` -> ``**Figure 3.** Words``."""
     words = " ".join(text.split())
     return re.sub(r"^((?:Figure|Table|Listing) [\d.]*\d)\s*", r"**\1.** ", words)
 

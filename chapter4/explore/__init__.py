@@ -1,7 +1,8 @@
-"""Figures to touch: pictures that answer to a slider, made from the package's own maps.
+"""Interactive figures that answer to controls, made from the package's own maps.
 
-Each function computes all that its figure can show and returns an `Explorer`, which a
-notebook, the book and a file of its own can hold.
+Each function computes everything that its figure can show. It returns an
+:class:`chapter4.Explorer`, which works in a notebook, in the book and as a file of its
+own.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What the attention figures hold: names of tokens, and the weights of every layer and
-head with their means, small enough for a page.
+"""The data of the attention figures: token names, and the weights in little space.
+
+The weights are those of every layer and head, with their means.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from chapter4.attention.weights import average_attention
 from chapter4.plots.attention import CMAP
 
 # Weights are embedded as whole 65535ths, 16 bits each: the largest error is half of
-# one, less than 1e-5.
+# one, which is less than 1e-5.
 FULL = 65535
 # About 2.7 MB of text on the page.
 MAX_WEIGHTS = 1_000_000
 TOP = 3
 
-# Marks that turn the direction of the text around them.
+# Marks that change the direction of the text around them.
 _TURNING = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
@@ -34,9 +35,11 @@ _TURNING = frozenset(
 class Stack:
     """Weights of every layer and head, then the means over them.
 
-    values: (layers, heads, T, T) in 65535ths; where there are several, the
-    last layer is the mean of all layers and the last head that of all heads. layers,
-    heads: in words, one for each index.
+    Attributes:
+        values: (layers, heads, T, T) in 65535ths. Where there are several, the last
+            layer is the mean of all layers and the last head is the mean of all heads.
+        layers: Each layer in words, one for each index.
+        heads: Each head in words, one for each index.
     """
 
     values: np.ndarray
@@ -50,10 +53,19 @@ class Stack:
 
 
 def stack_of(weights: np.ndarray, layers: Sequence[int] | None = None) -> Stack:
-    """All that can be chosen, rounded to 65535ths.
+    """Round everything that can be chosen in a figure to 65535ths.
 
-    weights: (L, H, T, T). layers: the ones to embed, from 0; None for all. The means
-    are `average_attention`'s. Raises ValueError for more than `MAX_WEIGHTS` numbers.
+    The means are those of :func:`chapter4.average_attention`.
+
+    Args:
+        weights: Attention weights (L, H, T, T).
+        layers: The layers to embed, counted from 0; None for all.
+
+    Returns:
+        The layers and heads with their means.
+
+    Raises:
+        ValueError: For more than ``MAX_WEIGHTS`` numbers.
     """
     picked = list(range(len(weights)) if layers is None else layers)
     one_each: list[list[int]] = [[i] for i in picked]
@@ -84,11 +96,11 @@ def as_text(values: np.ndarray) -> str:
 
 
 def readable(tokens: Sequence[str]) -> list[str]:
-    """Names that can stand in a sentence: each its own, none of them able to turn the
-    text around it.
+    """Names for use in a sentence: each is unique and leaves the text around it alone.
 
-    A token that comes twice gets # and its position, counted from 0. What can't be seen is written
-    as its number, and letters that may run from right to left are kept apart.
+    A token that occurs twice gets # and its position, counted from 0. A character that
+    can't be seen is written as its number. Letters that may run from right to left are
+    isolated, so that they can't turn the text around them.
     """
     times = Counter(tokens)
     return [
@@ -99,13 +111,20 @@ def readable(tokens: Sequence[str]) -> list[str]:
 
 
 def weight(units: int, digits: int = 3) -> str:
-    """A weight as the figures write it: three digits in a sentence, two in a cell."""
+    """A weight as the figures write it: three decimals in a sentence, two in a cell."""
     return f"{units / FULL:.{digits}f}"
 
 
 def strongest(units: np.ndarray, names: Sequence[str], own: int) -> str:
-    """The largest of a row or column in words: 'a (0.500), b (0.300) and itself
-    (0.200)'. units: (T,). own: whose row it is.
+    """The largest weights of a row or column in words.
+
+    Args:
+        units: The row or column, (T,) in 65535ths.
+        names: The tokens' names.
+        own: Whose row or column it is.
+
+    Returns:
+        Words such as "a (0.500), b (0.300) and itself (0.200)".
     """
     order = np.argsort(-units.astype(int), kind="stable")[:TOP]
     found = [
@@ -116,15 +135,18 @@ def strongest(units: np.ndarray, names: Sequence[str], own: int) -> str:
 
 @cache
 def colours() -> tuple[list[str], int]:
-    """256 colours from no weight to the full scale as hex, and the first of them on
-    which black is read more easily than white.
+    """Colours from no weight to the full scale, and where black text starts.
+
+    Returns:
+        256 colours as hex, and the index of the first one on which black is easier to
+        read than white.
     """
     from matplotlib import colormaps
 
     table = colormaps[CMAP](np.arange(256))[:, :3]
     linear = np.where(table <= 0.04045, table / 12.92, ((table + 0.055) / 1.055) ** 2.4)
     light = linear @ [0.2126, 0.7152, 0.0722]
-    # Contrast with black against contrast with white, as WCAG has it.
+    # Contrast with black against contrast with white, as WCAG defines it.
     black = (light + 0.05) ** 2 > 0.05 * 1.05
     names = [
         "#{:02x}{:02x}{:02x}".format(*row) for row in np.round(table * 255).astype(int)
@@ -133,7 +155,7 @@ def colours() -> tuple[list[str], int]:
 
 
 def shared_data(stack: Stack, names: Sequence[str]) -> dict[str, Any]:
-    """What the script needs of every attention figure."""
+    """The data that the script needs for every attention figure."""
     table, black_from = colours()
     return {
         "weights": as_text(stack.values),
@@ -162,6 +184,6 @@ def _seen(letter: str) -> str:
 
 
 def _apart(name: str) -> str:
-    # First strong isolate and its end: nothing inside reaches out, for _seen has
-    # written every other such mark as its number.
+    # The first mark opens an isolate and the second closes it. Nothing inside affects
+    # the text outside, because _seen has written every other such mark as its number.
     return name if name.isascii() else f"\u2068{name}\u2069"

@@ -1,4 +1,4 @@
-"""Section 4.4 to touch: the attention matrix of a text, every layer and head of it."""
+"""Section 4.4 as an interactive figure: the attention matrix of a text, every layer."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from chapter4.attention.weights import TextAttention
     from chapter4.inputs.models import TextModel
 
-# A table of more rows can't be read.
+# A table with more rows is hard to read.
 MAX_TOKENS = 48
-# Both the same for all layers and heads, so that these can be compared. Means are
-# small: beside the special tokens they show with the second.
+# The ends of the colour scale. They are the same for all layers and heads, so that
+# these can be compared. Means are small: beside the special tokens they are visible
+# only with the second end.
 ENDS = (1, 0.2)
 
 _CAPTION = (
@@ -47,16 +48,30 @@ def explore_attention(
     head: int | None = None,
     token: int | str | None = None,
 ) -> Explorer:
-    """The attention matrix of a text as a table to point at: layer, head and a token to
-    follow.
+    """The attention matrix of a text as a table with a choice of layer, head and token.
 
-    text: a sentence. bert: what `load_bert(name)` returns, or None for the embedded
-    MiniLM. layer, head: chosen at first, counted from 0, negative ones from the end;
-    None for the mean over all. token: the one followed at first, or its position where
-    it comes twice; None for the first that is not special.
-    Returns a figure that needs no network; the weights in it are rounded to 1/65535.
-    Raises TypeError or ValueError for bad input, also for a text of more than
-    `MAX_TOKENS` tokens. Source: Vaswani et al. 2017, arXiv:1706.03762.
+    Args:
+        text: A sentence.
+        bert: What :func:`chapter4.load_bert` or :func:`chapter4.load_sentiment`
+            returns, or None for the embedded MiniLM.
+        layer: The layer that is shown first, counted from 0; negative ones count from
+            the end. None for the mean over all layers.
+        head: The head that is shown first, counted in the same way. None for the mean
+            over all heads.
+        token: The token that is followed first, or its position where it occurs twice.
+            None for the first one that is not special.
+
+    Returns:
+        A figure that needs no network. The weights in it are rounded to 1/65535.
+
+    Raises:
+        TypeError: If ``text`` is no text, ``bert`` is no model, or a position is not an
+            integer.
+        ValueError: If the text is empty or has more than ``MAX_TOKENS`` (48) tokens, if
+            the model gives no weights, or if a layer, a head or a token does not exist.
+
+    References:
+        Vaswani et al. 2017, arXiv:1706.03762.
     """
     attention = attention_weights(text, bert)
     count, model = len(attention.tokens), attention.model_name
@@ -90,9 +105,9 @@ def explore_attention(
 
 
 def said(stack: Stack, layer: int, head: int, names: list[str], token: int) -> str:
-    """The sentences about one token: whom it looks at most, and who looks at it."""
+    """The sentences about one token: what it looks at most, and what looks at it."""
     shown = stack.values[layer, head]
-    # In quotes, for a token may be a word such as "and".
+    # In quotes, because a token may be a word such as "and".
     quoted = [f"“{name}”" for name in names]
     return (
         f"{stack.where(layer, head)}. Token {quoted[token]} looks most at"
@@ -103,7 +118,7 @@ def said(stack: Stack, layer: int, head: int, names: list[str], token: int) -> s
 
 
 def scale(top: str) -> str:
-    """The colour bar from 0 to `top` as HTML."""
+    """The colour bar from 0 to ``top`` as HTML."""
     stops = ", ".join(colours()[0][::15])
     return (
         '<p class="explorer-attention-scale"><span>Weight 0</span><span'
@@ -113,7 +128,7 @@ def scale(top: str) -> str:
 
 
 def style() -> str:
-    """The attention figures' own css."""
+    """The attention figures' own CSS."""
     css = (Path(__file__).parent / "attention.css").read_text(encoding="utf-8")
     return f"<style>\n{css}</style>"
 

@@ -1,4 +1,4 @@
-"""Section 4.4 to touch: what each patch of a picture looks at in a Vision Transformer."""
+"""Section 4.4 as an interactive figure: what each patch looks at in a ViT."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chapter4.attention.weights import Which
     from chapter4.inputs.images import ImageInput
 
-ALPHA = 0.6  # as `draw_patches` lays weights over a picture
+ALPHA = 0.6  # the strength of the colours, as in `draw_patches`
 
 _CAPTION = (
     "What one token of {model} looks at, on the picture that it saw. A click on a patch"
@@ -49,13 +49,33 @@ def explore_vit_attention(
 ) -> Explorer:
     """A picture in patches: a click shows what a patch looks at, in any layer and head.
 
-    image, model: as in `vit_attention_weights`. layer, head: chosen at first, counted
-    from 0, negative ones from the end; head None for the mean over all. layers: the
-    ones that the figure holds, None for all; a large model needs it. shows: what the
-    picture shows, for readers who do not see it.
-    Returns a figure that starts at [CLS] and needs no network; the weights in it are
-    rounded to 1/65535. Raises TypeError or ValueError for bad input, also for more
-    weights than a page holds. Source: Dosovitskiy et al. 2020, arXiv:2010.11929.
+    The figure starts with [CLS] as the token that looks.
+
+    Args:
+        image: A path, a PIL image, or a normalised float tensor (3, H, W) or
+            (1, 3, H, W).
+        model: A Hugging Face Vision Transformer with a [CLS] token, or None for the
+            embedded tiny ViT.
+        layer: The layer that is shown first, counted from 0; negative ones count from
+            the end.
+        head: The head that is shown first, counted in the same way. None for the mean
+            over all heads.
+        layers: The layers that the figure holds: an index, several, or None for all. A
+            large model needs a choice.
+        shows: What the picture shows, for readers who do not see it.
+
+    Returns:
+        A figure that needs no network. The weights in it are rounded to 1/65535.
+
+    Raises:
+        TypeError: If ``model`` is another kind of model, if ``image`` has a type that
+            is not accepted, or if a position is not an integer.
+        ValueError: If the image is bad, if a layer or a head does not exist, if
+            ``layer`` is not among ``layers``, or if a page can't hold so many weights.
+        FileNotFoundError: If there is no such image file.
+
+    References:
+        Dosovitskiy et al. 2020, arXiv:2010.11929.
     """
     attention = vit_attention_weights(image, model)
     count, n_heads = attention.weights.shape[:2]
@@ -99,8 +119,9 @@ def explore_vit_attention(
 
 
 def patch_names(attention: VitAttention) -> list[str]:
-    """Each token in words: [CLS], other tokens before the patches, then every patch by
-    its row and column.
+    """Each token in words: [CLS], other prefix tokens, then each patch by its place.
+
+    A patch is named by its row and its column.
     """
     others = [f"prefix token {i}" for i in range(1, attention.prefix)]
     rows, columns = attention.grid
@@ -111,8 +132,9 @@ def patch_names(attention: VitAttention) -> list[str]:
 def said(
     stack: Stack, layer: int, head: int, names: list[str], token: int, prefix: int
 ) -> str:
-    """The sentences about one token: the patches that it looks at most, and what goes
-    to the tokens before them.
+    """The sentences about one token: the patches that it looks at most, and the rest.
+
+    They also say how much weight goes to the tokens before the patches.
     """
     looks = stack.values[layer, head, token]
     best = strongest(looks[prefix:], names[prefix:], token - prefix)
@@ -132,14 +154,18 @@ def in_grey(crop: np.ndarray) -> np.ndarray:
 
 
 def overlay(attention: VitAttention, looks: np.ndarray) -> np.ndarray:
-    """One token's weights over the grey crop: (H, W, 3) bytes. looks: (T,) in 65535ths.
+    """One token's weights over the grey crop: (H, W, 3) bytes.
 
     The colours run from 0 to the strongest patch. Pixels beyond the last whole patch
-    stay grey: no token stands for them.
+    stay grey, because no token represents them.
+
+    Args:
+        attention: The weights of the image, with its grid and its crop.
+        looks: The weights of one token, (T,) in 65535ths.
     """
     grid = looks[attention.prefix :].reshape(attention.grid).astype(float)
     table = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours()[0]])
-    # As JavaScript rounds: halves go up.
+    # Rounds as JavaScript does: halves go up.
     level = np.floor(grid * (len(table) - 1) / max(grid.max(), 1) + 0.5).astype(int)
     colour = table[level].repeat(attention.patch[0], 0).repeat(attention.patch[1], 1)
     pixels = in_grey(attention.crop)[..., None].repeat(3, axis=2)
@@ -156,7 +182,7 @@ def _stage(
     words: str,
 ) -> str:
     height, width = laid.shape[:2]
-    # In per cent of the picture: a patch, and all whole patches together.
+    # The size of a patch, in per cent of the picture.
     high, wide = (
         100 * side / size
         for side, size in zip(attention.patch, (height, width), strict=True)
@@ -178,7 +204,8 @@ def _stage(
 </div>
 <div>
 <div class="explorer-attention-picture" data-part="picture" style="{shape}">
-<img data-part="still" src="{picture_url(laid)}" alt="{escape(alt)}" width="{width}" height="{height}">
+<img data-part="still" src="{picture_url(laid)}" alt="{escape(alt)}" \
+width="{width}" height="{height}">
 <div class="explorer-attention-grid"></div>
 </div>
 {scale(top)}

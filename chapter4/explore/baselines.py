@@ -1,5 +1,6 @@
-"""Section 4.3 to touch: Integrated Gradients with a choice of the baseline, and the path
-from it to the image, step by step.
+"""Section 4.3 as an interactive figure: Integrated Gradients, baseline by baseline.
+
+The figure shows the path from the baseline to the image, step by step.
 """
 
 from __future__ import annotations
@@ -54,9 +55,13 @@ _CAPTION = (
 class Moment:
     """One position on the path from a baseline to the image.
 
-    alpha: where. steps: gradients so far. score: F there. gradient: max over channels
-    of |dF/dx| there, (H, W). sofar: the signed attributions of the steps up to here,
-    (3, H, W); the last moment's are Integrated Gradients.
+    Attributes:
+        alpha: The position, from 0 at the baseline to 1 at the image.
+        steps: How many gradients have been taken so far.
+        score: F at this position.
+        gradient: The maximum over channels of ``|dF/dx|`` at this position, (H, W).
+        sofar: The signed attributions of the steps up to here, (3, H, W). Those of the
+            last moment are Integrated Gradients.
     """
 
     alpha: float
@@ -68,8 +73,15 @@ class Moment:
 
 @dataclass(frozen=True)
 class Path:
-    """The way from one baseline: its normalised tensor (1, 3, H, W), F at both ends, F
-    at every step, and the moments that are shown.
+    """The path from one baseline to the image.
+
+    Attributes:
+        name: The baseline's name.
+        baseline: The baseline as a normalised tensor (1, 3, H, W).
+        ends: F at the baseline and at the image.
+        alphas: The position of every step.
+        values: F at every step.
+        moments: The positions that are shown.
     """
 
     name: str
@@ -81,12 +93,12 @@ class Path:
 
     @property
     def change(self) -> float:
-        """F(x) - F(x')."""
+        """``F(x) - F(x')``."""
         return self.ends[1] - self.ends[0]
 
     @property
     def delta(self) -> float:
-        """The relative completeness error of all steps, nan where F does not change."""
+        """The relative completeness error of all steps; nan where F does not change."""
         total = float(self.moments[-1].sofar.sum(dtype=np.float64))
         error = abs(total - self.change)
         return error / abs(self.change) if self.change else float("nan")
@@ -103,17 +115,40 @@ def explore_integrated_gradients(
     seed: int = 0,
     chunk_size: int | None = None,
 ) -> Explorer:
-    """Integrated Gradients along the path: the mixture, its gradient, the sum so far and
-    the score, for a baseline and a position to choose.
+    """Integrated Gradients along the path, with a choice of baseline and position.
 
-    image: one image, as `integrated_gradients` takes it; target_class, n_steps, seed,
-    chunk_size as there. baselines: names of `make_baseline`. positions: how many of the
-    steps the slider stops at, more of them near the baseline.
-    After the last step the attributions are those of `integrated_gradients` with the
-    same arguments, up to rounding: len(baselines) * n_steps gradients. In the figure a
-    map has 16 shades, and one dot for 2 x 2 pixels.
-    Raises ValueError, TypeError or FileNotFoundError for bad input.
-    Source: Sundararajan et al. 2017, arXiv:1703.01365.
+    The figure shows the mixture of baseline and image, its gradient, the sum so far and
+    the score. After the last step the attributions are those of
+    :func:`chapter4.integrated_gradients` with the same arguments, up to rounding. This
+    costs ``len(baselines) * n_steps`` gradients. In the figure a map has 16 shades, and
+    one dot stands for 2 x 2 pixels.
+
+    Args:
+        image: One image: a path, a PIL image, or a normalised float tensor (3, H, W) or
+            (1, 3, H, W).
+        model: A classifier that gives logits (N, K). A plain ``nn.Module`` gets
+            ImageNet's preprocessing for a path or a PIL image.
+        target_class: The index of the class to explain, or None for the class that the
+            model predicts for the image.
+        baselines: Names that :func:`chapter4.make_baseline` knows.
+        n_steps: Steps of Gauss-Legendre on each path.
+        positions: How many of the steps the slider stops at. More of them are near the
+            baseline.
+        seed: For the random baseline.
+        chunk_size: Images in one pass through the model; None chooses a number that
+            suits the device.
+
+    Returns:
+        A figure that needs no network.
+
+    Raises:
+        ValueError: If ``image`` is not one image, if ``baselines`` is empty or a
+            string, or if an argument is out of range.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such image file.
+
+    References:
+        Sundararajan et al. 2017, arXiv:1703.01365.
     """
     if not baselines or isinstance(baselines, str):
         raise ValueError("baselines is a list of one name or more, such as ['black']")
@@ -166,8 +201,10 @@ def explore_integrated_gradients(
 
 
 def stops(n_steps: int, positions: int) -> list[int]:
-    """The steps, counted from 1 to n_steps, that the slider stops at: first and last,
-    and between them more near the baseline, where a score often rises at once.
+    """The steps that the slider stops at, counted from 1 to ``n_steps``.
+
+    They are the first, the last, and others between them. More of these are near the
+    baseline, where a score often rises at once.
     """
     share = np.linspace(0, 1, min(positions, n_steps)) ** 1.5
     if len(share) == 1:
@@ -186,8 +223,21 @@ def follow(
     seed: int = 0,
     chunk_size: int | None = None,
 ) -> Path:
-    """Walk the straight path from a named baseline to x (1, 3, H, W) at the points of
-    Gauss-Legendre, and keep what the steps named in `stops` found.
+    """Walk the straight path from a baseline to x at the points of Gauss-Legendre.
+
+    Args:
+        model: A classifier that gives logits (N, K).
+        x: The normalised image (1, 3, H, W).
+        target: The class to explain.
+        baseline: A name that :func:`chapter4.make_baseline` knows.
+        n_steps: Steps of Gauss-Legendre.
+        stops: The steps, counted from 1, whose results are kept as moments.
+        seed: For the random baseline.
+        chunk_size: Images in one pass through the model; None chooses a number that
+            suits the device.
+
+    Returns:
+        The path with the moments.
     """
     start = make_baseline(baseline, x, model, seed=seed)
     alphas, weights = quadrature("gausslegendre", n_steps)

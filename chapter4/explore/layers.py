@@ -1,4 +1,4 @@
-"""Section 4.2 to touch: Grad-CAM with a choice of the layer and of the class."""
+"""Section 4.2 as an interactive figure: Grad-CAM with a choice of layer and class."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from chapter4.inputs.images import ImageInput
     from chapter4.methods.gradcam import CamAttribution
 
-# Shades of the enlarged map: few of them would draw contours that are not there.
+# Shades of the enlarged map: with few shades, contours appear that are not there.
 SMOOTH = 64
-# Of the most probable classes; one that is not in the picture follows them.
+# How many of the most probable classes are shown; a class that the picture does not
+# show follows them.
 TOP = 5
 
 _CAPTION = (
@@ -53,14 +54,30 @@ def explore_gradcam(
 ) -> Explorer:
     """Grad-CAM's map for each stage of a network and for each of a few classes.
 
-    image: one image, as `GradCAM.generate_cam` takes it. layers: dotted names in the
-    order of the forward pass; default `grid_stages(model, image)`. absent: a class that
-    the picture does not show, by index or name, beside the five most probable; default
-    the least probable one.
     The figure starts at the last layer and the predicted class. In it the colours go
     from 0 to the largest raw value of any of the classes at that layer.
-    Raises ValueError for an unknown layer or class, and as `GradCAM.generate_cam`.
-    Source: Selvaraju et al. 2017, arXiv:1610.02391.
+
+    Args:
+        image: One image: a path, a PIL image, or a normalised float tensor (3, H, W) or
+            (1, 3, H, W).
+        model: A classifier that gives logits (N, K).
+        layers: Dotted names of layers in the order of the forward pass. None for
+            ``grid_stages(model, image)``: the network's stages up to the layer that
+            :class:`chapter4.GradCAM` explains by default.
+        absent: A class that the picture does not show, by index or name, beside the
+            five most probable ones. None for the least probable class.
+
+    Returns:
+        A figure that needs no network.
+
+    Raises:
+        ValueError: If ``image`` is not one image, if ``layers`` is empty, if a layer or
+            a class is unknown, or if a layer gives no map.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such image file.
+
+    References:
+        Selvaraju et al. 2017, arXiv:1610.02391.
     """
     x = image_tensor(image, model)
     if len(x) != 1:
@@ -102,11 +119,10 @@ def explore_gradcam(
 
 
 def grid_stages(model: nn.Module, image: ImageInput) -> list[str]:
-    """The stages of a network up to the layer that Grad-CAM explains by default, in the
-    order of the forward pass.
+    """The stages up to Grad-CAM's default layer, in the order of the forward pass.
 
-    They are those of `default_stages`, without single convolutions: what these give is
-    not yet what the rest of the network sees.
+    They are those of :func:`chapter4.default_stages` without single convolutions,
+    because the rest of the network does not see the output of a convolution directly.
     """
     last = default_target_layer(model, image_tensor(image, model))
     stages = default_stages(model)[::-1]

@@ -1,4 +1,4 @@
-"""Section 4.1 to touch: SmoothGrad with sliders for the samples and the noise level."""
+"""Section 4.1 as an interactive figure: SmoothGrad, with sliders for its settings."""
 
 from __future__ import annotations
 
@@ -61,15 +61,38 @@ def explore_smoothgrad(
 ) -> Explorer:
     """SmoothGrad's map under two sliders: how many samples, and how much noise.
 
-    image: one image, as `smooth_grad` takes it; target_class, seed, chunk_size as there.
-    samples: the numbers of samples to choose from, rising; the last is the finest.
-    levels: the noise levels. start: the samples and the level of the still picture, or
-    the nearest of those given.
-    Every map equals that of `smooth_grad` with the same arguments up to rounding, for
-    one run of the finest per level gives all: len(levels) * max(samples) gradients. In
-    the figure it has 16 shades.
-    Raises ValueError, TypeError or FileNotFoundError for bad input.
-    Source: Smilkov et al. 2017, arXiv:1706.03825.
+    Every map equals that of :func:`chapter4.smooth_grad` with the same arguments, up to
+    rounding. One run with the largest number of samples gives all maps of a noise
+    level, so that the cost is ``len(levels) * max(samples)`` gradients. In the figure a
+    map has 16 shades.
+
+    Args:
+        image: One image: a path, a PIL image, or a normalised float tensor (3, H, W) or
+            (1, 3, H, W).
+        model: A classifier that gives logits (N, K). A plain ``nn.Module`` gets
+            ImageNet's preprocessing for a path or a PIL image.
+        target_class: The index of the class to explain, or None for the predicted
+            class.
+        samples: The numbers of samples to choose from, rising. The last one gives the
+            finest map.
+        levels: The noise levels to choose from, as fractions of the image's range.
+        start: The number of samples and the noise level of the still picture, or the
+            nearest of those given.
+        seed: The seed of the noise.
+        chunk_size: Noisy copies in one pass through the model; None chooses a number
+            that suits the device.
+
+    Returns:
+        A figure that needs no network.
+
+    Raises:
+        ValueError: If ``image`` is not one image, if ``samples`` or ``levels`` is
+            empty, if ``samples`` does not rise, or if an argument is out of range.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such image file.
+
+    References:
+        Smilkov et al. 2017, arXiv:1706.03825.
     """
     counts = [check_count("samples", n) for n in samples]
     if not counts or any(b <= a for a, b in pairwise(counts)) or not levels:
@@ -130,16 +153,27 @@ def running_means(
     seed: int = 0,
     chunk_size: int | None = None,
 ) -> Iterator[Tensor]:
-    """The mean gradient (1, 3, H, W) over the first n noisy copies of x (1, 3, H, W),
-    for each n of the rising counts. Call inside `frozen_eval`.
+    """The mean gradient over the first n noisy copies of x, for each n in ``counts``.
 
-    The copies are those of `smooth_grad` with this seed, whose first n do not depend on
-    how many follow.
+    Call it inside ``frozen_eval``. The copies are those of :func:`chapter4.smooth_grad`
+    with this seed. The first n of them do not depend on how many follow.
+
+    Args:
+        model: A classifier that gives logits (N, K).
+        x: The normalised image (1, 3, H, W).
+        target: The class to explain.
+        counts: The numbers of copies, rising.
+        level: The noise level, a fraction of the image's range.
+        seed: The seed of the noise.
+        chunk_size: Noisy copies in one pass through the model; None chooses a number
+            that suits the device.
+
+    Yields:
+        The mean gradient (1, 3, H, W) for each count.
     """
     finest = counts[-1]
-    stream = noisy_copies(
-        x, level * _range(x), finest, seed
-    )  # each with weight 1 / finest
+    # Each copy has the weight 1 / finest.
+    stream = noisy_copies(x, level * _range(x), finest, seed)
     total, before = torch.zeros_like(x), 0
     for n in counts:
         part = islice(stream, n - before)

@@ -1,4 +1,4 @@
-"""The score along the paths as a small line plot in SVG, whose marks a script can move."""
+"""The score along the paths as a small SVG plot, whose marks a script can move."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ def plot_parts(
 ) -> dict[str, dict[str, Any]]:
     """The attributes of the plot's parts for one chosen curve and one marked point.
 
-    curves: (alphas, scores) of each path. mark: (alpha, score). label: the plot in
-    words. In the plot's units both axes go from 0 to 100, the vertical one downwards.
+    In the plot's units both axes go from 0 to 100, and the vertical one points down.
+
+    Args:
+        curves: The alphas and the scores of each path.
+        chosen: The index of the chosen curve.
+        mark: The alpha and the score of the marked point.
+        label: The plot in words.
+
+    Returns:
+        The name of each part, with its attributes.
     """
     low, high = _range(curves)
     (x, y), (left, top) = mark, _place(*mark, low, high)

@@ -1,5 +1,7 @@
-"""Pictures for explorers: maps in a few shades of a uniform colour map, photos, panels
-with a scale, and the figure that shows one state for each setting.
+"""Pictures for explorers: maps in a few shades, photos, and panels with a scale.
+
+The maps use uniform colour maps. ``explorer`` makes a figure that shows one state for
+each setting.
 """
 
 from __future__ import annotations
@@ -15,17 +17,24 @@ import numpy as np
 from chapter4.explore.view import HERE, Choice, Explorer, Slider
 from chapter4.inputs.images import brightness, picture_url
 
-# Shades of a map: what the eye tells apart in a fine grain, at half the size of 64.
+# Shades of a map: as many as the eye distinguishes in a fine grain. A picture has half
+# the size of one with 64 shades.
 SHADES = 16
 CSS = "pictures.css"
 
-# What changes in one part of the figure: attributes; "src" and "ground" hold a picture.
+# The attributes that change in one part of the figure; "src" and "ground" hold a
+# picture.
 Change = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class State:
-    """What one setting shows: the sentence, and the attributes of the parts."""
+    """What the figure shows at one setting.
+
+    Attributes:
+        said: The sentence.
+        parts: The attributes of each part of the figure that changes.
+    """
 
     said: str
     parts: Mapping[str, Change]
@@ -35,9 +44,13 @@ class State:
 class Panel:
     """One picture with a heading and, for a map, its colour scale.
 
-    name: of the part that holds the picture; its scale's end is the part `name-high`.
-    cmap: matplotlib's name of the scale's colours, or None for a photo. unit: what the
-    scale is of. cells: enlarge without smoothing, for the few cells of a grid.
+    Attributes:
+        name: The name of the part that holds the picture. The end of its scale is the
+            part ``NAME-high``.
+        heading: The words above the picture.
+        cmap: The scale's colours, by matplotlib's name, or None for a photo.
+        unit: The quantity that the scale shows.
+        cells: Whether to enlarge without smoothing, for the few cells of a grid.
     """
 
     name: str
@@ -47,7 +60,7 @@ class Panel:
     cells: bool = False
 
     def html(self, change: Change, high: str = "") -> str:
-        """The panel as the first setting shows it."""
+        """The panel at the first setting."""
         src, alt = html.escape(change["src"]), html.escape(change["alt"])
         ground = (
             f"background-image: url('{change['ground']}')" if "ground" in change else ""
@@ -64,7 +77,7 @@ class Panel:
     def _scale(self, high: str) -> str:
         if self.cmap is None:
             return ""
-        # As many steps as the picture has shades, without smooth passages between them.
+        # As many steps as the picture has shades, with hard edges between them.
         colours = [f"rgb({r} {g} {b})" for r, g, b in palette(self.cmap)]
         steps = ", ".join(
             f"{c} {100 * i / SHADES:.4g}% {100 * (i + 1) / SHADES:.4g}%"
@@ -80,19 +93,23 @@ class Panel:
 
 @dataclass
 class Album:
-    """Pictures that several states share, each held once."""
+    """Pictures that several states share; each is held once.
+
+    Attributes:
+        pictures: The pictures as data addresses.
+    """
 
     pictures: list[str] = field(default_factory=list)
 
     def place(self, picture: str) -> int:
-        """Where the picture stands in the list."""
+        """The picture's index in the list; a new picture is added."""
         if picture not in self.pictures:
             self.pictures.append(picture)
         return self.pictures.index(picture)
 
 
 def settings(controls: Sequence[Slider | Choice]) -> Iterator[tuple[int, ...]]:
-    """Every setting of the controls, the last control fastest: the order of states."""
+    """Every setting of the controls, the last one fastest: the order of the states."""
     return product(*(range(len(control.values)) for control in controls))
 
 
@@ -105,9 +122,18 @@ def explorer(
     *,
     below: str = "",
 ) -> Explorer:
-    """A figure with one state for each setting, in the order of `settings`.
+    """A figure with one state for each setting, in the order of ``settings``.
 
-    below: HTML under the panels, such as a plot, whose parts the states change too.
+    Args:
+        title: What the figure is.
+        controls: The controls in their order.
+        panels: The pictures that are side by side.
+        states: One state for each setting.
+        caption: The caption as plain text.
+        below: HTML under the panels, such as a plot. The states change its parts too.
+
+    Returns:
+        The figure.
     """
     shown = dict(zip(settings(controls), states, strict=True))
     first = shown[tuple(control.start for control in controls)]
@@ -154,10 +180,10 @@ def explorer(
 def map_picture(
     values: np.ndarray, limit: float, cmap: str, shades: int = SHADES
 ) -> str:
-    """A non-negative map (H, W) as a data address, in a few shades from 0 to limit.
+    """A non-negative map (H, W) as a data address, in a few shades from 0 to ``limit``.
 
-    Lossless: colour k of the palette stands for values around k / (shades - 1) of
-    limit. Values above the limit get the last one.
+    The picture is lossless: colour k of the palette represents values around
+    ``k / (shades - 1) * limit``. Values above the limit get the last colour.
     """
     share = np.clip(values / limit, 0, 1) if limit > 0 else np.zeros_like(values)
     level = np.rint(share * (shades - 1)).astype(int)
@@ -170,7 +196,7 @@ def photo_picture(pixels: np.ndarray, quality: int = 80) -> str:
 
 
 def palette(cmap: str, shades: int = SHADES) -> np.ndarray:
-    """The shades of a map, (shades, 3), 0 to 255."""
+    """The shades of a colour map, (shades, 3), from 0 to 255."""
     from matplotlib import colormaps
 
     colours = colormaps[cmap](np.linspace(0, 1, shades))[:, :3]

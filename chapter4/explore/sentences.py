@@ -1,4 +1,4 @@
-"""What a map shows, in words that are computed: where it is bright, and how spread."""
+"""What a map shows, in computed words: where it is bright, and how widely spread."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ ROWS, COLUMNS = ("upper", "middle", "lower"), ("left", "middle", "right")
 
 
 def place(values: np.ndarray) -> str:
-    """The ninth of a map (H, W) with the largest mean, such as "the upper left" or "the
-    centre".
+    """The ninth of a map (H, W) with the largest mean, such as "the upper left".
+
+    The ninth in the middle is "the centre".
     """
     if min(values.shape) < 3:  # a ninth may cut through a cell
         values = values.repeat(3, axis=0).repeat(3, axis=1)
@@ -24,8 +25,9 @@ def place(values: np.ndarray) -> str:
 
 
 def half_share(values: np.ndarray) -> float:
-    """The smallest share of a non-negative map's pixels that holds half of its sum:
-    0.5 for an even map, near 0 for a few bright dots, nan for a blank one.
+    """The smallest share of a non-negative map's pixels that holds half of its sum.
+
+    It is 0.5 for an even map, near 0 for a few bright dots, and nan for a blank one.
     """
     ranked = np.sort(values.ravel().astype(float))[::-1]
     if not ranked.any():
@@ -35,7 +37,12 @@ def half_share(values: np.ndarray) -> float:
 
 
 def described(values: np.ndarray, parts: str = "pixels") -> str:
-    """Both in one clause, for the alternative text of a map. parts: what it has."""
+    """Where a map is bright and how spread, in one clause for its alternative text.
+
+    Args:
+        values: The map (H, W), not negative.
+        parts: What the map consists of, such as "pixels" or "cells".
+    """
     if not values.any():
         return "blank, zero everywhere"
     if values.min() == values.max():
@@ -47,7 +54,7 @@ def described(values: np.ndarray, parts: str = "pixels") -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that count, without an exponent where it can be avoided."""
+    """Three significant digits, without an exponent where that is possible."""
     return f"{value:.3g}"
 
 

@@ -1,5 +1,6 @@
-"""One interactive figure that stands alone: a still picture, controls, data and the
-script that moves it.
+"""One interactive figure that needs nothing else: a still picture, controls and data.
+
+It also carries the script that moves the picture.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _PAGE = """<!DOCTYPE html>
 <link rel="icon" href="data:,">
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font-family: system-ui, sans-serif; line-height: 1.5; margin: 1rem auto; max-width: 52rem; padding: 0 0.5rem; }}
+body {{ font-family: system-ui, sans-serif; line-height: 1.5; margin: 1rem auto; \
+max-width: 52rem; padding: 0 0.5rem; }}
 </style>
 </head>
 <body>
@@ -34,9 +36,10 @@ body {{ font-family: system-ui, sans-serif; line-height: 1.5; margin: 1rem auto;
 </html>
 """
 
-# JupyterLab takes arrow keys and letters for its own commands, except inside an element marked so.
-_FIGURE = """<figure class="explorer" data-script="{script}" role="group" aria-label="{title}" \
-data-lm-suppress-shortcuts="true">
+# JupyterLab uses arrow keys and letters for its own commands, except inside an element
+# with the attribute data-lm-suppress-shortcuts.
+_FIGURE = """<figure class="explorer" data-script="{script}" role="group" \
+aria-label="{title}" data-lm-suppress-shortcuts="true">
 <style>
 {css}
 </style>
@@ -47,7 +50,8 @@ data-lm-suppress-shortcuts="true">
 {stage}
 </div>
 <p class="explorer-said" data-part="said" role="status">{said}</p>
-<p class="explorer-off" data-part="off">This is a still picture: its controls appear where scripts may run.</p>
+<p class="explorer-off" data-part="off">This is a still picture: its controls appear \
+where scripts may run.</p>
 <figcaption>{caption}</figcaption>
 <script type="application/json" data-part="data">{data}</script>
 <script>
@@ -62,10 +66,15 @@ data-lm-suppress-shortcuts="true">
 
 @dataclass(frozen=True)
 class Slider:
-    """A range with a few named positions. The script gets the position, 0 to n - 1.
+    """A range with a few named positions.
 
-    name: for the script. label: what stands before it. values: the words of each
-    position. start: the position of the still picture.
+    The script gets the position, from 0 to n - 1.
+
+    Attributes:
+        name: The name that the script uses.
+        label: The words before the slider.
+        values: The words for each position.
+        start: The position of the still picture.
     """
 
     name: str
@@ -74,10 +83,10 @@ class Slider:
     start: int = 0
 
     def html(self) -> str:
-        """The labelled control, with what is chosen beside it."""
+        """The labelled control, with the chosen value beside it."""
         words = [str(value) for value in self.values]
-        # The output is outside the label, whose words are the control's name, and is not spoken: the slider's own
-        # value text is.
+        # The words of the label are the control's name, so that the output is outside
+        # it. The output is not spoken: the slider's own value text is.
         return (
             "<div"
             f' class="explorer-control"><label><span>{html.escape(self.label)}</span>'
@@ -92,7 +101,16 @@ class Slider:
 
 @dataclass(frozen=True)
 class Choice:
-    """A list to choose one from; fields as in `Slider`. The script gets the position."""
+    """A list to choose one entry from.
+
+    The script gets the position, from 0 to n - 1.
+
+    Attributes:
+        name: The name that the script uses.
+        label: The words before the list.
+        values: The words for each position.
+        start: The position of the still picture.
+    """
 
     name: str
     label: str
@@ -102,8 +120,8 @@ class Choice:
     def html(self) -> str:
         """The labelled list."""
         options = "".join(
-            "<option"
-            f' value="{i}"{" selected" if i == self.start else ""}>{html.escape(str(value))}</option>'
+            f'<option value="{i}"{" selected" if i == self.start else ""}>'
+            f"{html.escape(str(value))}</option>"
             for i, value in enumerate(self.values)
         )
         return (
@@ -115,17 +133,26 @@ class Choice:
 
 @dataclass(frozen=True)
 class Explorer:
-    """An interactive figure. A notebook shows it when it is a cell's last value, the
-    book shows it where the cell stands, and `.save(path)` writes a page of its own.
+    """An interactive figure for a notebook, the book or a page of its own.
 
-    It asks nothing of any network and needs no server; where scripts are off it is the
-    still picture of the first setting with its caption. Two on one page do not meet.
+    A notebook shows it when it is the last value of a cell, and the book shows it in
+    the place of that cell. ``.save(path)`` writes a page of its own.
 
-    title: what it is, the group's name for a screen reader. controls: in their order.
-    stage: HTML of the pictures at the first setting; whoever makes it escapes what came
-    from outside. said: the words that go with it, plain text, spoken when they change.
-    caption: plain text. data: anything that JSON holds. script: a file of this package,
-    `NAME.js`, which calls `explore(prepare)`; explore.js says how.
+    The figure needs no network and no server. Where scripts are off it is the still
+    picture of the first setting with its caption. Two figures on one page do not affect
+    each other.
+
+    Attributes:
+        title: What the figure is; a screen reader reads it as the name of the group.
+        controls: The controls in their order.
+        stage: HTML of the pictures at the first setting. Whoever makes it escapes any
+            text that comes from outside.
+        said: The words that go with the pictures, as plain text. A screen reader speaks
+            them when they change.
+        caption: The caption as plain text.
+        data: Anything that JSON can hold.
+        script: The name of a file of this package, ``NAME.js``, which calls
+            ``explore(prepare)``. explore.js says how.
     """
 
     title: str
@@ -137,7 +164,14 @@ class Explorer:
     script: str
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a page with this figure alone to `path` and return that path."""
+        """Write a page that holds only this figure.
+
+        Args:
+            path: Where to write the page; an existing file is replaced.
+
+        Returns:
+            The path of the page.
+        """
         path = Path(path)
         page = _PAGE.format(title=html.escape(self.title), figure=self._repr_html_())
         path.write_text(page, encoding="utf-8")
@@ -168,8 +202,15 @@ class Explorer:
 
 
 def as_json(data: Any) -> str:
-    """JSON that can stand inside a script element: no "<", so nothing in it ends the
-    element. ValueError for NaN and infinite numbers, which JSON does not have.
+    """Data as JSON that is safe inside a script element.
+
+    It contains no "<", so that nothing in it can end the element.
+
+    Args:
+        data: Anything that JSON can hold.
+
+    Raises:
+        ValueError: For NaN and infinite numbers, which JSON does not have.
     """
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028")

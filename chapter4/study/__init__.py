@@ -1,8 +1,8 @@
-"""The measurements behind "Which map should I believe?": every method on the sample
-photos and on cases whose answer is known.
+"""The measurements behind the page "Which map should I believe?".
 
-`python -m chapter4.study` makes evidence.json, beside this file, and goes on where it was
-cut off; `saved()` reads it.
+They cover every method on the sample photos, and on cases whose answer is known.
+``python -m chapter4.study`` makes evidence.json beside this file. A run that was cut
+off goes on where it stopped. ``saved()`` reads the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run the study: `python -m chapter4.study`. It can be stopped and given again."""
+"""Run the study: ``python -m chapter4.study``. A run that was stopped goes on."""
 
 from __future__ import annotations
 
@@ -49,8 +49,15 @@ def run(
 ) -> int:
     """Measure what is missing or was made by another recipe, and save after each item.
 
-    only: keys that begin with this. fresh: measure what is there, too. Returns how many
-    items were measured.
+    Args:
+        path: The JSON file of the study.
+        only: Measure only keys that begin with this.
+        fresh: Measure also what is there already.
+        folder: Where the float64 references are kept between runs; None keeps none.
+        report: Takes each line of progress.
+
+    Returns:
+        How many items were measured.
     """
     study, todo = saved(path), items(folder)
     study["recipes"] = recipe.RECIPES
@@ -64,7 +71,7 @@ def run(
         if key.startswith(only)
         and (fresh or not _up_to_date(study["items"].get(key), key))
     ]
-    save(study, path)  # without what is measured no longer
+    save(study, path)  # drops the items that are no longer measured
     report(f"{len(todo) - len(missing)} of {len(todo)} items stay as they are")
     start, processor = time.monotonic(), time.process_time()
     for done, key in enumerate(missing, 1):
@@ -87,7 +94,11 @@ def run(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 0 when everything is measured."""
+    """Run the command line.
+
+    Returns:
+        0 when everything is measured, or 130 when the run was stopped.
+    """
     import torch
 
     parser = argparse.ArgumentParser(
@@ -103,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="folder for the float64 references, about 2 MB a photo",
     )
     given = parser.parse_args(arguments)
-    torch.set_num_threads(1)  # small chunks: more threads only cost
+    torch.set_num_threads(1)  # the chunks are small: more threads only cost time
     try:
         run(
             given.output,

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart with every kind of colour vision; a marker each, for
-# print in grey.
+# Okabe and Ito's colours can be distinguished with every kind of colour vision. Each
+# has a marker of its own, for print in grey.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#666666"
 
 
 def known_answers_figure(study: Mapping[str, Any]) -> Figure:
-    """Pointing-game accuracy of every method on each kind of case, with its 95 per cent
-    interval, and chance as a line.
+    """Pointing-game accuracy of every method on each kind of case.
+
+    Each accuracy has its 95 per cent interval, and a line shows chance.
     """
     names = known_methods()
     figure, ((*panels,),) = new_figure(1, len(CASES), (4.8, 4.3))
@@ -48,8 +49,10 @@ def known_answers_figure(study: Mapping[str, Any]) -> Figure:
 
 
 def margins_figure(study: Mapping[str, Any]) -> Figure:
-    """How much better than random orders each method's order is, by fill, with quartiles
-    over the photos; the centre's order for comparison.
+    """How much better than random orders each method's order is, by fill.
+
+    The points are medians over the photos, with quartiles. The centre's order is there
+    for comparison.
     """
     names = (*PHOTO_METHODS, "centre")
     figure, ((*panels,),) = new_figure(1, 2, (5.0, 4.7))
@@ -69,8 +72,9 @@ def margins_figure(study: Mapping[str, Any]) -> Figure:
 
 
 def randomization_figure(study: Mapping[str, Any]) -> Figure:
-    """Rank correlation with the trained model's map, stage by stage, with quartiles over
-    the photos.
+    """Rank correlation with the trained model's map, stage by stage.
+
+    The points are medians over the photos, with quartiles.
     """
     figure, ((axes,),) = new_figure(1, 1, (9.0, 4.2))
     for place, name in enumerate(RANDOMIZED_METHODS):
@@ -86,8 +90,9 @@ def randomization_figure(study: Mapping[str, Any]) -> Figure:
 
 
 def equal_error_figure(study: Mapping[str, Any]) -> Figure:
-    """Error of Integrated Gradients against gradients, for Gauss-Legendre and for the
-    adaptive rule; a line a photo.
+    """Error of Integrated Gradients against the number of gradients.
+
+    It compares Gauss-Legendre with the adaptive rule. Each photo has a line.
     """
     references = [
         item for key, item in study["items"].items() if key.startswith("reference/")
@@ -114,7 +119,7 @@ def equal_error_figure(study: Mapping[str, Any]) -> Figure:
         axes.set(xscale="log", yscale="log", title=f"Of the {score}")
         axes.set_xlabel("gradients")
         axes.spines[["top", "right"]].set_visible(False)
-    # One scale for both: the same error at the same height.
+    # Both panels share one scale, so that equal errors are at the same height.
     across = [limit for axes in panels for limit in axes.get_xlim()]
     up = [limit for axes in panels for limit in axes.get_ylim()]
     for axes in panels:
@@ -142,7 +147,7 @@ def _bars(
     across: bool = False,
     join: bool = False,
 ) -> None:
-    """Medians with quartiles, moved a little by `place` so that none hides another."""
+    """Medians with quartiles, moved a little by ``place`` so that all can be seen."""
     count = len(PHOTOS["fills"]) if across else len(RANDOMIZED_METHODS)
     where = np.arange(len(found)) + (place - (count - 1) / 2) * (0.5 / count)
     values = np.array([each.median for each in found])

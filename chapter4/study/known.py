@@ -1,4 +1,4 @@
-"""Every method where the answer is known: how often its highest value hits it."""
+"""Every method on cases with a known answer: how often its highest value hits it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CONTROLS = ("random", "centre")
 
 
 def known_methods() -> tuple[str, ...]:
-    """All methods, and the two controls that know nothing of the model."""
+    """All methods, and the two controls that know nothing about the model."""
     return (*methods(), *CONTROLS)
 
 
 @cache
 def cases_of(name: str) -> tuple[nn.Module, Sequence[KnownAnswer]]:
-    """The model and the cases of one kind; made once."""
+    """The model and the cases of one kind; they are made only once."""
     model_name, make = CASES[name]
     model = load_classifier(model_name)
     return model, make(model, KNOWN["cases"])
@@ -46,7 +46,7 @@ def measure_known(case: str, name: str) -> dict[str, Any]:
 
 
 def as_batches(name: str) -> BatchMethod:
-    """A method, or "random" or "centre", as the pointing game takes it."""
+    """A method, or "random" or "centre", in the form that the pointing game takes."""
     if name == "centre":
         return lambda x, model, targets: np.stack([centre_blob(_size(x))] * len(x))
     if name == "random":

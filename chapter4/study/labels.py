@@ -1,4 +1,4 @@
-"""What the study's short names mean, as tables and figures print them."""
+"""The study's short names in the words that tables and figures print."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ FILL_NAMES = {
     "blur_16": "blur, cells of 16",
     "mean_16": "mean colour, cells of 16",
 }
-# One a stage of the recipe.
+# One for each stage of the recipe.
 STAGE_NAMES = ("classifier", "head", "blocks\n5, 6", "blocks\n3, 4", "everything")
-# What is promised of the sum, and what for; the numbers come from the study.
+# What each method promises about the sum. USES says what a method is for. The numbers
+# come from the study.
 GUARANTEES = {
     "gradient_input": "a sum, for ReLU networks without biases only",
     "gradcam": "a sum before the ReLU, for a linear head",

@@ -1,5 +1,6 @@
-"""One method on one photo: cost, noise, completeness, faithfulness; and what happens to
-its map when the weights are random.
+"""One method on one photo: its cost, noise, completeness and faithfulness.
+
+One item measures what happens to the map when the weights are random.
 """
 
 from __future__ import annotations
@@ -36,20 +37,21 @@ from chapter4.inputs.images import (
 from chapter4.inputs.models import load_classifier
 from chapter4.study.recipe import COST, PHOTOS, RANDOM_METHODS, RANDOMIZATION, methods
 
-# Pairs of a fill and a side of the cells.
+# Pairs of a fill and the side of the cells in pixels.
 Fills = Sequence[Sequence[Any]]
 
 
 @cache
 def classifier() -> nn.Module:
-    """EfficientNet-Lite0, loaded once."""
+    """EfficientNet-Lite0; it is loaded only once."""
     return load_classifier()
 
 
 @cache
 def seen(photo: str) -> tuple[Tensor, int]:
-    """What the classifier sees of a photo, (1, 3, 224, 224), and the class it predicts:
-    the one that every method explains.
+    """What the classifier sees of a photo, (1, 3, 224, 224), and the class it predicts.
+
+    Every method explains this class.
     """
     x = image_tensor(sample_photo(photo), classifier())
     with torch.no_grad():
@@ -57,8 +59,17 @@ def seen(photo: str) -> tuple[Tensor, int]:
 
 
 def measure_cost(photo: str, name: str) -> dict[str, Any]:
-    """gradients_of_time: the processor time of one map over that of one vanilla
-    gradient, taken in turn, as the median of the rounds.
+    """The processor time of one map over that of one vanilla gradient.
+
+    The two are measured in turn.
+
+    Args:
+        photo: The name of a sample photo.
+        name: The name of a method.
+
+    Returns:
+        ``gradients_of_time``, the median time of the rounds for the method over the
+        median time of a vanilla gradient.
     """
     x, target = seen(photo)
     rounds = 1 if name == "smooth_grad" or name.startswith("ig_") else 3
@@ -70,10 +81,16 @@ def measure_cost(photo: str, name: str) -> dict[str, Any]:
 
 
 def measure_map(photo: str, name: str) -> dict[str, Any]:
-    """What goes through the model for one map, and the map's own numbers.
+    """How many images go through the model for one map, and the map's own numbers.
 
-    images_forward, images_backward: through the model. delta: null for a method that
-    does not claim to add up.
+    Args:
+        photo: The name of a sample photo.
+        name: The name of a method.
+
+    Returns:
+        The measured numbers. ``images_forward`` and ``images_backward`` count images
+        that went through the model. ``delta`` is null for a method that does not claim
+        that its attributions add up.
     """
     x, target = seen(photo)
     _LATEST.clear()
@@ -103,9 +120,16 @@ def measure_map(photo: str, name: str) -> dict[str, Any]:
 def measure_stability(photo: str, name: str, *, repeat: bool) -> dict[str, Any]:
     """How far a map moves with one grey level in the photo, and with the seed.
 
-    grey_level: relative L2 difference of the map (Grad-CAM: of its raw grid) when every
-    value of the photo moves by -1, 0 or 1 of its 255 levels. repeat: for a method with
-    randomness, see `repeatability`.
+    Args:
+        photo: The name of a sample photo.
+        name: The name of a method.
+        repeat: Whether to repeat a method that uses randomness with other seeds, see
+            :func:`chapter4.repeatability`.
+
+    Returns:
+        The measured numbers. ``grey_level`` is the relative L2 difference of the map
+        (for Grad-CAM, of its raw grid) when every value of the photo moves by -1, 0 or
+        1 of its 255 levels.
     """
     x, target = seen(photo)
     steps = torch.randint(-1, 2, x.shape, generator=torch.Generator().manual_seed(0))
@@ -138,8 +162,10 @@ def measure_faithfulness(
 
 
 def measure_controls(photo: str, fills: Fills = PHOTOS["fills"]) -> dict[str, Any]:
-    """The same for pixels in random order (mean and spread over seeds) and from the
-    centre outwards; and what the classifier says of the photo.
+    """Areas under the curves of two controls, and what the classifier says of a photo.
+
+    The curves are those of deletion and insertion. The controls change pixels in random
+    order (mean and spread over seeds), and from the centre outwards.
     """
     x, target = seen(photo)
     with torch.no_grad():
@@ -165,7 +191,10 @@ def measure_controls(photo: str, fills: Fills = PHOTOS["fills"]) -> dict[str, An
 
 
 def measure_randomization(photo: str, name: str) -> dict[str, Any]:
-    """Spearman's correlation of |map| after each stage of cascading randomization."""
+    """Rank correlation of ``|map|`` after each stage of randomisation.
+
+    It is Spearman's. The randomisation is cascading: a stage adds to those before it.
+    """
     x, target = seen(photo)
     method, samples = methods()[name], RANDOMIZATION["samples"]
 
@@ -187,7 +216,7 @@ def _run(
             _LATEST.clear()
         samples = PHOTOS["samples"]
         result = methods()[name](x, classifier(), target, samples=samples, seed=seed)
-        # The tensor is kept too: its address can't be given to another one then.
+        # The tensor is kept too, so that no other tensor can get its address.
         _LATEST[key] = x, result
     return _LATEST[key][1]
 

@@ -1,4 +1,4 @@
-"""What is measured, and with which settings: the numbers that the study rests on."""
+"""What the study measures, and with which settings."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from chapter4.methods.gradients import gradient_input, smooth_grad, vanilla_grad
 from chapter4.methods.integrated_gradients import integrated_gradients
 
 SEED = 0
-SAMPLES = (
-    50  # SmoothGrad's noisy copies and Integrated Gradients' steps: the printed numbers
-)
+# SmoothGrad's noisy copies and Integrated Gradients' steps, as in the printed chapter.
+SAMPLES = 50
 BASELINES = ("black", "white", "mean", "blur", "random")
-# On the photos two baselines and the random one do; each costs 50 gradients a photo.
+# On the photos two baselines and the random one are enough, because each costs 50
+# gradients a photo.
 PHOTO_METHODS = (
     "vanilla_gradients",
     "gradient_input",
@@ -39,8 +39,8 @@ COST: dict[str, Any] = {"seed": SEED, "samples": SAMPLES, "photos": 8}
 PHOTOS: dict[str, Any] = {
     "seed": SEED,
     "samples": SAMPLES,
-    # Fill and side of the cells. Each fill is some method's baseline, whose maps it may
-    # favour: hence two.
+    # Fill and side of the cells. Each fill is the baseline of some method and may
+    # favour that method's maps. That is why there are two.
     "fills": [["blur", 1], ["blur", 16], ["mean", 16]],
     "points": 14,
     "score": "probability",
@@ -52,7 +52,7 @@ RANDOMIZATION: dict[str, Any] = {
     "seed": SEED,
     "photos": 5,
     "samples": 10,
-    # From the logits down; the dotted names of EfficientNet-Lite0.
+    # From the logits down, by the dotted names of EfficientNet-Lite0.
     "stages": [
         ["classifier"],
         ["bn2", "conv_head"],
@@ -65,7 +65,8 @@ KNOWN: dict[str, Any] = {
     "seed": SEED,
     "samples": SAMPLES,
     "cases": 200,
-    # As in the recipes of the two models: within 3 px of the logo; on the object.
+    # In px, as in the recipes of the two models: a hit is within 3 px of the logo, or
+    # on the object.
     "tolerance": {"logo_mistakes": 3, "off_centre_shapes": 0},
 }
 REFERENCE: dict[str, Any] = {
@@ -74,7 +75,7 @@ REFERENCE: dict[str, Any] = {
     "photos": 12,  # the first ones
     "scores": ["logit", "probability"],
     "tolerance": 0.05,
-    # More, to find what the adaptive rule needs for another rule's error.
+    # More of them, to find what the adaptive rule needs for another rule's error.
     "tolerances": [0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.035],
 }
 RECIPES = {
@@ -89,8 +90,15 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class Method:
-    """A method with its settings. baseline: x' of the sum that its attributions claim,
-    or None. The map of a batch is (N, H, W).
+    """A method with its settings.
+
+    The map of a batch is (N, H, W).
+
+    Attributes:
+        name: The name in the study.
+        run: Called with image, model, target, samples and seed.
+        baseline: The name of the baseline x' in the sum that the attributions claim to
+            give, or None.
     """
 
     name: str
@@ -138,7 +146,10 @@ def photo_names() -> list[str]:
 
 
 def digest(kind: str) -> str:
-    """A short hash of a kind's recipe: saved numbers of another one are made again."""
+    """A short hash of a kind's recipe.
+
+    Saved numbers with another hash are measured again.
+    """
     text = json.dumps(RECIPES[kind], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -1,4 +1,4 @@
-"""How far Integrated Gradients are from what they tend to, by rule and steps."""
+"""How far Integrated Gradients are from their limit, by rule and number of steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chapter4.study.photo_items import classifier, seen
 from chapter4.study.recipe import REFERENCE, SAMPLES
 
 # Name -> options of `integrated_gradients`. Captum's default is 50 steps of
-# Gauss-Legendre; the printed chapter's is the right Riemann sum.
+# Gauss-Legendre. The printed chapter uses the right Riemann sum.
 RULES: dict[str, dict[str, Any]] = {
     "gausslegendre_50": {"n_steps": SAMPLES},
     "riemann_right_50": {"n_steps": SAMPLES, "rule": "riemann_right"},
@@ -35,16 +35,23 @@ RULES: dict[str, dict[str, Any]] = {
 
 
 def reference_map(photo: str, folder: Path | None = None) -> dict[str, np.ndarray]:
-    """The float64 Integrated Gradients of a photo's predicted class, (3, 224, 224) by
-    score, from 1000 steps or more.
+    """The float64 Integrated Gradients of a photo's predicted class.
 
-    folder: where the arrays are kept between runs, too large for the repository.
+    They come from 1000 steps or more.
+
+    Args:
+        photo: The name of a sample photo.
+        folder: Where the arrays are kept between runs. They are too large for the
+            repository. None keeps none.
+
+    Returns:
+        The name of each score, with an array (3, 224, 224).
     """
     x, target = seen(photo)
     name = f"{photo}-{REFERENCE['baseline']}-{REFERENCE['steps']}.npz"
     if folder is not None and (kept := _kept(folder / name, target)):
         return kept
-    # In float64 the device changes nothing that can be seen here but the time.
+    # In float64 the device makes no visible difference here except in time.
     device = "cuda" if torch.cuda.is_available() else "cpu"
     made = reference_attributions(
         x.to(device),
@@ -57,14 +64,22 @@ def reference_map(photo: str, folder: Path | None = None) -> dict[str, np.ndarra
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         beside = folder / f"{name}.{os.getpid()}.part.npz"
-        np.savez_compressed(beside, target=target, **made)  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {"target": target, **made}
+        np.savez_compressed(beside, **arrays)
         os.replace(beside, folder / name)
     return made
 
 
 def measure_reference(photo: str, folder: Path | None = None) -> dict[str, Any]:
-    """For each score and rule: relative L2 error of the signed attributions, delta, and
-    the images that went forward and back.
+    """Errors and costs of Integrated Gradients for each score and rule.
+
+    Args:
+        photo: The name of a sample photo.
+        folder: Where the arrays of ``reference_map`` are kept between runs.
+
+    Returns:
+        For each score and rule: the relative L2 error of the signed attributions,
+        delta, and the images that went forward and backward.
     """
     x, target = seen(photo)
     exact, found = reference_map(photo, folder), {}
@@ -98,5 +113,5 @@ def _kept(path: Path, target: int) -> dict[str, np.ndarray]:
             if int(arrays["target"]) == target:
                 return {score: arrays[score] for score in REFERENCE["scores"]}
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        pass  # not there yet, or not whole: made anew
+        pass  # not there yet or damaged: it is made again
     return {}

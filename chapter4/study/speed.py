@@ -1,5 +1,6 @@
-"""What the methods cost beside other libraries: the saved benchmark, as tables and as a
-figure.
+"""What the methods cost beside other libraries: the saved benchmark.
+
+It is shown as tables and as a figure.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TASKS = {
     "smooth_grad": "SmoothGrad",
     "integrated_gradients": "Integrated Gradients",
 }
-SAMPLED = ("smooth_grad", "integrated_gradients")  # for a number of samples or steps
+SAMPLED = ("smooth_grad", "integrated_gradients")  # with a number of samples or steps
 COLUMNS = {
     "forward": "a forward pass",
     "printed": "printed chapter",
@@ -35,10 +36,11 @@ COLUMNS = {
     "pytorch_grad_cam": "pytorch-grad-cam",
     "torch_cam": "torch-cam",
 }
-IN_USE = "+in_use"  # ends a column of the memory that counts no holes between blocks
+# Ends the name of a column of memory that does not count the holes between blocks.
+IN_USE = "+in_use"
 CAPTUM = ("captum", "captum_best")
 MODELS = {"efficientnet-lite0": "EfficientNet-Lite0", "resnet50": "ResNet-50"}
-# Part of the file -> title, label of the x axis, of the y axis.
+# Part of the file -> title, label of the x axis, label of the y axis.
 PANELS = {
     "samples": ("SmoothGrad", "noisy copies", "seconds"),
     "steps": ("Integrated Gradients", "steps", "seconds"),
@@ -49,15 +51,17 @@ OWN_PROCESS = "this package, its process"
 
 
 def benchmark(device: str = "cpu") -> dict[str, Any]:
-    """The saved benchmark of a "cpu" or of "cuda", as `make benchmark` writes it."""
+    """The saved benchmark of "cpu" or "cuda", as ``make benchmark`` writes it."""
     text = (HERE / f"benchmark-{device}.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
 
 
 def ratio_table(data: Mapping[str, Any], model: str) -> str:
-    """A Markdown table: our median time over each column's, a task a row, with the fewest
-    threads that were measured. Below 1 we are faster.
+    """A Markdown table of our median time over that of each column, a task in each row.
+
+    The times are those with the fewest threads that were measured. Below 1 we are
+    faster.
     """
     threads = min((key.split("/")[1] for key in data["times"]), key=int)
     rows = [
@@ -83,9 +87,11 @@ def _ratio(value: float) -> str:
 
 
 def memory_table(data: Mapping[str, Any], model: str) -> str:
-    """A Markdown table: MiB in use at the peak, over those of the loaded model, a task
-    and a number of samples or steps a row. The last column has the growth of the resident
-    set for this package, with what the allocator keeps of freed memory.
+    """A Markdown table of the memory in use at the peak, in MiB above the loaded model.
+
+    A row is a task and a number of samples or steps. The last column is the growth of
+    the resident set for this package; it includes what the allocator keeps of freed
+    memory.
     """
     peaks: dict[str, dict[int, dict[str, float]]] = {}
     for key, mib in data["memory"].items():
@@ -106,9 +112,12 @@ def memory_table(data: Mapping[str, Any], model: str) -> str:
 
 
 def allocator_table(data: Mapping[str, Any], model: str) -> str:
-    """A Markdown table: the time where the allocator keeps freed memory over that where
-    it gives it back, for us and for Captum, and our time over Captum's quickest where both
-    keep it. SmoothGrad and Integrated Gradients have 16 copies or steps.
+    """A Markdown table of how much time an allocator saves that keeps freed memory.
+
+    The first columns have the time where it keeps freed memory over the time where it
+    gives it back, for us and for Captum. The last column has our time over Captum's
+    quickest time where both keep it. SmoothGrad and Integrated Gradients have 16 copies
+    or steps.
     """
     shown = {"ours": "this package", **{c: COLUMNS[c] for c in CAPTUM}}
     rows = [
@@ -128,9 +137,11 @@ def allocator_table(data: Mapping[str, Any], model: str) -> str:
 
 
 def scaling_figure(data: Mapping[str, Any]) -> Figure:
-    """Three panels: seconds against noisy copies and against steps, with the line through
-    the origin that fits best, and milliseconds per image against the images in a batch.
-    Points are medians of the rounds, bars reach the quartiles.
+    """Times against noisy copies, against steps, and against the images in a batch.
+
+    The first two panels show seconds, with the line through the origin that fits best.
+    The third shows milliseconds per image. Points are medians of the rounds, and bars
+    reach the quartiles.
     """
     figure, axes = new_figure(1, len(PANELS), (3.6, 3.2))
     for panel, (what, words) in zip(axes[0], PANELS.items(), strict=True):

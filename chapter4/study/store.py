@@ -1,5 +1,6 @@
-"""evidence.json: what was measured, item by item, so that a run can be cut off at any
-moment.
+"""evidence.json: what was measured, item by item.
+
+A run can be cut off at any moment.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ EVIDENCE = Path(__file__).with_name("evidence.json")
 
 
 def saved(path: Path = EVIDENCE) -> dict[str, Any]:
-    """The saved study: {"recipes", "machines", "items"}; empty where there is none yet.
+    """The saved study.
 
-    items: "kind/..." -> the numbers, the digest of their recipe and the index of the
-    machine. null stands for what is not defined, such as the delta of a method without
-    completeness.
+    Args:
+        path: The JSON file.
+
+    Returns:
+        A dictionary with "recipes", "machines" and "items"; empty ones if there is no
+        file yet. Items are "kind/..." -> the numbers, the digest of their recipe and
+        the index of the machine. null stands for what is not defined, such as the delta
+        of a method without completeness.
     """
     if not path.is_file():
         return {"recipes": {}, "machines": [], "items": {}}
@@ -28,10 +34,13 @@ def saved(path: Path = EVIDENCE) -> dict[str, Any]:
 
 
 def save(study: dict[str, Any], path: Path = EVIDENCE) -> None:
-    """Replace the file in one step: a run that is cut off leaves the old one or the new."""
+    """Replace the file in one step.
+
+    A run that is cut off leaves either the old file or the new one.
+    """
     study["items"] = dict(sorted(study["items"].items()))
     head = {key: value for key, value in study.items() if key != "items"}
-    # A line an item: short, and a change shows in a diff.
+    # One line for each item: it is short, and a diff shows what has changed.
     lines = [
         f"  {json.dumps(key)}: {json.dumps(plain(value), allow_nan=False)}"
         for key, value in study["items"].items()
@@ -45,7 +54,7 @@ def save(study: dict[str, Any], path: Path = EVIDENCE) -> None:
 
 
 def plain(value: Any) -> Any:
-    """As JSON has it: 5 digits, null for nan and infinity."""
+    """A value as JSON has it: 5 digits, and null for nan and infinity."""
     if isinstance(value, dict):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -11,8 +11,8 @@ import numpy as np
 
 from chapter4.study.recipe import PHOTO_METHODS, PHOTOS
 
-# One grey level that changes a map by more of its norm than this is called high noise,
-# as on the page of corrections.
+# The noise is called high if one grey level changes a map by more of its norm than
+# this, as on the page of corrections.
 HIGH_NOISE = 0.25
 # A sum that misses by more than this is called incomplete.
 LARGE_DELTA = 0.05
@@ -20,7 +20,14 @@ LARGE_DELTA = 0.05
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles over the photos on which a number is defined."""
+    """Median and quartiles over the photos on which a number is defined.
+
+    Attributes:
+        median: The median.
+        low: The lower quartile.
+        high: The upper quartile.
+        count: The number of photos.
+    """
 
     median: float
     low: float
@@ -31,7 +38,7 @@ class Spread:
         return f"{self:.3g}"
 
     def __format__(self, form: str) -> str:
-        """Each of the three numbers in this form: f"{spread:.2f}"."""
+        """Each of the three numbers in this form: ``f"{spread:.2f}"``."""
         low, median, high = (
             f"{value:{form or '.3g'}}" for value in (self.low, self.median, self.high)
         )
@@ -40,11 +47,13 @@ class Spread:
 
 @dataclass(frozen=True)
 class Margin:
-    """How much better than random orders a method's order is, over photos.
+    """How much better than random orders a method's order is, over the photos.
 
-    spread: of the areas' difference over the photo's probability, see `margin`.
-    above_random, above_both: on how many photos it is above the random orders, and above
-    the centre's order as well.
+    Attributes:
+        spread: The difference of the areas over the photo's probability, see
+            ``margin``.
+        above_random: On how many photos it is better than the random orders.
+        above_both: On how many photos it is better than the centre's order as well.
     """
 
     spread: Spread
@@ -56,9 +65,13 @@ class Margin:
 class EqualError:
     """What the adaptive rule needs for the error of Captum's default.
 
-    error: of 50 steps of Gauss-Legendre, relative L2 to the float64 reference. fixed:
-    their gradients. adaptive: the fewest gradients of all measured runs of the adaptive
-    rule with this error or less, inf where none has it. reached: the error of that run.
+    Attributes:
+        error: The error of 50 steps of Gauss-Legendre, relative L2 to the float64
+            reference.
+        fixed: The gradients that these steps take.
+        adaptive: The fewest gradients of all measured runs of the adaptive rule with
+            this error or less; inf if there is no such run.
+        reached: The error of that run.
     """
 
     error: float
@@ -68,14 +81,24 @@ class EqualError:
 
     @property
     def saving(self) -> float:
-        """How many times fewer gradients; below 1 the fixed rule is the cheaper one."""
+        """How many times fewer gradients the adaptive rule takes.
+
+        Below 1 the fixed rule is cheaper.
+        """
         return self.fixed / self.adaptive
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A printed statement, the rule that decides it, on how many photos it held, and the
-    number that decided.
+    """A printed statement and the rule that decides it.
+
+    Attributes:
+        name: A short name.
+        printed: The statement.
+        rule: The rule in words.
+        held: On how many photos the rule held.
+        photos: On how many photos it was measured.
+        number: The number that decided, over the photos.
     """
 
     name: str
@@ -87,7 +110,7 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """ "held" on all photos, "not held" on none, else "depends"."""
+        """In a word: "held" on all photos, "not held" on none, else "depends"."""
         if not self.photos:
             return "not measured"
         if self.held == self.photos:
@@ -96,7 +119,7 @@ class Claim:
 
 
 def spread(values: Iterable[float | None]) -> Spread:
-    """Median and quartiles of the values that are defined; nan where none is."""
+    """Median and quartiles of the values that are defined; nan if there are none."""
     found = np.asarray([v for v in values if v is not None], float)
     if not len(found):
         return Spread(math.nan, math.nan, math.nan, 0)
@@ -105,7 +128,7 @@ def spread(values: Iterable[float | None]) -> Spread:
 
 
 def of_photos(study: Mapping[str, Any], method: str) -> dict[str, dict[str, Any]]:
-    """Photo -> what was measured for a method, its cost and the controls among it."""
+    """Photo -> what was measured for a method, including its cost and the controls."""
     found = {}
     for key, item in study["items"].items():
         kind, photo, *rest = key.split("/")
@@ -119,9 +142,9 @@ def of_photos(study: Mapping[str, Any], method: str) -> dict[str, dict[str, Any]
 def summary(study: Mapping[str, Any]) -> dict[str, dict[str, Spread]]:
     """Method -> measure -> spread over the photos.
 
-    Beside what is saved: blank (share), margins against the controls, which have no
-    unit of the photo in them: deletion_margin_FILL_CELL and insertion_margin_FILL_CELL,
-    see `margin`.
+    The measures are the saved ones and a few more: ``blank`` is the share of blank
+    maps. ``deletion_margin_FILL_CELL`` and ``insertion_margin_FILL_CELL`` are margins
+    against the controls, see ``margin``. They are shares of the photo's probability.
     """
     table = {}
     for method in PHOTO_METHODS:
@@ -150,11 +173,16 @@ def summary(study: Mapping[str, Any]) -> dict[str, dict[str, Spread]]:
 
 
 def margin(photo: Mapping[str, Any], what: str, which: str, who: str = "") -> float:
-    """How much better than random orders an order is on one photo: above 0 it finds more
-    than chance, and no unit of the photo is in it.
+    """How much better than random orders an order is on one photo.
 
-    what: "deletion", where a small area is good, or "insertion". which: fill and side of
-    the cells, "blur_16". who: "centre_" for the control.
+    Above 0 it finds more than chance does. The margin is a share of the photo's
+    probability, so that photos can be compared.
+
+    Args:
+        photo: What was measured for one photo, see ``of_photos``.
+        what: "deletion", where a small area is good, or "insertion".
+        which: Fill and side of the cells, such as "blur_16".
+        who: "centre_" for the control.
     """
     sign = 1 if what == "deletion" else -1
     area, chance = photo[f"{who}{what}_{which}"], photo[f"random_{what}_{which}"]
@@ -163,7 +191,7 @@ def margin(photo: Mapping[str, Any], what: str, which: str, who: str = "") -> fl
 
 
 def margins(study: Mapping[str, Any], method: str, what: str, which: str) -> Margin:
-    """`margin` of a method, or of "centre", over the photos."""
+    """``margin`` of a method, or of "centre", over the photos."""
     photos = of_photos(study, PHOTO_METHODS[0] if method == "centre" else method)
     centre = [margin(photo, what, which, "centre_") for photo in photos.values()]
     own = (
@@ -203,15 +231,17 @@ def equal_error(study: Mapping[str, Any], score: str) -> dict[str, EqualError]:
 
 
 def saving(study: Mapping[str, Any], score: str) -> Spread:
-    """How many times fewer gradients the adaptive rule needs; 0 where it needs more than
-    was measured.
+    """How many times fewer gradients the adaptive rule needs.
+
+    It is 0 on a photo where no measured run of the rule reached that error.
     """
     return spread(each.saving for each in equal_error(study, score).values())
 
 
 def randomized(study: Mapping[str, Any], method: str) -> list[Spread]:
-    """Rank correlation with the trained model's map after each stage, over photos; a
-    blank map has none.
+    """Rank correlation with the trained model's map after each stage, over the photos.
+
+    A blank map has none.
     """
     rows = [
         item["correlations"]
@@ -224,9 +254,9 @@ def randomized(study: Mapping[str, Any], method: str) -> list[Spread]:
 def claims(study: Mapping[str, Any]) -> list[Claim]:
     """The printed table's claims, each decided photo by photo by a rule on one number.
 
-    A cell of that table is a word, and a word needs a rule: each stands beside its
-    verdict. The rules were fixed when one photo, the cat, had been measured, and the
-    limit of noise before that.
+    A cell of that table is a word, and a word needs a rule. The rule is shown beside
+    its verdict. The rules were fixed when only one photo, the cat, had been measured.
+    The limit of noise was fixed before that.
     """
     by_method = {name: of_photos(study, name) for name in PHOTO_METHODS}
 
@@ -245,9 +275,13 @@ def claims(study: Mapping[str, Any]) -> list[Claim]:
             if all(needs in by_method[m].get(photo, {}) for m in methods)
         ]
         return Claim(
-            name, printed, rule, sum(map(holds, found)), len(found),
+            name,
+            printed,
+            rule,
+            sum(map(holds, found)),
+            len(found),
             spread(v if math.isfinite(v) else None for v in found),
-        )  # fmt: skip
+        )
 
     def level(photo: Mapping[str, Any]) -> float:
         return _defined(photo, "grey_level")
@@ -256,67 +290,111 @@ def claims(study: Mapping[str, Any]) -> list[Claim]:
     time = "gradients_of_time"
     return [
         decide(
-            "vanilla-cost", "Vanilla gradients: cost low", "one gradient",
-            lambda v: v["images_backward"], lambda count: count == 1, "vanilla_gradients",
+            "vanilla-cost",
+            "Vanilla gradients: cost low",
+            "one gradient",
+            lambda v: v["images_backward"],
+            lambda count: count == 1,
+            "vanilla_gradients",
         ),
         decide(
-            "gradcam-cost", "Grad-CAM: cost low", "no more time than one gradient",
-            lambda c: c[time], lambda ratio: ratio <= 1, "gradcam", needs=time,
+            "gradcam-cost",
+            "Grad-CAM: cost low",
+            "no more time than one gradient",
+            lambda c: c[time],
+            lambda ratio: ratio <= 1,
+            "gradcam",
+            needs=time,
         ),
         decide(
-            "ig-cost-above-smoothgrad", "SmoothGrad: cost medium; Integrated Gradients: cost high",
-            "with 50 gradients each, Integrated Gradients take at least 1.2 times the time",
-            lambda i, s: i[time] / s[time], lambda ratio: ratio >= 1.2,
-            "ig_black", "smooth_grad", needs=time,
+            "ig-cost-above-smoothgrad",
+            "SmoothGrad: cost medium; Integrated Gradients: cost high",
+            "with 50 gradients each, Integrated Gradients take at least 1.2 times the"
+            " time",
+            lambda i, s: i[time] / s[time],
+            lambda ratio: ratio >= 1.2,
+            "ig_black",
+            "smooth_grad",
+            needs=time,
         ),
         decide(
-            "ig-guarantee", "Integrated Gradients: theoretical guarantee",
+            "ig-guarantee",
+            "Integrated Gradients: theoretical guarantee",
             f"at 50 steps the sum misses by at most {LARGE_DELTA}",
-            lambda i: _defined(i, "delta"), lambda delta: delta <= LARGE_DELTA, "ig_black",
+            lambda i: _defined(i, "delta"),
+            lambda delta: delta <= LARGE_DELTA,
+            "ig_black",
         ),
         decide(
-            "vanilla-noise", "Vanilla gradients: noise high",
+            "vanilla-noise",
+            "Vanilla gradients: noise high",
             f"one grey level changes the map by more than {HIGH_NOISE} of its norm",
-            level, lambda change: change > HIGH_NOISE, "vanilla_gradients",
+            level,
+            lambda change: change > HIGH_NOISE,
+            "vanilla_gradients",
         ),
         decide(
-            "smoothgrad-noise", "SmoothGrad: noise low", low,
-            level, lambda change: change < HIGH_NOISE, "smooth_grad",
+            "smoothgrad-noise",
+            "SmoothGrad: noise low",
+            low,
+            level,
+            lambda change: change < HIGH_NOISE,
+            "smooth_grad",
         ),
         decide(
-            "smoothgrad-repeats", "SmoothGrad: noise low",
+            "smoothgrad-repeats",
+            "SmoothGrad: noise low",
             "the noise of one estimate is less than half of its signal",
-            lambda s: _defined(s, "repeat_noise_to_signal"), lambda ratio: ratio < 0.5,
-            "smooth_grad", needs="repeat_noise_to_signal",
+            lambda s: _defined(s, "repeat_noise_to_signal"),
+            lambda ratio: ratio < 0.5,
+            "smooth_grad",
+            needs="repeat_noise_to_signal",
         ),
         decide(
-            "smoothgrad-denoises", "SmoothGrad: denoising",
-            "one grey level changes the map less than the vanilla one, and it is less rough: "
-            "the larger of the two ratios is below 1",
-            lambda s, v: max(s[key] / v[key] for key in ("grey_level", "total_variation")),
-            lambda ratio: ratio < 1, "smooth_grad", "vanilla_gradients",
+            "smoothgrad-denoises",
+            "SmoothGrad: denoising",
+            "one grey level changes the map less than the vanilla one, and it is less"
+            " rough: the larger of the two ratios is below 1",
+            lambda s, v: max(
+                s[key] / v[key] for key in ("grey_level", "total_variation")
+            ),
+            lambda ratio: ratio < 1,
+            "smooth_grad",
+            "vanilla_gradients",
         ),
         decide(
-            "gradcam-noise", "Grad-CAM: noise low", low,
-            level, lambda change: change < HIGH_NOISE, "gradcam",
+            "gradcam-noise",
+            "Grad-CAM: noise low",
+            low,
+            level,
+            lambda change: change < HIGH_NOISE,
+            "gradcam",
         ),
         decide(
-            "ig-noise", "Integrated Gradients: noise low", low,
-            level, lambda change: change < HIGH_NOISE, "ig_black",
+            "ig-noise",
+            "Integrated Gradients: noise low",
+            low,
+            level,
+            lambda change: change < HIGH_NOISE,
+            "ig_black",
         ),
         decide(
-            "ig-precise", "Integrated Gradients: precise attribution",
-            "deleting cells in its order lowers the probability more than random orders do "
-            "and than Grad-CAM's order does: the smaller margin is above 0",
+            "ig-precise",
+            "Integrated Gradients: precise attribution",
+            "deleting cells in its order lowers the probability more than random orders"
+            " do and than Grad-CAM's order does: the smaller margin is above 0",
             lambda i, c: min(
                 margin(i, "deletion", "blur_16"),
                 margin(i, "deletion", "blur_16") - margin(c, "deletion", "blur_16"),
             ),
-            lambda lead: lead > 0, "ig_black", "gradcam", needs="random_deletion_blur_16",
+            lambda lead: lead > 0,
+            "ig_black",
+            "gradcam",
+            needs="random_deletion_blur_16",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _defined(photo: Mapping[str, Any], key: str) -> float:
-    # JSON has no nan: what was not defined is null, and holds no rule.
+    # JSON has no nan: what was not defined is null, and then no rule holds.
     return math.nan if photo[key] is None else float(photo[key])

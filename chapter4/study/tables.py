@@ -27,9 +27,14 @@ def table(
     *,
     stacked: bool = False,
 ) -> str:
-    """A MyST table with a caption and a name to refer to; cells are Markdown.
+    """A MyST table with a caption and a name for references.
 
-    stacked: long cells, which stand below each other on a phone.
+    Args:
+        caption: The words above the table.
+        name: The name that references use.
+        head: The names of the columns.
+        rows: The cells of each row, as Markdown.
+        stacked: For long cells: on a phone they are drawn one below the other.
     """
     lines = [head, ["---"] * len(head), *rows]
     body = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -38,8 +43,10 @@ def table(
 
 
 def comparison_table(study: Mapping[str, Any]) -> str:
-    """The chapter's comparison of methods, each number as median (quartiles) over the
-    photos. Times stand in it where they were measured.
+    """The chapter's comparison of methods, with measured numbers.
+
+    Each number is a median (quartiles) over the photos. Times are included where they
+    were measured.
     """
     rows = []
     for method, found in summary(study).items():
@@ -115,7 +122,10 @@ def known_answers_table(study: Mapping[str, Any]) -> str:
 
 
 def beaten_table(study: Mapping[str, Any], what: str) -> str:
-    """On how many photos each order beats the random ones, and the centre's as well: "22 / 15"."""
+    """On how many photos each order beats the random ones.
+
+    A second number says on how many it beats the centre's order as well: "22 / 15".
+    """
     fills = [f"{fill}_{cell}" for fill, cell in PHOTOS["fills"]]
     rows = []
     for name in (*PHOTO_METHODS, "centre"):

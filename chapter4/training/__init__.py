@@ -1,7 +1,7 @@
-"""The scripts that train the models in `chapter4/weights`: run one as `python -m
-chapter4.training.tiny_vit`.
+"""The scripts that train the models in chapter4/weights.
 
-Each script keeps its data and one checkpoint per epoch under ~/.cache/chapter4-training
-and goes on from there when it was cut off. With --check it trains nothing and measures
-the shipped weights again.
+Run one as ``python -m chapter4.training.tiny_vit``. Each script keeps its data and one
+checkpoint per epoch under ~/.cache/chapter4-training. A run that was cut off goes on
+from there. With ``--check`` a script trains nothing and measures the shipped weights
+again.
 """

@@ -16,8 +16,9 @@ from chapter4.shapes.drawing import make_shape
 
 
 def cache_folder() -> Path:
-    """The training cache, made where missing: $CHAPTER4_TRAINING_CACHE or
-    ~/.cache/chapter4-training.
+    """The training cache, which is made if it does not exist.
+
+    It is $CHAPTER4_TRAINING_CACHE, or else ~/.cache/chapter4-training.
     """
     chosen = os.environ.get("CHAPTER4_TRAINING_CACHE")
     folder = Path(chosen) if chosen else Path.home() / ".cache" / "chapter4-training"
@@ -26,8 +27,9 @@ def cache_folder() -> Path:
 
 
 def fingerprint(recipe: dict[str, Any]) -> str:
-    """Eight characters that change with a recipe, so that no other recipe's files are
-    ever used for it.
+    """Eight characters that change with a recipe.
+
+    They keep the files of one recipe from being used for another.
     """
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -44,14 +46,20 @@ def digest(tensors: Iterable[torch.Tensor]) -> str:
 def pictures(
     n: int, *, seed: int, logo_probability: float = 0.0, logo_class: str | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw n pictures once and read them from the cache afterwards.
+    """Draw n pictures once, and read them from the cache afterwards.
 
-    n, seed, logo_probability, logo_class: as in `chapter4.shapes.drawing.make_shape`.
-    Returns (uint8 tensor (N, 3, 64, 64), int64 labels (N,)).
+    Args:
+        n: The number of pictures.
+        seed: The seed of the drawing.
+        logo_probability: As in ``chapter4.shapes.drawing.make_shape``.
+        logo_class: As in ``chapter4.shapes.drawing.make_shape``.
+
+    Returns:
+        The pictures as a uint8 tensor (N, 3, 64, 64), and their labels as int64 (N,).
     """
     from chapter4.shapes import drawing
 
-    # The drawing code is part of the key: changed code must not meet old pictures.
+    # The drawing code is part of the key, so that changed code never gets old pictures.
     drawn_by = hashlib.sha256(Path(drawing.__file__).read_bytes()).hexdigest()
     key = fingerprint(
         {
@@ -82,12 +90,15 @@ def pictures(
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint so that a cut-off in the middle leaves the one before."""
+    """Write a checkpoint.
+
+    A run that is cut off in the middle leaves the checkpoint before it.
+    """
     unfinished = path.with_suffix(".unfinished")
     torch.save(state, unfinished)
     unfinished.replace(path)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint written by `save_checkpoint`, or None if there is none."""
+    """Read a checkpoint of ``save_checkpoint``, or return None if there is none."""
     return torch.load(path, weights_only=True) if path.exists() else None

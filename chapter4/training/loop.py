@@ -1,4 +1,4 @@
-"""The one training loop for image classifiers, and how their accuracy is counted."""
+"""The training loop for image classifiers, and how their accuracy is counted."""
 
 from __future__ import annotations
 
@@ -23,10 +23,16 @@ from chapter4.training.cache import (
 class Recipe:
     """What a training run depends on besides its data.
 
-    epochs, batch_size: as usual. learning_rate: the peak; it rises linearly for
-    `warmup_steps` steps and then falls to 0 along a cosine. weight_decay: AdamW's.
-    flip: mirror each picture left to right with chance one half (no class changes by
-    it). seed: of the initial weights, the order of the pictures and the flips.
+    Attributes:
+        epochs: How often the run sees each picture.
+        batch_size: Pictures in one step.
+        learning_rate: The peak. The rate rises to it linearly and then falls to 0 along
+            a cosine.
+        warmup_steps: The number of steps in which the rate rises.
+        weight_decay: AdamW's.
+        flip: Whether to mirror each picture left to right with a chance of one half.
+            This changes no class.
+        seed: The seed of the initial weights, the order of the pictures and the flips.
     """
 
     epochs: int
@@ -39,8 +45,9 @@ class Recipe:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """uint8 pixels (N, 3, H, W) to the space the shape models take: (pixel / 255 - 0.5)
-    / 0.5.
+    """Bring uint8 pixels (N, 3, H, W) to the space that the shape models take.
+
+    The formula is ``(pixel / 255 - 0.5) / 0.5``.
     """
     return images.float().div(127.5).sub(1.0)
 
@@ -52,8 +59,9 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def predict(model: nn.Module, images: Tensor, batch_size: int = 250) -> Tensor:
-    """The predicted class, int64 (N,), of uint8 pictures (N, 3, H, W) by a model in
-    eval mode.
+    """The predicted class, int64 (N,), of uint8 pictures (N, 3, H, W).
+
+    The model is in evaluation mode.
     """
     with torch.inference_mode():
         parts = [
@@ -70,13 +78,20 @@ def fit(
     validation: tuple[Tensor, Tensor],
     recipe: Recipe,
 ) -> float:
-    """Train a classifier in place by AdamW on the cross-entropy, printing a line per
-    epoch.
+    """Train a classifier in place by AdamW on the cross-entropy.
 
-    name: of the checkpoint. train, validation: (uint8 images (N, 3, H, W), int64 labels
-    (N,)); the second is counted after each epoch and printed, no more. recipe: the rest.
-    Returns the processor seconds that training took, those before a cut-off included.
-    The model ends in eval mode.
+    It prints a line for each epoch. The model ends in evaluation mode.
+
+    Args:
+        name: The name of the checkpoint.
+        model: The classifier.
+        train: The uint8 images (N, 3, H, W) and int64 labels (N,) to train on.
+        validation: Images and labels of the same kind. The accuracy on them is printed
+            after each epoch and used for nothing else.
+        recipe: The settings.
+
+    Returns:
+        The processor seconds that training took, including those before a cut-off.
     """
     images, labels = train
     steps_per_epoch = math.ceil(len(images) / recipe.batch_size)
@@ -84,8 +99,8 @@ def fit(
     optimiser = torch.optim.AdamW(
         _groups(model, recipe.weight_decay), lr=recipe.learning_rate
     )
-    # Another recipe, other pictures or other initial weights are another run: none
-    # resumes this one's checkpoint.
+    # A run with another recipe, other pictures or other initial weights is another run.
+    # It must not resume this one's checkpoint.
     run = asdict(recipe) | {
         "start": digest([*model.state_dict().values(), images, labels])
     }
@@ -100,8 +115,8 @@ def fit(
 
     for epoch in range(first, recipe.epochs):
         started = time.process_time()
-        # The epoch's own generator makes a resumed run equal to one that was never cut
-        # off.
+        # Each epoch has its own generator, so that a resumed run equals one that was
+        # never cut off.
         generator = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
         order = torch.randperm(len(images), generator=generator)
         model.train()
@@ -154,8 +169,9 @@ def _learning_rate(step: int, total: int, recipe: Recipe) -> float:
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels only; biases, norms and vectors go without,
-    as is usual.
+    """Weight decay for matrices and kernels only.
+
+    As is usual, biases, norms and vectors have none.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     return [

