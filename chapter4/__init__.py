@@ -1,5 +1,6 @@
-"""Interpreting deep learning models: the reference code of the chapter. Every public
-name is importable from here.
+"""Interpreting deep learning models: the reference code of the chapter.
+
+Every public name can be imported from here.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chapter4.core.attribution import Attribution as Attribution
 
-# Public name -> module. Loaded when first used, so that `import chapter4` costs
-# nothing.
+# Module -> public names. A module is loaded when one of its names is first used, so
+# that ``import chapter4`` costs nothing.
 _PUBLIC = {
     "inputs.images": (
         "Preprocessing",

@@ -1,5 +1,7 @@
-"""The command line. Nothing heavy is imported before the arguments are known, so that
---help answers at once.
+"""The command line.
+
+Nothing heavy is imported before the arguments are known, so that ``--help`` answers at
+once.
 """
 
 from __future__ import annotations
@@ -26,17 +28,25 @@ if TYPE_CHECKING:
 
     from chapter4.reports.image import Interpretation
 
-# Arguments that are words, not paths: a path may have any bytes.
+# The arguments that are text. Paths are left out, because a path may hold any bytes.
 WORDS = ("text", "target", "true_label", "expected_label")
 METHOD_NAMES = ("gradcam", "gradcam++", "ig", "smoothgrad", "vanilla", "gradient_input")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0 done, 2 bad input (one line on stderr),
-    130 interrupted.
+    """Run one command.
 
-    Raises SystemExit, as argparse does: 0 after --help and --version, 2 for a wrong
-    command line.
+    Args:
+        arguments: The command line without the program's name; None for that of the
+            process.
+
+    Returns:
+        The exit code: 0 for success, 2 for bad input, which gets one line on stderr,
+        and 130 if the user interrupted it.
+
+    Raises:
+        SystemExit: As argparse does: with 0 after ``--help`` and ``--version``, with 2
+            for a wrong command line.
     """
     options = _parser().parse_args(arguments)
     words = [getattr(options, name, None) for name in WORDS]
@@ -56,8 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # As in `chapter4 debug | head`: the reader has what it wanted. Nothing may be
-        # flushed into the closed pipe.
+        # As in ``chapter4 debug | head``: the reader has what it wanted. At exit Python
+        # flushes stdout once more, which must not go into the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, OSError) as error:
         print(f"chapter4: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -69,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _is_text(value: str) -> bool:
-    # What a terminal handed over in another encoding: Python keeps its bytes as half
-    # characters, which nothing can write.
+    # False for text from a terminal with another encoding. Python keeps such bytes as
+    # lone surrogates, which can't be written.
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -79,9 +89,7 @@ def _is_text(value: str) -> bool:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line for a wrong command line too, where argparse prints the whole usage
-    first.
-    """
+    """A parser that reports a wrong command line in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -241,7 +249,7 @@ def _interpret(options: argparse.Namespace) -> None:
     begin(folder)
     for key, result in results.details.items():
         stem = key.replace("+", "p")
-        label = name(int(result.target))  # type: ignore[arg-type]
+        label = name(int(result.target))  # type: ignore[arg-type]  # one image: no list
         figure = compare_maps(
             _pixels(results),
             {f"{TITLES[result.method]}\n{label}": result},
@@ -459,7 +467,7 @@ def _model_and_photo(options: argparse.Namespace) -> tuple[nn.Module, Path]:
     photo = Path(options.image)
     if options.image in sample_photos() and not photo.exists():
         photo = sample_photo(options.image)
-    load_image(photo)  # says what is wrong with a file before a model is loaded
+    load_image(photo)  # a bad file is reported before a model is loaded
     _say("loading the model ...")
     from chapter4.inputs.models import load_classifier
 
@@ -496,7 +504,7 @@ def _identity(photo: Path) -> dict[str, str]:
 
 
 def _say(words: str) -> None:
-    # For whoever waits at a terminal; in a log, stderr holds errors only.
+    # Progress for a user at a terminal. In a log, stderr holds only errors.
     if sys.stderr.isatty():
         print(words, file=sys.stderr, flush=True)
 

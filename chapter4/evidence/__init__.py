@@ -1,12 +1,15 @@
-"""How far a map can be trusted, in numbers; one file for each question, all of them from
-here.
+"""Numbers that say how far a map can be trusted.
 
-What it costs: `count_passes`. How rough, noisy or repeatable it is: `total_variation`,
-`noise_to_signal`, `repeatability`, and the distances `relative_difference` and
-`rank_correlation`. Whether it adds up: `completeness`. Whether the score follows it:
-`deletion_insertion`, `infidelity`. Whether it depends on the model at all:
-`randomization_check`. Whether it is right where the cause is known: `pointing_game`,
-with the cases of `logo_mistakes` and `off_centre_shapes`.
+Each file answers one question, and every public name can be imported from here.
+
+- What does the map cost? ``count_passes``.
+- How rough, noisy or repeatable is it? ``total_variation``, ``noise_to_signal``,
+  ``repeatability``, and the distances ``relative_difference`` and ``rank_correlation``.
+- Does it add up? ``completeness``.
+- Does the score follow it? ``deletion_insertion``, ``infidelity``.
+- Does it depend on the model at all? ``randomization_check``.
+- Is it right where the cause is known? ``pointing_game``, with the cases of
+  ``logo_mistakes`` and ``off_centre_shapes``.
 """
 
 from __future__ import annotations

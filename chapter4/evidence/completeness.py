@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Completeness:
-    """total: the sum of the signed attributions. change: F(x) - F(x'). delta: the
-    error |total - change| / |change|, nan where the change is 0.
+    """How closely attributions sum to the change of the score.
+
+    Attributes:
+        total: The sum of the signed attributions, in units of F.
+        change: ``F(x) - F(x')``.
+        delta: The relative error ``|total - change| / |change|``, or NaN where the
+            change is 0.
     """
 
     total: float
@@ -36,14 +41,37 @@ def completeness(
     score: Score = "logit",
     seed: int = 0,
 ) -> Completeness:
-    """Compare the sum of any method's signed attributions with F(x) - F(x').
+    """Compare the sum of any method's signed attributions with ``F(x) - F(x')``.
 
-    attributions: signed, of any shape, before any scaling. baseline: x', a name or a
-    tensor as in `integrated_gradients`; for Gradient x Input the normalised 0, "mean".
-    score: the very F that was differentiated. seed: of a random baseline.
-    A small delta does not prove a map: errors of single pixels cancel in a sum.
-    Raises ValueError or TypeError for bad input.
-    Source: Sundararajan et al. 2017, arXiv:1703.01365.
+    A small delta does not prove that a map is right: errors of single pixels cancel in
+    a sum.
+
+    Args:
+        attributions: Signed attributions of any shape, before any scaling.
+        image: One photo: a path, a PIL image or a normalised tensor (3, H, W) or
+            (1, 3, H, W).
+        model: A classifier that gives logits (N, K).
+        target_class: The index of the class that was explained, or None for the
+            predicted class.
+        baseline: x', as for :func:`chapter4.integrated_gradients`: "black", "white",
+            "random", "blur", "mean", or a normalised tensor of the image's shape. For
+            Gradient x Input it is the normalised 0, which is "mean".
+        score: F, "logit" or "probability". It must be the score whose gradient was
+            taken.
+        seed: Seed of the random baseline.
+
+    Returns:
+        The sum, the change of the score, and the relative error.
+
+    Raises:
+        ValueError: If the attributions hold NaN or infinite values, for several images,
+            for an unknown baseline or score, for a baseline of another shape, or for a
+            class out of range.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such photo.
+
+    References:
+        Sundararajan et al. 2017, arXiv:1703.01365.
     """
     from chapter4.methods.integrated_gradients import make_baseline
 

@@ -1,9 +1,9 @@
 """Deletion and insertion: does the score follow the pixels that a map ranks first?
 
-Filled images are unlike any that the model was trained on, and how much of a drop is due
-to that depends on the fill (Rong et al. 2022, ROAD, arXiv:2202.00449). So every map of a
-comparison gets one fill, and stands beside two controls that know nothing of the model:
-pixels in random order, and pixels by their distance from the image's centre.
+Filled images are unlike any that the model was trained on. How much of a drop is due to
+that depends on the fill (Rong et al. 2022, ROAD, arXiv:2202.00449). So all maps of a
+comparison share one fill. They are compared with two controls that know nothing of the
+model: pixels in random order, and pixels by their distance from the image's centre.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 class Curve:
     """The score as more and more of the image is changed in a map's order.
 
-    fractions: (P,), the share of the pixels that is deleted, or inserted, from 0 to 1.
-    scores: (P,), F there. area: under the curve, by trapezoids; in units of F.
+    Attributes:
+        fractions: The share of the pixels that is deleted, or inserted, from 0 to 1:
+            (P,).
+        scores: F at these shares: (P,).
+        area: The area under the curve, by trapezoids, in units of F.
     """
 
     fractions: np.ndarray
@@ -39,11 +42,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class DeletionInsertion:
-    """Both curves of one order of the pixels.
+    """Both curves for one order of the pixels.
 
-    deletion: from the image to the fill, the first pixels first; a low area means that
-    the order finds what the score rests on. insertion: from the fill to the image; a
-    high area means that.
+    Attributes:
+        deletion: From the image to the fill, the first pixels of the order first. A low
+            area means that the order finds what the score depends on.
+        insertion: From the fill to the image. Here a high area means the same.
     """
 
     deletion: Curve
@@ -54,9 +58,16 @@ class DeletionInsertion:
 class Faithfulness:
     """The curves of several maps of one image, and of the controls.
 
-    maps: name -> curves. random: one per seed. centre: pixels by their distance from
-    the centre. Both are empty where no controls were asked for. target, score, fill,
-    cell: what was asked.
+    Attributes:
+        maps: The curves of each map, by its name.
+        random: The curves of the random orders, one entry for each seed. Empty if no
+            controls were wanted.
+        centre: The curves for pixels by their distance from the centre. None if no
+            controls were wanted.
+        target: The index of the class whose score was followed.
+        score: "logit" or "probability".
+        fill: The name of the fill, or "tensor".
+        cell: The side of the squares that were changed together, in pixels.
     """
 
     maps: Mapping[str, DeletionInsertion]
@@ -70,7 +81,15 @@ class Faithfulness:
     def random_area(self, what: str = "deletion") -> tuple[float, float]:
         """Mean and standard deviation of the area over the random orders.
 
-        what: "deletion" or "insertion".
+        Args:
+            what: "deletion" or "insertion".
+
+        Returns:
+            The mean and the standard deviation, in units of F. The standard deviation
+            is NaN for fewer than two orders.
+
+        Raises:
+            ValueError: If ``what`` is neither of the two.
         """
         if what not in ("deletion", "insertion"):
             raise ValueError(f"what is 'deletion' or 'insertion', not {what!r}")
@@ -96,18 +115,45 @@ def deletion_insertion(
 ) -> Faithfulness:
     """Deletion and insertion curves of several maps of one image, with both controls.
 
-    maps: name -> (H, W) in the image's size, highest first; it may be empty. All of
-    them share the fill, the class and the score, or their areas can't be compared.
-    fill: "blur", "mean", "black", "white" (see `make_baseline`) or a normalised tensor
-    of the image's shape. n_points: steps after the start, equal shares of the pixels.
-    score: "probability", as in the paper, or "logit". cell: the side in pixels of the
-    squares that are changed together, in the order of the map's mean there; the last
-    row and column of squares may be smaller.
-    controls: whether to walk the random orders and the centre's, too.
-    Equal values are put in a random order by `seed`, so that a blank map is one more
-    random order. Cost: (2 * n_points) images per map and control.
-    Raises ValueError or TypeError for bad input.
-    Source: Petsiuk et al. 2018 (RISE), arXiv:1806.07421.
+    All maps share the fill, the class and the score; otherwise their areas could not be
+    compared. Pixels of equal value are put in a random order, so that a blank map is
+    one more random order. The cost is ``2 * n_points`` images for each map and each
+    control.
+
+    Args:
+        maps: Name to map, (H, W) in the image's size. The highest values come first. It
+            may be empty.
+        image: One photo: a path, a PIL image or a normalised tensor (3, H, W) or
+            (1, 3, H, W).
+        model: A classifier that gives logits (N, K).
+        target_class: The index of the class, or None for the predicted class.
+        fill: What takes the place of the deleted pixels: "blur", "mean", "black",
+            "white" or "random" (see :func:`chapter4.make_baseline`), or a normalised
+            tensor of the image's shape.
+        n_points: The number of steps after the start. Each step changes an equal share
+            of the pixels.
+        score: "probability", as in the paper, or "logit".
+        cell: The side in pixels of the squares that are changed together. Squares are
+            ordered by the mean of the map inside them. Those of the last row and column
+            may be smaller.
+        controls: Whether to compute the curves of both controls too.
+        random_seeds: One random order of the pixels for each of these seeds.
+        seed: Seed for the order of equal values, and for a random fill.
+        chunk_size: How many images go through the model at a time; None for the
+            default.
+
+    Returns:
+        The curves of the maps and of the controls.
+
+    Raises:
+        ValueError: If a map has another shape than the image or holds NaN or infinite
+            values, for several images, for an unknown fill or score, for a fill of
+            another shape, for a count below 1, or for a class out of range.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such photo.
+
+    References:
+        Petsiuk et al. 2018 (RISE), arXiv:1806.07421.
     """
     x = one_image(image, model)
     n_points, cell = check_count("n_points", n_points), check_count("cell", cell)
@@ -142,9 +188,16 @@ def deletion_insertion(
 
 
 def centre_blob(size: tuple[int, int]) -> np.ndarray:
-    """A map (H, W) that is a Gaussian about the image's centre, with a standard
-    deviation of a quarter of the shorter side: the control that photographers frame
-    what they mean.
+    """A map that is a Gaussian around the image's centre.
+
+    It serves as a control because photographers put what they mean near the centre. Its
+    standard deviation is a quarter of the shorter side.
+
+    Args:
+        size: Height and width in pixels.
+
+    Returns:
+        The map, (H, W), whose largest possible value is 1.
     """
     rows, columns = (np.arange(length) - (length - 1) / 2 for length in size)
     square = rows[:, None] ** 2 + columns[None, :] ** 2
@@ -152,10 +205,18 @@ def centre_blob(size: tuple[int, int]) -> np.ndarray:
 
 
 def pixel_ranks(values: np.ndarray, cell: int = 1, seed: int = 0) -> np.ndarray:
-    """(H, W) to the rank of each pixel's cell, (H, W): 0 for the highest mean value.
+    """The rank of each pixel's cell: 0 for the cell with the highest mean value.
 
-    Cells of `cell` x `cell` pixels from the top left corner. Equal means are put in a
-    random order by seed.
+    Args:
+        values: A map (H, W).
+        cell: The side of a cell in pixels. Cells are laid from the top left corner.
+        seed: Seed for the random order of cells with equal means.
+
+    Returns:
+        The ranks, (H, W). Pixels of one cell share a rank.
+
+    Raises:
+        ValueError: If ``values`` is not a finite map (H, W).
     """
     values = as_map(values)
     height, width = values.shape
@@ -163,7 +224,7 @@ def pixel_ranks(values: np.ndarray, cell: int = 1, seed: int = 0) -> np.ndarray:
     label = (np.arange(height) // cell)[:, None] * across + np.arange(width) // cell
     counts = np.bincount(label.ravel())
     means = np.bincount(label.ravel(), weights=values.ravel()) / counts
-    if cell == 1:  # a sum and a division of one value, but not of -0 and rounding
+    if cell == 1:  # the mean of one pixel is its value, without rounding
         means = values.ravel()
     shuffled = np.random.default_rng(seed).permutation(len(means))
     order = shuffled[np.argsort(-means[shuffled], kind="stable")]
@@ -175,7 +236,7 @@ def pixel_ranks(values: np.ndarray, cell: int = 1, seed: int = 0) -> np.ndarray:
 def filling(
     fill: str | Tensor, x: Tensor, model: nn.Module, *, seed: int = 0
 ) -> Tensor:
-    """What takes the place of removed pixels of x (1, 3, H, W), of the same shape."""
+    """What takes the place of removed pixels of x (1, 3, H, W), in the same shape."""
     from chapter4.methods.integrated_gradients import make_baseline
 
     if not isinstance(fill, Tensor):

@@ -1,4 +1,4 @@
-"""Cases whose answer is known: drawn shapes, and mistakes that a planted logo causes."""
+"""Cases with a known answer: drawn shapes, and mistakes that a planted logo causes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,23 @@ LOGO_CLASS = "star"
 
 
 def logo_mistakes(model: nn.Module, n: int = 200) -> list[KnownAnswer]:
-    """Pictures that become stars by the logo alone: the answer is the logo's box.
+    """Pictures that the model calls stars because of the logo alone.
 
-    model: "shapes-logo". A case is a test picture of another class that the model names
-    rightly without the logo and calls a star with it; the two differ in the logo's 10 x
-    10 pixels and nowhere else, so that nothing else can be the cause. Target: the star.
-    Returns the first n of the test set. Raises ValueError if there are fewer.
+    Each case is a test picture of another class. The model names it correctly without
+    the logo and calls it a star with the logo. The two pictures differ only in the
+    logo's 10 x 10 pixels, so that nothing else can be the cause.
+
+    Args:
+        model: The classifier "shapes-logo", as ``load_classifier`` returns it.
+        n: The number of cases.
+
+    Returns:
+        The first n cases of the test set. Their target is the star, and their region is
+        the logo's box.
+
+    Raises:
+        ValueError: If ``n`` is below 1, or the test set has fewer than n cases.
+        TypeError: If ``n`` is not an integer.
     """
     n, star = check_count("n", n), class_index(LOGO_CLASS)
     cases: list[KnownAnswer] = []
@@ -48,13 +59,23 @@ def logo_mistakes(model: nn.Module, n: int = 200) -> list[KnownAnswer]:
 
 
 def off_centre_shapes(model: nn.Module, n: int = 200) -> list[KnownAnswer]:
-    """Pictures with nothing but a shape to name, none of it at the centre: the answer
-    is the object's mask.
+    """Pictures of one shape that leaves the centre free.
 
-    model: "shapes". A case is a test picture that the model names rightly and whose
-    object leaves the four central pixels free: a map that only ever points at the
-    centre is always wrong. Target: the class.
-    Returns the first n of the test set. Raises ValueError if there are fewer.
+    Each case is a test picture that the model names correctly and whose object does not
+    touch the four central pixels. A map that always points at the centre is always
+    wrong on them.
+
+    Args:
+        model: The classifier "shapes", as ``load_classifier`` returns it.
+        n: The number of cases.
+
+    Returns:
+        The first n cases of the test set. Their target is the class of the shape, and
+        their region is the shape's mask.
+
+    Raises:
+        ValueError: If ``n`` is below 1, or the test set has fewer than n cases.
+        TypeError: If ``n`` is not an integer.
     """
     n, middle = check_count("n", n), slice(SIZE // 2 - 1, SIZE // 2 + 1)
     cases: list[KnownAnswer] = []

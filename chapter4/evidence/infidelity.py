@@ -1,6 +1,4 @@
-"""Infidelity: does the explanation predict what the score does when the image is
-perturbed?
-"""
+"""Infidelity: does an explanation predict how the score reacts to perturbations?"""
 
 from __future__ import annotations
 
@@ -27,10 +25,15 @@ PERTURBATIONS = ("gaussian", "square")
 class Infidelity:
     """Mean squared error of an explanation's predictions; 0 is best.
 
-    value: the mean of (predicted - observed)^2. standard_error: of that mean. scaled:
-    the same once the explanation is multiplied by the best single factor, `scale`: for
-    maps whose unit is arbitrary. observed: the mean of observed^2, which an explanation
-    of nothing but zeros would get as its value.
+    Attributes:
+        value: The mean of ``(predicted - observed)^2``.
+        standard_error: The standard error of that mean. NaN for a single sample.
+        scaled: The same mean after the explanation is multiplied by ``scale``. Use it
+            for maps whose unit is arbitrary.
+        scale: The single factor that makes the mean smallest.
+        observed: The mean of ``observed^2``. An explanation that is zero everywhere has
+            this as its value.
+        samples: The number of perturbations.
     """
 
     value: float
@@ -57,19 +60,51 @@ def infidelity(
     seed: int = 0,
     chunk_size: int | None = None,
 ) -> Infidelity:
-    """E over I of (sum(I * Phi) - (F(x) - F(x - I)))^2 for random perturbations I.
+    """Test how well an explanation predicts the score of perturbed images.
 
-    attributions: Phi, signed, (3, H, W) for one image, in score units per unit of
-    normalised input, such as those of `vanilla_gradients`. contributions: Phi is in
-    score units instead, as that of `integrated_gradients` or `gradient_input`; then a
-    square's contributions are summed up as they are, and gaussian is refused: dividing
-    by x - x' is undefined where they agree.
-    perturbation: "gaussian" with standard deviation sigma in normalised units in every
-    value; or "square", a square of `side` pixels (default a quarter of the shorter
-    side), uniformly placed, that gets the `fill`: a name as in `make_baseline` or a
-    tensor, for contributions best the baseline of the method.
-    Raises ValueError or TypeError for bad input.
-    Source: Yeh et al. 2019, arXiv:1901.09392.
+    Infidelity is the mean, over random perturbations I, of::
+
+        (sum(I * Phi) - (F(x) - F(x - I)))^2
+
+    Args:
+        attributions: Phi, the signed attributions of one image, (3, H, W). They are in
+            score units per unit of normalised input, such as those of
+            :func:`chapter4.vanilla_gradients`, unless ``contributions`` is True.
+        image: One photo: a path, a PIL image or a normalised tensor (3, H, W) or
+            (1, 3, H, W).
+        model: A classifier that gives logits (N, K).
+        target_class: The index of the class that was explained, or None for the
+            predicted class.
+        perturbation: "gaussian" adds noise to every value. "square" fills one square at
+            a random place.
+        contributions: True if Phi is in score units, as that of
+            :func:`chapter4.integrated_gradients` or :func:`chapter4.gradient_input`.
+            The contributions inside a square are then summed as they are. "gaussian" is
+            refused: it would need a division by x - x', which is undefined where the
+            two are equal.
+        sigma: The standard deviation of the Gaussian noise, in normalised units.
+        side: The side of the square in pixels; None for a quarter of the shorter side.
+        fill: What the square is filled with: a name (see
+            :func:`chapter4.make_baseline`) or a normalised tensor of the image's shape.
+            For contributions, the baseline of the method is best.
+        n_samples: The number of perturbations.
+        score: F, "logit" or "probability".
+        seed: Seed of the perturbations, and of a random fill.
+        chunk_size: How many images go through the model at a time; None for the
+            default.
+
+    Returns:
+        The mean squared error, with what is needed to judge it.
+
+    Raises:
+        ValueError: If the attributions have another shape than the image or hold NaN or
+            infinite values, for several images, for contributions with "gaussian", or
+            if another argument is unknown or out of range.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such photo.
+
+    References:
+        Yeh et al. 2019, arXiv:1901.09392.
     """
     x = one_image(image, model)
     n_samples = check_count("n_samples", n_samples)

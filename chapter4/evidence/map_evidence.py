@@ -1,5 +1,7 @@
-"""What belongs beside a map, so that a picture never stands alone: completeness, the
-blank flag, and what is left of the map when the model's last layer is random.
+"""What belongs beside a map, so that no picture is shown without evidence.
+
+It has three parts: the completeness error, the blank flag, and how much of the map is
+left when the model's last layer is random.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from chapter4.core.attribution import Attribution
 from chapter4.evidence.randomization import default_stages, randomization_check
 
 # A relative completeness error above this is marked wherever the map is shown. Fifty
-# Gauss-Legendre steps leave about a twentieth on a photo; twice that means that the map
-# does not share out what it says it does: take more steps, or a tolerance.
+# Gauss-Legendre steps leave an error of about a twentieth on a photo. Twice that means
+# that the map does not share out the whole change of the score: take more steps, or
+# give a tolerance.
 LARGEST_DELTA = 0.1
 
 
@@ -26,10 +29,15 @@ LARGEST_DELTA = 0.1
 class MapEvidence:
     """The evidence beside one map.
 
-    blank: the map is zero everywhere. delta: relative completeness error, nan where the
-    score does not change, None where the method promises no sum. rank_correlation:
-    Spearman's between |map| and the same method's |map| once the weights of `stage` are
-    random, nan where one of the two is constant, None where it was not asked for.
+    Attributes:
+        blank: Whether the map is zero everywhere.
+        delta: The relative completeness error. NaN where the score does not change,
+            None where the method promises no sum.
+        stage: The part of the model whose weights were made random, None where this
+            check was not made.
+        rank_correlation: Spearman's correlation between ``|map|`` and the same method's
+            ``|map|`` after the weights of ``stage`` were made random. NaN where one of
+            the two is constant, None where this check was not made.
     """
 
     blank: bool
@@ -39,11 +47,11 @@ class MapEvidence:
 
     @property
     def incomplete(self) -> bool:
-        """Whether the completeness error is above LARGEST_DELTA."""
+        """Whether the completeness error is above ``LARGEST_DELTA``, a tenth."""
         return self.delta is not None and self.delta > LARGEST_DELTA
 
     def lines(self) -> list[str]:
-        """The evidence in words, one line a fact; none for a method without any."""
+        """The evidence in words, one line for each fact; empty if there is none."""
         found = []
         if self.delta is not None:
             mark = "INCOMPLETE: " if self.incomplete else ""
@@ -51,7 +59,7 @@ class MapEvidence:
         return [*found, *self.random_lines()]
 
     def random_lines(self) -> list[str]:
-        """What is left with a random last layer, in words; none where it was not asked."""
+        """What is left with a random last layer, in words; empty if not checked."""
         if self.rank_correlation is None:
             return []
         undefined = math.isnan(self.rank_correlation)
@@ -63,7 +71,7 @@ class MapEvidence:
         return [f"rank correlation with random {self.stage}: {left}"]
 
     def facts(self) -> dict[str, Any]:
-        """The same for a file: plain values by name."""
+        """The evidence as plain values by name, for a file."""
         return {
             "blank": self.blank,
             "delta": self.delta,
@@ -74,8 +82,13 @@ class MapEvidence:
 
 
 def evidence_of(result: Attribution) -> MapEvidence:
-    """What the result itself tells: blank or not, and its completeness error where it
-    has one. For one image.
+    """The evidence that a result carries itself.
+
+    Args:
+        result: The attribution of one image.
+
+    Returns:
+        Whether the map is blank, and its completeness error if it has one.
     """
     delta = getattr(result, "delta", None)
     return MapEvidence(
@@ -92,12 +105,24 @@ def with_randomization(
     *,
     seed: int = 0,
 ) -> MapEvidence:
-    """The evidence with the sanity check of one stage: the model's last layer with
-    weights, drawn anew on a copy. Costs one more map.
+    """Add the sanity check of one stage: a random last layer.
 
-    explain: makes the map with a given model. found: the map that it made with `model`.
-    A model whose parts have no weights has no such check: the evidence comes back as it
-    was. Source: Adebayo et al. 2018, arXiv:1810.03292.
+    The last layer with weights is drawn anew on a copy of the model. This costs one
+    more map.
+
+    Args:
+        evidence: The evidence so far.
+        explain: A function that makes the map with a given model.
+        found: The map that it made with ``model``.
+        model: The trained model, which is not changed.
+        seed: Seed of the new weights.
+
+    Returns:
+        The evidence with the stage and the rank correlation. If no part of the model
+        has weights, the evidence is returned as it was.
+
+    References:
+        Adebayo et al. 2018, arXiv:1810.03292.
     """
     stages = default_stages(model)
     if not stages:
@@ -116,20 +141,21 @@ def with_randomization(
 
 
 def versions_of(model: nn.Module) -> dict[str, str]:
-    """Versions that a report names: torch, chapter4, and the package that made the model."""
+    """Versions for a report: torch, chapter4, and the package that made the model."""
     names = ["torch", "chapter4", type(model).__module__.partition(".")[0]]
     found = {}
     for name in dict.fromkeys(names):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            continue  # a model of the caller's own module
+            continue  # the model comes from the caller's own module
     return found
 
 
 def percent(share: float) -> str:
-    """A share in words: a completeness error has no value where the score does not
-    change.
+    """A share in words.
+
+    A completeness error has no value where the score does not change.
     """
     return (
         "undefined (the score does not change)" if math.isnan(share) else f"{share:.1%}"

@@ -15,9 +15,12 @@ from chapter4.core.attribution import Attribution, GradientAttribution
 class Repeatability:
     """How alike the maps of one random method are when only the seed changes.
 
-    rank_correlation: the mean Spearman correlation over all pairs of maps. lowest: that
-    of the worst pair. noise_to_signal: of the signed attributions (see
-    `noise_to_signal`), nan where the method gives none. runs: how many seeds.
+    Attributes:
+        rank_correlation: The mean Spearman correlation over all pairs of maps.
+        lowest: The Spearman correlation of the worst pair.
+        noise_to_signal: The noise of the signed attributions (see
+            :func:`chapter4.noise_to_signal`). NaN where the method gives none.
+        runs: The number of seeds.
     """
 
     rank_correlation: float
@@ -27,13 +30,24 @@ class Repeatability:
 
 
 def total_variation(values: np.ndarray) -> float:
-    """Roughness of a non-negative map (H, W): the mean absolute difference between
-    neighbouring pixels over the map's mean.
+    """Roughness of a non-negative map.
 
-    0 for a constant map; independent of the map's scale; 2 for black and white pixels
-    in turn. nan for a map that is zero everywhere. Bilinear enlargement makes a map
-    smooth whatever it shows: a low value is no merit by itself.
-    Source: Rudin, Osher and Fatemi 1992, doi:10.1016/0167-2789(92)90242-F.
+    It is the mean absolute difference between neighbouring pixels, divided by the map's
+    mean. It does not depend on the map's scale. Bilinear enlargement makes every map
+    smooth, so a low value is no merit by itself.
+
+    Args:
+        values: A map (H, W) without negative values, at least 2 pixels a side.
+
+    Returns:
+        The roughness: 0 for a constant map, 2 for black and white pixels in turn, and
+        NaN for a map that is zero everywhere.
+
+    Raises:
+        ValueError: If ``values`` is not such a map, or holds NaN or infinite values.
+
+    References:
+        Rudin, Osher and Fatemi 1992, doi:10.1016/0167-2789(92)90242-F.
     """
     values = as_map(values)
     if min(values.shape) < 2:
@@ -46,8 +60,19 @@ def total_variation(values: np.ndarray) -> float:
 
 
 def relative_difference(values: np.ndarray, reference: np.ndarray) -> float:
-    """Distance between two arrays of one shape over the size of the second:
-    |values - reference| / |reference|, in the L2 norm. nan where the reference is 0.
+    """Relative distance between two arrays, in the L2 norm.
+
+    It is ``|values - reference| / |reference|``.
+
+    Args:
+        values: An array of any shape.
+        reference: An array of the same shape.
+
+    Returns:
+        The distance, or NaN where the reference is 0 everywhere.
+
+    Raises:
+        ValueError: If the arrays have different shapes.
     """
     values, reference = _alike(values, reference)
     size = np.linalg.norm(reference)
@@ -55,12 +80,24 @@ def relative_difference(values: np.ndarray, reference: np.ndarray) -> float:
 
 
 def rank_correlation(values: np.ndarray, reference: np.ndarray) -> float:
-    """Spearman's correlation of the absolute values of two maps of one shape.
+    """Spearman's correlation between the absolute values of two maps.
 
-    From -1 to 1: the correlation of the pixels' ranks; ties get their mean rank. nan
-    where one of the maps is constant, such as a blank Grad-CAM. 1 says that the order
-    of the pixels is the same, whatever the sizes.
-    Source: Spearman 1904; of |map| as in Adebayo et al. 2018, arXiv:1810.03292.
+    It is the correlation of the pixels' ranks; tied pixels get their mean rank.
+
+    Args:
+        values: A map of any shape.
+        reference: A map of the same shape.
+
+    Returns:
+        The correlation, from -1 to 1. 1 means that the order of the pixels is the same,
+        whatever their values. NaN where one of the maps is constant, such as a blank
+        Grad-CAM.
+
+    Raises:
+        ValueError: If the maps have different shapes.
+
+    References:
+        Spearman 1904. Of ``|map|`` as in Adebayo et al. 2018, arXiv:1810.03292.
     """
     from scipy.stats import rankdata
 
@@ -71,13 +108,22 @@ def rank_correlation(values: np.ndarray, reference: np.ndarray) -> float:
 
 
 def noise_to_signal(estimates: Sequence[np.ndarray]) -> float:
-    """How noisy one random estimate is: the L2 norm of its error over that of what it
-    estimates, from two or more independent estimates.
+    """How noisy one random estimate is, from two or more independent estimates.
 
-    estimates: signed arrays of one shape, such as `.attributions` of `smooth_grad` with
-    different seeds; not maps, whose absolute values are biased. The noise is their
-    variance about their mean; the signal is what their mean keeps once its own noise is
-    taken off, and the answer is inf where nothing is left.
+    It is the L2 norm of the estimate's error, divided by the L2 norm of what it
+    estimates. The noise is the variance of the estimates around their mean. The signal
+    is the square of their mean, less the noise that this mean still has.
+
+    Args:
+        estimates: Signed arrays of one shape, such as ``.attributions`` of
+            :func:`chapter4.smooth_grad` with different seeds. Do not use maps: their
+            absolute values are biased.
+
+    Returns:
+        The ratio, or infinity where no signal is left.
+
+    Raises:
+        ValueError: For fewer than two estimates, or estimates of different shapes.
     """
     stack = np.asarray([np.asarray(e, float) for e in estimates])
     if len(stack) < 2:
@@ -92,8 +138,18 @@ def noise_to_signal(estimates: Sequence[np.ndarray]) -> float:
 def repeatability(results: Sequence[Attribution]) -> Repeatability:
     """Compare the results of one method, image and class under two or more seeds.
 
-    A method without randomness gives 1, 1 and 0: it says the same each time, which does
-    not make it right. Raises ValueError for fewer than two results, or several classes.
+    A method without randomness has rank correlations of 1 and no noise. It gives the
+    same map each time, which does not make it right.
+
+    Args:
+        results: The attributions, one for each seed.
+
+    Returns:
+        How alike the maps are.
+
+    Raises:
+        ValueError: For fewer than two results, for results of several classes, or for
+            maps of different shapes.
     """
     if len(results) < 2:
         raise ValueError("repeatability needs at least two results, of different seeds")
@@ -115,7 +171,18 @@ def repeatability(results: Sequence[Attribution]) -> Repeatability:
 
 
 def as_map(values: np.ndarray) -> np.ndarray:
-    """A map (H, W) as float64, or ValueError for another rank, NaN or infinite values."""
+    """Check a map and convert it to float64.
+
+    Args:
+        values: A map (H, W).
+
+    Returns:
+        The map (H, W) in float64.
+
+    Raises:
+        ValueError: If it has another number of axes, is empty, or holds NaN or infinite
+            values.
+    """
     array = np.asarray(values, float)
     if array.ndim != 2 or not array.size:
         raise ValueError(f"a map has the shape (H, W), not {array.shape}")

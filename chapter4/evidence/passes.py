@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 @dataclass
 class Passes:
-    """Images sent through a model: forward, and back by a gradient of its output."""
+    """How many images were sent through a model.
+
+    Attributes:
+        forward: Images in forward passes.
+        backward: Images whose gradient was taken from the model's output.
+    """
 
     forward: int = 0
     backward: int = 0
@@ -22,8 +27,14 @@ def count_passes(model: nn.Module) -> Iterator[Passes]:
     """Count the images that go through the model inside the block.
 
     An image counts as backward once for every gradient taken from its logits, however
-    far down that gradient goes: Grad-CAM's stops at its layer. The hooks are gone
-    afterwards, after an exception too.
+    far down that gradient goes: Grad-CAM's gradient stops at its layer. The hooks are
+    removed afterwards, also after an exception.
+
+    Args:
+        model: A model whose output is a tensor (N, K).
+
+    Yields:
+        The counts so far. They grow while the block runs.
     """
     passes = Passes()
 

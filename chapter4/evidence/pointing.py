@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from chapter4.evidence.map_statistics import as_map
 
-# Relative to the highest value. Enlarging a coarse grid makes plateaus; whether their
-# pixels are equal to the last bit is up to rounding.
+# Relative to the highest value. Enlarging a coarse grid makes plateaus, whose pixels
+# may differ in the last bit because of rounding.
 TIE = 1e-6
 
 # (images (N, 3, H, W), model, one target per image) to maps (N, H, W).
@@ -24,9 +24,14 @@ BatchMethod = Callable[[Tensor, nn.Module, list[int]], np.ndarray]
 
 @dataclass(frozen=True)
 class Pointing:
-    """hit: 1 if the map's highest value lies in the region, else 0; with ties, the share
-    of the highest pixels that do. chance: the hit that a random pixel expects. ties: how
-    many pixels share the highest value. blank: no value is above 0, which is a miss.
+    """One pointing game: whether a map's highest value lies in the region.
+
+    Attributes:
+        hit: 1 if the highest value lies in the region, else 0. If several pixels share
+            the highest value, the share of them in the region.
+        chance: The expected hit of a random pixel.
+        ties: How many pixels share the highest value.
+        blank: Whether no value is above 0, which counts as a miss.
     """
 
     hit: float
@@ -39,8 +44,11 @@ class Pointing:
 class KnownAnswer:
     """A case on which an explanation is right or wrong by construction.
 
-    image: (3, H, W), normalised. target: the class to explain. region: bool (H, W),
-    where the cause is. name: for reports.
+    Attributes:
+        image: The normalised image, (3, H, W).
+        target: The index of the class to explain.
+        region: Where the cause is: booleans (H, W).
+        name: A name for reports.
     """
 
     image: Tensor
@@ -51,10 +59,15 @@ class KnownAnswer:
 
 @dataclass(frozen=True)
 class PointingAccuracy:
-    """Hits over many cases: how often, Wilson's interval of it, and what chance gives.
+    """Hits over many cases, with an interval and the level of chance.
 
-    hits: may be a fraction, by ties. interval: 95 per cent. chance: mean over the cases.
-    blank: how many maps had no value above 0.
+    Attributes:
+        hits: The sum of the hits. It may be a fraction, because of ties.
+        cases: The number of cases.
+        accuracy: ``hits / cases``.
+        interval: Wilson's interval of the accuracy, at 95 per cent.
+        chance: The expected hit of a random pixel, as the mean over the cases.
+        blank: How many maps had no value above 0.
     """
 
     hits: float
@@ -68,14 +81,28 @@ class PointingAccuracy:
 def pointing_game(
     values: np.ndarray, region: np.ndarray, *, tolerance: float = 0
 ) -> Pointing:
-    """Does the highest value of a map (H, W) lie in a region, bool (H, W), or at most
-    `tolerance` pixels (Euclidean, between pixel centres) from it?
+    """Does the highest value of a map lie in a region, or near it?
 
-    The map is read as it is: of a signed map the highest value counts, not the largest
-    absolute one; values within a millionth of it tie with it. Chance is the share of
-    the pixels in the region with its tolerance.
-    Raises ValueError for different shapes, an empty region or a negative tolerance.
-    Source: Zhang et al. 2016, arXiv:1608.00507.
+    The map is read as it is: in a signed map the highest value counts, not the largest
+    absolute value. Values within a millionth of the highest, relative to it, tie with
+    it. Chance is the share of the image's pixels that lie in the region, enlarged by
+    the tolerance.
+
+    Args:
+        values: A map (H, W).
+        region: Where the cause is: booleans (H, W).
+        tolerance: How far from the region a hit may be, in pixels. Distances are
+            Euclidean, between pixel centres.
+
+    Returns:
+        The hit and the level of chance.
+
+    Raises:
+        ValueError: For different shapes, an empty region, a negative tolerance, or a
+            map with NaN or infinite values.
+
+    References:
+        Zhang et al. 2016, arXiv:1608.00507.
     """
     values, near = as_map(values), grown(region, tolerance)
     if near.shape != values.shape:
@@ -93,7 +120,7 @@ def pointing_game(
 
 
 def grown(region: np.ndarray, tolerance: float = 0) -> np.ndarray:
-    """A region, bool (H, W), with all pixels at most `tolerance` pixels from it."""
+    """A region, bool (H, W), with all pixels at most ``tolerance`` pixels from it."""
     from scipy.ndimage import distance_transform_edt
 
     inside = np.asarray(region, bool)
@@ -114,8 +141,21 @@ def pointing_accuracy(
 ) -> PointingAccuracy:
     """Play the pointing game with one method on all cases, in batches.
 
-    method: (images (N, 3, H, W), model, targets) to maps (N, H, W), such as
-    `lambda x, m, t: vanilla_gradients(x, m, t).map`.
+    Args:
+        cases: The cases, all of one image size.
+        model: The model to explain.
+        method: A function from images (N, 3, H, W), the model and a list of N targets
+            to maps (N, H, W), such as
+            ``lambda x, m, t: vanilla_gradients(x, m, t).map``.
+        tolerance: How far from the region a hit may be, in pixels.
+        batch_size: How many images ``method`` gets at a time.
+
+    Returns:
+        The hits over all cases, with Wilson's interval and the level of chance.
+
+    Raises:
+        ValueError: For no cases, for another number of maps than images, and as
+            :func:`chapter4.pointing_game`.
     """
     if not cases:
         raise ValueError("the pointing game needs at least one case")
@@ -143,10 +183,22 @@ def pointing_accuracy(
 def wilson_interval(
     hits: float, cases: int, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Wilson's score interval of a proportion; it keeps its level near 0 and 1 too.
+    """Wilson's score interval of a proportion, which also works near 0 and 1.
 
-    Raises ValueError unless 0 <= hits <= cases, cases >= 1 and 0 < confidence < 1.
-    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
+    Args:
+        hits: The number of successes; it may be a fraction.
+        cases: The number of trials.
+        confidence: The level of the interval, between 0 and 1.
+
+    Returns:
+        The lower and the upper end, as shares of the cases.
+
+    Raises:
+        ValueError: Unless ``0 <= hits <= cases``, ``cases >= 1`` and
+            ``0 < confidence < 1``.
+
+    References:
+        Wilson 1927, doi:10.1080/01621459.1927.10502953.
     """
     if not (cases >= 1 and 0 <= hits <= cases and 0 < confidence < 1):
         raise ValueError(
@@ -156,6 +208,6 @@ def wilson_interval(
     share, shrink = hits / cases, 1 + z * z / cases
     middle = (share + z * z / (2 * cases)) / shrink
     half = z / shrink * math.sqrt(share * (1 - share) / cases + (z / (2 * cases)) ** 2)
-    # At 0 and at all cases the ends are exact; rounding may cross them.
+    # With no hits, or with hits only, one end is exactly 0 or 1; rounding may cross it.
     low = 0.0 if hits == 0 else max(0.0, middle - half)
     return low, 1.0 if hits == cases else min(1.0, middle + half)

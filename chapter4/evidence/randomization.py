@@ -1,5 +1,6 @@
-"""The sanity check of saliency maps: a map that stays the same when the model's weights
-are random does not explain the model.
+"""The sanity check of saliency maps: does a map depend on the model's weights?
+
+A map that stays the same when the weights are random does not explain the model.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ Explain = Callable[[nn.Module], Attribution | np.ndarray]
 class Randomization:
     """How much of a map is left as the model's weights are drawn anew.
 
-    stages: the parts of the model, from the logits down. correlations: Spearman's of
-    |map| with that of the trained model after each stage, nan where one of the two maps
-    is constant. blank: whether the map after the stage was constant. mode: "cascading"
-    (all stages up to this one are random) or "independent" (this one alone).
+    Attributes:
+        stages: The parts of the model, from the logits down.
+        correlations: Spearman's correlation between ``|map|`` after each stage and that
+            of the trained model. NaN where one of the two maps is constant.
+        blank: Whether the map after each stage was constant.
+        mode: "cascading" if all stages up to this one are random, "independent" if this
+            one alone is.
+        seed: Seed of the new weights.
     """
 
     stages: tuple[str, ...]
@@ -46,19 +51,34 @@ def randomization_check(
     mode: Literal["cascading", "independent"] = "cascading",
     seed: int = 0,
 ) -> Randomization:
-    """Draw the weights anew, stage by stage from the logits down, and compare each map
-    with the trained model's.
+    """Draw a model's weights anew, stage by stage, and compare the maps.
 
-    explain: takes a model and gives its map for one image and one fixed class, such as
-    `lambda m: vanilla_gradients(x, m, 281)`. Name a layer by its dotted name: the
-    modules of the model that it is given are copies. stages: dotted names of parts of
-    the model, several in one stage as a tuple; default `default_stages(model)`. seed: of the new weights (see
-    `randomize_`). The model that you hand over is not changed.
-    A low correlation is necessary, not sufficient: it shows that the map depends on the
-    weights, not that it is right. Edges of the image alone can keep it above 0.
-    Raises ValueError for an unknown stage or one without weights, or a map whose class
-    or shape changes on the way.
-    Source: Adebayo et al. 2018, arXiv:1810.03292.
+    The stages run from the logits down, and each map is compared with the trained
+    model's. The model that you pass is not changed.
+
+    A low correlation is necessary, but not sufficient: it shows that the map depends on
+    the weights, not that it is right. The edges of the image alone can keep the
+    correlation above 0.
+
+    Args:
+        explain: A function that takes a model and returns its map for one image and one
+            fixed class, such as ``lambda m: vanilla_gradients(x, m, 281)``. It gets a
+            copy of the model, so name a layer by its dotted name.
+        model: The trained model.
+        stages: Dotted names of parts of the model; a tuple of names is one stage. None
+            for :func:`chapter4.default_stages`.
+        mode: "cascading" or "independent": whether the stages before stay random too.
+        seed: Seed of the new weights (see :func:`chapter4.randomize_`).
+
+    Returns:
+        The correlation with the trained model's map after each stage.
+
+    Raises:
+        ValueError: For an unknown mode, for no stage, for an unknown stage or one
+            without weights, or if the class or shape of the map changes on the way.
+
+    References:
+        Adebayo et al. 2018, arXiv:1810.03292.
     """
     if mode not in ("cascading", "independent"):
         raise ValueError(f"mode is 'cascading' or 'independent', not {mode!r}")
@@ -93,10 +113,16 @@ def randomization_check(
 def default_stages(model: nn.Module) -> list[str]:
     """The parts of a model with weights, the last registered first.
 
-    Its direct children, and in the place of an nn.Sequential or nn.ModuleList that
-    holds containers, as a network's stack of blocks does, these. Models register their
-    parts in the order of the forward pass by custom, not by law: name the stages
-    yourself where yours does not.
+    The parts are the model's direct children. An ``nn.Sequential`` or ``nn.ModuleList``
+    that holds containers, such as a network's stack of blocks, is replaced by its own
+    children. Most models register their parts in the order of the forward pass, but
+    none has to: if yours does not, name the stages yourself.
+
+    Args:
+        model: Any model.
+
+    Returns:
+        The dotted names of the parts.
     """
     return [name for name, _ in reversed(list(_parts(model)))]
 
@@ -104,11 +130,23 @@ def default_stages(model: nn.Module) -> list[str]:
 def randomize_(model: nn.Module, stage: str, *, seed: int = 0) -> None:
     """Draw the weights of one part of a model anew, IN PLACE.
 
-    Tensors of two axes or more get normal values of variance 2 / fan-in (He et al.
-    2015, arXiv:1502.01852), so that the signal keeps its size on the way through;
-    biases 0, other vectors (the scales of norms) 1, running means 0 and variances 1.
-    Each tensor has a random stream of its own by seed and by its place in the model:
-    what a stage gets does not depend on the other stages.
+    Tensors of two axes or more get normal values of variance 2 / fan-in, so that the
+    signal keeps its size on its way through. Biases become 0 and other vectors, such as
+    the scales of norms, become 1. Running means become 0 and running variances 1.
+
+    Each tensor has its own random stream, from the seed and its place in the model.
+    What a stage gets does not depend on the other stages.
+
+    Args:
+        model: The model, which is changed.
+        stage: The dotted name of the part.
+        seed: Seed of the new weights.
+
+    Raises:
+        ValueError: If the model has no such part, or the part has no weights.
+
+    References:
+        He et al. 2015, arXiv:1502.01852.
     """
     chosen = {id(tensor) for tensor in _weights(model, stage)}
     tensors = [*model.named_parameters(), *model.named_buffers()]
@@ -124,7 +162,7 @@ def _draw(tensor: Tensor, name: str, seed: int, place: int) -> None:
     elif tensor.ndim < 2:
         tensor.fill_(1)
     else:
-        # Two integers make one seed without meeting another pair's.
+        # Mix two integers into one seed, so that different pairs give different seeds.
         mixed = np.random.SeedSequence([int(seed) % 2**64, place]).generate_state(1)
         generator = seeded(int(mixed[0]))
         fan_in = tensor.numel() // tensor.shape[0]

@@ -1,5 +1,6 @@
-"""Scores of many changed copies of one image, without gradients: what every test of an
-explanation asks of the model.
+"""Scores of many changed copies of one image, without gradients.
+
+Every test of an explanation asks the model for these.
 """
 
 from __future__ import annotations
@@ -29,7 +30,18 @@ if TYPE_CHECKING:
 
 
 def one_image(image: ImageInput, model: nn.Module) -> Tensor:
-    """The image as (1, 3, H, W), normalised. ValueError for a batch of several."""
+    """Convert one image for the model.
+
+    Args:
+        image: A path, a PIL image or a normalised tensor (3, H, W) or (1, 3, H, W).
+        model: The model that will see it.
+
+    Returns:
+        The normalised image, (1, 3, H, W).
+
+    Raises:
+        ValueError: For a batch of several images.
+    """
     x = image_tensor(image, model)
     if len(x) != 1:
         raise ValueError(
@@ -46,10 +58,20 @@ def score_images(
     score: Score = "logit",
     chunk_size: int | None = None,
 ) -> np.ndarray:
-    """F of each image: the target's logit or probability, (N,) in float64.
+    """F of each image: the target's logit or probability.
 
-    images: normalised tensors (3, H, W), made when needed; memory is that of one chunk.
-    The model is left as it was.
+    The model is left as it was. Only one chunk of images is in memory at a time.
+
+    Args:
+        model: A classifier that gives logits (N, K).
+        images: Normalised tensors (3, H, W), which may be made one by one.
+        target: The index of the class.
+        score: "logit" or "probability".
+        chunk_size: How many images go through the model at a time; None for the
+            default.
+
+    Returns:
+        The scores, (N,) in float64.
     """
     size = check_count("chunk_size", CHUNK_SIZE if chunk_size is None else chunk_size)
     stream, found = iter(images), []
@@ -62,8 +84,9 @@ def score_images(
 
 
 def chosen_class(model: nn.Module, x: Tensor, target_class: Any) -> int:
-    """The class to explain for x (1, 3, H, W): the given one, checked, or the predicted
-    one for None.
+    """The class to explain for x (1, 3, H, W).
+
+    It is the given class, after a check, or the predicted class for None.
     """
     with frozen_eval(model), torch.no_grad():
         return choose_targets(logits_of(model, x.clone()), target_class)[0]

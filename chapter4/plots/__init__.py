@@ -1,1 +1,1 @@
-"""Figures: results become pictures here, and only here are maps scaled."""
+"""Figures: results become pictures here, and maps are scaled only here."""

@@ -1,5 +1,7 @@
-"""Section 4.4, drawn: rows look, columns are looked at, one colour scale wherever two
-matrices stand side by side.
+"""Section 4.4: figures of attention weights.
+
+The tokens of the rows look, and the tokens of the columns are looked at. Matrices that
+are shown side by side share one colour scale.
 """
 
 from __future__ import annotations
@@ -31,14 +33,25 @@ WEIGHT = "Attention weight (each row sums to 1)"
 def visualize_attention(
     text: str, layer: int = 0, head: int = 0, *, bert: TextModel | None = None
 ) -> Figure:
-    """One head's attention as a heat map: the row's token looks, the column's is looked
-    at; every row sums to 1.
+    """Draw the attention of one head as a heat map.
 
-    text: a sentence. layer, head: counted from 0, negative numbers from the end. bert:
-    what `load_bert(name)` returns, or None for the embedded MiniLM. Returns the figure;
-    it is shown in an interactive session only.
-    Raises ValueError or TypeError for bad input. Source: Vaswani et al. 2017,
-    arXiv:1706.03762.
+    The row's token looks, and the column's token is looked at. Every row sums to 1.
+
+    Args:
+        text: A sentence.
+        layer: The layer, counted from 0; negative numbers count from the end.
+        head: The head, counted in the same way.
+        bert: What :func:`chapter4.load_bert` returns, or None for the embedded MiniLM.
+
+    Returns:
+        The figure. It is displayed only in a notebook or an interactive session.
+
+    Raises:
+        ValueError: For an empty or too long text, or a layer or head out of range.
+        TypeError: If an argument has the wrong type.
+
+    References:
+        Vaswani et al. 2017, arXiv:1706.03762.
     """
     attention = attention_weights(text, bert)
     layers, heads = attention.weights.shape[:2]
@@ -54,9 +67,19 @@ def visualize_attention(
 def visualize_multi_head_attention(
     text: str, layer: int = 0, *, bert: TextModel | None = None
 ) -> Figure:
-    """Every head of one layer, side by side on one colour scale from 0 to 1.
+    """Draw every head of one layer, side by side on one colour scale from 0 to 1.
 
-    Arguments, result and errors as in `visualize_attention`.
+    Args:
+        text: A sentence.
+        layer: The layer, counted from 0; negative numbers count from the end.
+        bert: What :func:`chapter4.load_bert` returns, or None for the embedded MiniLM.
+
+    Returns:
+        The figure. It is displayed only in a notebook or an interactive session.
+
+    Raises:
+        ValueError: For an empty or too long text, or a layer out of range.
+        TypeError: If an argument has the wrong type.
     """
     from chapter4.plots.figures import finish, new_figure
 
@@ -73,8 +96,8 @@ def visualize_multi_head_attention(
             if head >= heads:
                 axes.remove()
                 continue
-            # Labels at the outer edge only; a column that ends one row earlier has its
-            # edge there.
+            # Only panels at the outer edge have labels. A column that ends one row
+            # earlier has its edge there.
             rows = attention.tokens if head % columns == 0 else None
             below = attention.tokens if head + columns >= heads else None
             _heatmap(axes, attention.weights[at, head], 1.0, rows, below, side)
@@ -97,12 +120,18 @@ def visualize_multi_head_attention(
 
 
 def visualize_word_attention(attention: WordAttention | TextAttention) -> Figure:
-    """Attention between words as a heat map, with the mass that went to removed special
-    tokens beside each row.
+    """Draw the attention between words as a heat map.
 
-    attention: a result of `word_attention`; or of `attention_weights`, for the mean
-    over layers and heads with special tokens removed. The colour scale runs from 0 to
-    the largest weight. Returns the figure, as `visualize_attention`.
+    Beside each row is the share of attention that went to removed special tokens. The
+    colour scale runs from 0 to the largest weight.
+
+    Args:
+        attention: A result of :func:`chapter4.word_attention`, or of
+            :func:`chapter4.attention_weights` for the mean over layers and heads with
+            special tokens removed.
+
+    Returns:
+        The figure. It is displayed only in a notebook or an interactive session.
     """
     words = (
         attention
@@ -138,16 +167,29 @@ def visualize_vit_attention(
     model: nn.Module | None = None,
     rollout: bool = False,
 ) -> Figure:
-    """Where a Vision Transformer's [CLS] token looks: the crop the model saw, the
-    patches' weights, both together.
+    """Draw where a Vision Transformer's [CLS] token looks.
 
-    The map does not depend on any class: it is the same whichever class is asked about.
+    The panels are the crop that the model saw, the weights of the patches, and both
+    together. The map does not depend on any class: it is the same whichever class is
+    asked about.
 
-    image: a path, a PIL image or a normalised tensor of one image. layer, head: as in
-    `vit_attention`; head None for the mean over heads. model: a Hugging Face Vision
-    Transformer, or None for the embedded tiny ViT. rollout: attention followed from the
-    first layer up to `layer`. Returns the figure, shown in an interactive session only.
-    Raises ValueError, TypeError or FileNotFoundError for bad input.
+    Args:
+        image: One photo: a path, a PIL image or a normalised tensor (3, H, W) or
+            (1, 3, H, W).
+        layer: The layer, counted from 0; negative numbers count from the end.
+        head: The head, counted in the same way, or None for the mean over heads.
+        model: A Hugging Face Vision Transformer, or None for the embedded tiny ViT.
+        rollout: Whether to follow the attention from the first layer up to ``layer``,
+            over the mean of the heads.
+
+    Returns:
+        The figure. It is displayed only in a notebook or an interactive session.
+
+    Raises:
+        ValueError: For a bad image, a layer or head out of range, or a model that gives
+            no weights.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such photo.
     """
     from chapter4.plots.figures import PANEL, finish, new_figure
 
@@ -201,21 +243,30 @@ def visualize_vit_attention(
 def draw_patches(
     axes: Axes, crop: np.ndarray, grid: np.ndarray, patch: tuple[int, int]
 ) -> None:
-    """Lay the weights of patches, (rows, cols), over the crop, (height, width, 3) in
-    [0, 1], each on its own pixels.
+    """Lay the weights of patches over the crop, each on its own pixels.
 
-    patch: (height, width) in pixels. Pixels beyond the last whole patch stay bare: no
-    token stands for them.
+    Pixels beyond the last whole patch stay bare: no token represents them.
+
+    Args:
+        axes: The panel to draw in.
+        crop: The crop, (height, width, 3) in [0, 1].
+        grid: The weights of the patches, (rows, cols).
+        patch: The height and width of a patch in pixels.
     """
     # In grey, so that colour means attention.
     axes.imshow(brightness(crop), cmap="gray", vmin=0, vmax=1)
     bottom, right = grid.shape[0] * patch[0], grid.shape[1] * patch[1]
-    # Cells, not a smooth surface: between the centres of two patches the model says
-    # nothing.
+    # Cells, not a smooth surface: the model says nothing about places between the
+    # centres of two patches.
     axes.imshow(
-        grid, cmap=CMAP, alpha=0.6, vmin=0, vmax=_top(grid),
-        extent=(-0.5, right - 0.5, bottom - 0.5, -0.5), interpolation="nearest",
-    )  # fmt: skip
+        grid,
+        cmap=CMAP,
+        alpha=0.6,
+        vmin=0,
+        vmax=_top(grid),
+        extent=(-0.5, right - 0.5, bottom - 0.5, -0.5),
+        interpolation="nearest",
+    )
     axes.set(xlim=(-0.5, crop.shape[1] - 0.5), ylim=(crop.shape[0] - 0.5, -0.5))
 
 
@@ -250,8 +301,8 @@ def _heatmap(
     columns: list[str] | None,
     side: float,
 ) -> None:
-    # rows, columns: labels, or None where a neighbour has them. side: of the matrix, in
-    # inches, about.
+    # rows, columns: The labels, or None where a neighbour has them.
+    # side: The approximate side of the matrix, in inches.
     import seaborn as sns
 
     sns.heatmap(
@@ -267,7 +318,8 @@ def _heatmap(
     )
     cell = 72 * side / len(matrix)  # in points
     size = min(max(0.62 * cell, 8.0), 11.0)
-    # Every label that can be read at that size; on a long text every second, third, ...
+    # As many labels as can be read at that size: for a long text every second, third,
+    # and so on.
     shown = range(0, len(matrix), math.ceil(1.15 * size / cell))
     for labels, write, turn in (
         (columns, axes.set_xticks, 90),
@@ -283,8 +335,8 @@ def _top(grid: np.ndarray) -> float:
 
 
 def _light() -> AbstractContextManager[None]:
-    # Black on white also where the reader's notebook has a dark style: the figure
-    # brings its own white ground.
+    # Black on white, also where the reader's notebook has a dark style: the figure has
+    # its own white background.
     from matplotlib import style
 
     return style.context("default")

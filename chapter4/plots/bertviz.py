@@ -1,5 +1,6 @@
-"""Section 4.4: BertViz's interactive views as pages that work offline, in a notebook,
-in the book and as a file.
+"""Section 4.4: BertViz's interactive views as pages that work offline.
+
+They work in a notebook, in the book and as a file.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from chapter4.inputs.images import picture_url
 if TYPE_CHECKING:
     from chapter4.inputs.models import TextModel
 
-# BertViz asks a third party for these. Here they come out of installed packages:
-# (distribution, file).
+# BertViz's pages load these scripts from a third party. Here they come from installed
+# packages: (distribution, file).
 SCRIPTS = (
     ("mpld3", "mpld3/js/d3.v5.min.js"),
     ("XStatic-jQuery", "xstatic/pkg/jquery/data/jquery.slim.min.js"),
 )
-# Every weight of a view is a line that the browser draws; with more lines it takes
+# The browser draws every weight of a view as a line. With more lines than this it takes
 # seconds to change the layer.
 MAX_LINES = 100_000
 
@@ -41,7 +42,8 @@ _PAGE = """<!DOCTYPE html>
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light; }}
-body {{ margin: 12px; background: #fff; color: #000; font-family: "Helvetica Neue", Helvetica, Arial, sans-serif; }}
+body {{ margin: 12px; background: #fff; color: #000; \
+font-family: "Helvetica Neue", Helvetica, Arial, sans-serif; }}
 h1 {{ font-size: 1rem; margin: 0 0 0.25rem; }}
 p {{ font-size: 0.875rem; line-height: 1.4; margin: 0 0 0.75rem; max-width: 46rem; }}
 select {{ font: inherit; }}
@@ -70,13 +72,14 @@ const requirejs = (names, start) => start(jQuery, d3);
 </html>
 """
 
-# BertViz's squares and thumbnails answer to the mouse only. They are drawn anew when
-# another layer is chosen.
+# BertViz's squares and thumbnails react only to the mouse; this script adds the
+# keyboard. It runs again whenever BertViz draws them anew, as after a change of layer.
 _KEYS = """
 const name = (rect, at) => `%s`;
 function reach() {
   const clickable = (rect) => rect.__on?.some((listener) => listener.type === "click");
-  [...document.querySelectorAll("#vis svg rect")].filter(clickable).forEach((rect, at) => {
+  [...document.querySelectorAll("#vis svg rect")].filter(clickable)\
+.forEach((rect, at) => {
     if (rect.tabIndex === 0) return;
     rect.tabIndex = 0;
     rect.setAttribute("role", "button");
@@ -89,17 +92,22 @@ function reach() {
   });
 }
 reach();
-new MutationObserver(reach).observe(document.querySelector("#vis"), { childList: true });
+new MutationObserver(reach).observe(document.querySelector("#vis"), \
+{ childList: true });
 """
 
 
 @dataclass(frozen=True)
 class InteractiveView:
-    """An interactive page. A notebook shows it when it is a cell's last value;
-    `.save(path)` writes it to a file.
+    """An interactive page, for a notebook or as a file.
 
-    html: a complete page that asks nothing of any network. title: what it shows.
-    height: of the frame, in pixels.
+    A notebook shows it when it is the last value of a cell. ``.save(path)`` writes it
+    to a file.
+
+    Attributes:
+        html: The complete page, which needs no network.
+        title: What the page shows.
+        height: The height of the frame in a notebook, in pixels.
     """
 
     html: str
@@ -107,8 +115,16 @@ class InteractiveView:
     height: int
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page to `path` and return that path. Any browser opens it, without
-        a network.
+        """Write the page to a file, which any browser can open without a network.
+
+        Args:
+            path: The file to write.
+
+        Returns:
+            The same path.
+
+        Raises:
+            OSError: If the file can't be written.
         """
         path = Path(path)
         path.write_text(self.html, encoding="utf-8")
@@ -118,8 +134,8 @@ class InteractiveView:
         return f"InteractiveView({self.title!r}, {len(self.html):,} characters)"
 
     def _repr_html_(self) -> str:
-        # A frame of its own: BertViz's ids would clash with a second view. The sandbox
-        # has scripts and nothing else.
+        # The view gets its own frame, because BertViz's ids would clash with those of a
+        # second view. The sandbox allows scripts and nothing else.
         return (
             f'<iframe srcdoc="{html.escape(self.html)}"'
             f' title="{html.escape(self.title)}" sandbox="allow-scripts" style="width:'
@@ -129,14 +145,26 @@ class InteractiveView:
 
 
 def head_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
-    """BertViz's head view: lines from each token to those it looks at, one colour a
-    head, layer by layer.
+    """BertViz's head view: lines from each token to those that it looks at.
 
-    text: a sentence. bert: what `load_bert(name)` returns, or None for the embedded
-    MiniLM.
-    Returns a page that works offline; see `InteractiveView`. Raises TypeError or
-    ValueError for bad input, also for a text with more lines than a browser can draw.
-    Source: Vig 2019, arXiv:1906.05714.
+    It shows one layer at a time, with one colour for each head.
+
+    Args:
+        text: A sentence.
+        bert: What :func:`chapter4.load_bert` returns, or None for the embedded MiniLM.
+
+    Returns:
+        A page that works offline.
+
+    Raises:
+        ValueError: For an empty or too long text, also for one with more lines than a
+            browser can draw.
+        TypeError: If an argument has the wrong type.
+        RuntimeError: If this version of bertviz writes its page in another way.
+        FileNotFoundError: If a package with one of the scripts is not installed.
+
+    References:
+        Vig 2019, arXiv:1906.05714.
     """
     import bertviz
 
@@ -168,8 +196,23 @@ def head_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
 def model_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
     """BertViz's model view: every layer and head as a thumbnail; a click enlarges one.
 
-    Arguments, result and errors as in `head_view`; a text can be less long, for all
-    layers are drawn at once.
+    Args:
+        text: A sentence. It must be shorter than for :func:`chapter4.head_view`,
+            because all layers are drawn at once.
+        bert: What :func:`chapter4.load_bert` returns, or None for the embedded MiniLM.
+
+    Returns:
+        A page that works offline.
+
+    Raises:
+        ValueError: For an empty or too long text, also for one with more lines than a
+            browser can draw.
+        TypeError: If an argument has the wrong type.
+        RuntimeError: If this version of bertviz writes its page in another way.
+        FileNotFoundError: If a package with one of the scripts is not installed.
+
+    References:
+        Vig 2019, arXiv:1906.05714.
     """
     import bertviz
 
@@ -186,8 +229,8 @@ def model_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
         f"{attention.model_name}: attention in all {layers} layers and {heads} heads"
     )
     name = f"Layer ${{Math.floor(at / {heads})}}, head ${{at % {heads}}}"
-    # As BertViz lays it out: thumbnails of 7 px a token for 12 heads, or the enlarged
-    # one, whichever is higher.
+    # BertViz's own layout: the thumbnails, with 7 px for each token if there are 12
+    # heads, or the enlarged picture, whichever is higher.
     drawn = max(layers * (count * 84 / heads + 10) + 38, count * 18 + 55)
     return InteractiveView(
         _page(title, note, body, attention, name, layers),
@@ -197,14 +240,14 @@ def model_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
 
 
 def _drawn(view: Callable[..., Any], attention: TextAttention, **options: Any) -> str:
-    # Four digits are more than a line's strength can show, and make a page a quarter as
-    # large.
+    # Four digits are more than the strength of a line can show, and the page is a
+    # quarter as large.
     weights = [
         torch.from_numpy(layer.astype(np.float64).round(4))[None]
         for layer in attention.weights
     ]
-    # A text's tokens may hold anything, so BertViz gets numbers; `_page` writes the
-    # tokens in, escaped.
+    # A text's tokens may hold anything, so BertViz gets numbers instead. ``_page``
+    # puts in the tokens, escaped.
     stand_ins = [str(i) for i in range(len(attention.tokens))]
     with warnings.catch_warnings():
         # BertViz does not close its script file.
@@ -228,7 +271,7 @@ def _page(
 
     body = re.sub(r'<script src="https:[^"]*"></script>', "", body, count=1)
     body = re.sub(r"require\.config\(\{.*?\}\);", "", body, count=1, flags=re.DOTALL)
-    # The data stands there twice: BertViz names its marker in a comment as well.
+    # The data is there twice: BertViz replaces its marker in a comment as well.
     found = re.search(r"const params = (\{.*\}); // HACK: .*", body)
     if found is None or "src=" in body or "paths:" in body:
         raise RuntimeError(
@@ -240,8 +283,8 @@ def _page(
         matrices["left_text"] = matrices["right_text"] = format_special_chars(
             attention.tokens
         )
-    # "<" can start what ends a script; as \u003c it is the same string to JavaScript
-    # and nothing to HTML.
+    # "<" can start a tag that ends the script. Written as \u003c it is the same string
+    # to JavaScript, and HTML does not see it.
     safe = json.dumps(data).replace("<", "\\u003c")
     return _PAGE.format(
         title=html.escape(title),
@@ -254,8 +297,10 @@ def _page(
 
 
 def _still(weights: np.ndarray, tokens: list[str]) -> str:
-    """What readers without scripts see: a square for each layer and head, (L, A, T, T),
-    whose rows look and whose columns are looked at.
+    """The picture for readers without scripts: a square for each layer and head.
+
+    The weights are (L, A, T, T). The rows of a square look, and its columns are looked
+    at.
     """
     from matplotlib import colormaps
 

@@ -1,5 +1,6 @@
-"""Every figure of images and texts: raw maps become pictures here, and only here are
-they scaled.
+"""Every figure of images and texts.
+
+Raw maps become pictures here, and they are scaled only here.
 """
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from textwrap import fill, wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,24 +25,25 @@ if TYPE_CHECKING:
     from chapter4.inputs.images import ImageInput
     from chapter4.methods.integrated_gradients import IntegratedGradientsAttribution
 
-# One perceptually uniform colour map per kind of map. Signed maps take seaborn's vlag,
-# centred at 0.
+# One perceptually uniform colour map for each kind of map. Signed maps use seaborn's
+# vlag, centred at 0.
 SALIENCY_CMAP = "inferno"
 CAM_CMAP = "viridis"
-# A saliency map has a few huge values; the colour scale ends here, and the colour bar's
-# arrow says so.
+# A saliency map has a few huge values, so the colour scale ends at this percentile. The
+# arrow of the colour bar shows that there are larger values.
 PERCENTILE = 99.5
 OVERLAY_ALPHA = 0.55
 # Inches. Three of them in a row are still legible at the width of a page's text.
 PANEL = (3.4, 3.3)
-# Points, and dark enough on white.
+# The size is in points, and the colour is dark enough on white.
 EVIDENCE_SIZE, INCOMPLETE_COLOUR = 8.5, "#a40000"
 # matplotlib's backends that have no window.
 FILE_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
-# Characters that fit: of a title by the inch, of a bar's name, of a word on its line.
+# How many characters fit: of a title in one inch, of a bar's name on a line, and of a
+# word on its line.
 TITLE_PITCH, NAME_WIDTH, WORD_WIDTH = 9, 22, 80
 
-# Method name, as results carry it -> the words of a title.
+# The method's name in a result -> the words of a title.
 TITLES = {
     "vanilla_gradients": "Vanilla gradients",
     "gradient_input": "Gradient × Input",
@@ -63,8 +65,15 @@ UNITS = {
 def new_figure(
     rows: int, columns: int, size: tuple[float, float]
 ) -> tuple[Figure, np.ndarray]:
-    """A white figure and its axes (rows, columns), laid out so that nothing overlaps.
-    size: of one panel, in inches.
+    """Make a white figure whose layout lets nothing overlap.
+
+    Args:
+        rows: The number of rows of panels.
+        columns: The number of columns of panels.
+        size: The width and height of one panel, in inches.
+
+    Returns:
+        The figure and its axes, (rows, columns).
     """
     import matplotlib.pyplot as plt
 
@@ -81,28 +90,39 @@ def new_figure(
 
 
 def finish(figure: Figure) -> Figure:
-    """Hand over a figure: shown where someone looks (a notebook, an interactive
-    session), only returned elsewhere.
-    """
+    """Return a figure, and display it in a notebook or an interactive session."""
     import matplotlib
     import matplotlib.pyplot as plt
 
     backend = matplotlib.get_backend().lower()
     if "inline" in backend:
-        figure._ipython_display_()  # type: ignore[attr-defined]
+        figure._ipython_display_()  # type: ignore[attr-defined]  # of ShownOnce
     elif plt.isinteractive() and backend not in FILE_BACKENDS:
         figure.show()
         return figure
-    # Who makes hundreds must not keep them all; the caller's reference stays good.
+    # Otherwise pyplot keeps every figure in memory, also hundreds of them. The caller's
+    # figure still works after this.
     plt.close(figure)
     return figure
 
 
 def crop_of(image: ImageInput, model: nn.Module) -> np.ndarray:
-    """The picture that the model sees of one image: (H, W, 3) in [0, 1]. Every map and
-    overlay belongs on this.
+    """The crop of one image that the model sees.
 
-    Raises ValueError for several images; else as `image_tensor`.
+    Every map and every overlay belongs on this crop.
+
+    Args:
+        image: One photo: a path, a PIL image or a normalised tensor (3, H, W) or
+            (1, 3, H, W).
+        model: The model that sees it.
+
+    Returns:
+        The pixels, (H, W, 3) in [0, 1].
+
+    Raises:
+        ValueError: For several images, or an image that can't be read.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such photo.
     """
     x = image_tensor(image, model)
     if len(x) != 1:
@@ -111,7 +131,7 @@ def crop_of(image: ImageInput, model: nn.Module) -> np.ndarray:
 
 
 def show_image(axes: Axes, pixels: np.ndarray, title: str) -> None:
-    """A picture (H, W, 3) in [0, 1] with its title in words."""
+    """Draw a picture (H, W, 3) in [0, 1] with its title."""
     axes.imshow(pixels)
     _title(axes, title)
     axes.set_axis_off()
@@ -120,8 +140,14 @@ def show_image(axes: Axes, pixels: np.ndarray, title: str) -> None:
 def show_saliency(
     axes: Axes, values: np.ndarray, title: str, label: str, limit: float | None = None
 ) -> None:
-    """A non-negative map (H, W) with its colour bar, from 0 to `limit`, by default its
-    99.5th percentile.
+    """Draw a non-negative map with its colour bar.
+
+    Args:
+        axes: The panel to draw in.
+        values: The map, (H, W).
+        title: The title of the panel.
+        label: The label of the colour bar.
+        limit: Where the colour scale ends; None for the map's 99.5th percentile.
     """
     limit = upper_limit(values) if limit is None else limit
     drawn = axes.imshow(values, cmap=SALIENCY_CMAP, vmin=0, vmax=limit or 1)
@@ -139,8 +165,18 @@ def show_overlay(
     cmap: str = CAM_CMAP,
     limit: float = 1.0,
 ) -> None:
-    """A map (H, W) over the crop (H, W, 3) that the model saw, which is drawn in grey
-    so that colour means the map.
+    """Draw a map over the crop that the model saw.
+
+    The crop is drawn in grey, so that colour means the map.
+
+    Args:
+        axes: The panel to draw in.
+        pixels: The crop, (H, W, 3) in [0, 1].
+        values: The map, (H, W).
+        title: The title of the panel.
+        label: The label of the colour bar.
+        cmap: The colour map.
+        limit: Where the colour scale ends.
     """
     axes.imshow(brightness(pixels), cmap="gray", vmin=0, vmax=1)
     drawn = axes.imshow(values, cmap=cmap, vmin=0, vmax=limit or 1, alpha=OVERLAY_ALPHA)
@@ -161,9 +197,16 @@ def show_result(
     title: str | None = None,
     evidence: MapEvidence | None = None,
 ) -> None:
-    """One attribution as its kind is drawn: a class activation map over the crop,
-    anything else as a map of its own. Below it stands the evidence, by default what the
-    result itself tells.
+    """Draw one attribution, with the evidence below it.
+
+    A class activation map is drawn over the crop, anything else as a map of its own.
+
+    Args:
+        axes: The panel to draw in.
+        pixels: The crop, (H, W, 3) in [0, 1].
+        result: The attribution of one image.
+        title: The title of the panel; None for the name of the method.
+        evidence: The evidence; None for what the result carries itself.
     """
     from chapter4.evidence.map_evidence import evidence_of
 
@@ -184,7 +227,7 @@ def show_result(
 
 
 def show_evidence(axes: Axes, evidence: MapEvidence) -> None:
-    """The evidence in small print below a map; in red where the map is incomplete."""
+    """Write the evidence below a map, in red where the map is incomplete."""
     if evidence.lines():
         axes.text(
             0.5,
@@ -200,8 +243,9 @@ def show_evidence(axes: Axes, evidence: MapEvidence) -> None:
 
 
 def upper_limit(values: np.ndarray) -> float:
-    """Where the colour scale of non-negative maps ends: their 99.5th percentile, or the
-    maximum where that is 0.
+    """Where the colour scale of non-negative maps ends.
+
+    It is their 99.5th percentile, or their maximum where that percentile is 0.
     """
     return float(np.percentile(values, PERCENTILE)) or float(values.max())
 
@@ -213,15 +257,24 @@ def compare_maps(
     title: str = "What the model sees",
     evidence: Sequence[MapEvidence] | None = None,
 ) -> Figure:
-    """The crop that the model saw, and beside it each attribution of it, each on its
-    own colour scale.
+    """Draw the crop that the model saw, and beside it each attribution.
 
-    pixels: the crop, (H, W, 3) in [0, 1], as `crop_of` gives it. results: single-image
-    attributions, or a mapping from panel title to attribution. columns: panels in a
-    row, by default up to three, or two rows. title: of the crop. evidence: one for each
-    map, in its order; by default what the results themselves tell.
+    Each attribution has its own colour scale.
+
+    Args:
+        pixels: The crop, (H, W, 3) in [0, 1], as :func:`chapter4.crop_of` returns it.
+        results: Attributions of one image, or a mapping from panel title to
+            attribution.
+        columns: The number of panels in a row. None for one row of up to three panels,
+            or two rows.
+        title: The title of the crop.
+        evidence: The evidence for each map, in the order of ``results``. None for what
+            the results carry themselves.
+
+    Returns:
+        The figure. It is displayed only in a notebook or an interactive session.
     """
-    # Pairs, not a mapping: two maps by one method have one title.
+    # Pairs, not a mapping: two maps by the same method have the same title.
     named: list[tuple[str | None, Attribution]]
     named = (
         list(results.items())
@@ -250,12 +303,17 @@ def attribution_figure(
     model: nn.Module,
     name: int | str | None = None,
 ) -> Figure:
-    """Three panels: the crop, the map with its colour bar, the map over the crop."""
+    """Draw three panels: the crop, the map with its colour bar, and the overlay."""
     from chapter4.evidence.map_evidence import evidence_of
     from chapter4.inputs.models import class_names_of
 
     target = result.target if name is None else name
-    words = target if isinstance(target, str) else class_names_of(model)(int(target))  # type: ignore[arg-type]
+    # The target of one image is one class, not a list.
+    words = (
+        target
+        if isinstance(target, str)
+        else class_names_of(model)(int(cast(int, target)))
+    )
     pixels = crop_of(image, model)
     figure, ((first, second, third),) = new_figure(1, 3, PANEL)
     show_image(first, pixels, "What the model sees")
@@ -288,11 +346,23 @@ def visualize_attributions(
     model: nn.Module,
     pred_class: int | str | None = None,
 ) -> Figure:
-    """Three panels: the crop that the model saw, the map of |attributions| with its
-    colour bar, and the overlay.
+    """Draw three panels: the crop, the map of ``|attributions|``, and the overlay.
 
-    image, model: as they were explained. pred_class: the name to print; default the
-    result's own target.
+    Args:
+        image: The photo that was explained: a path, a PIL image or a normalised tensor
+            (3, H, W) or (1, 3, H, W).
+        attributions: The result for this photo.
+        model: The model that was explained.
+        pred_class: The class to name in the title, as an index or in words; None for
+            the result's own target.
+
+    Returns:
+        The figure. It is displayed only in a notebook or an interactive session.
+
+    Raises:
+        ValueError: For several images, or an image that can't be read.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such photo.
     """
     return attribution_figure(image, attributions, model, pred_class)
 
@@ -303,8 +373,15 @@ def show_probabilities(
     probabilities: Sequence[float],
     marked: Sequence[bool],
 ) -> None:
-    """The top classes as bars, the largest on top; a marked one (the true class) is
-    hatched and has a tick mark.
+    """Draw the top classes as bars, the largest on top.
+
+    A marked class, which is the true one, has a hatched bar and a tick mark.
+
+    Args:
+        axes: The panel to draw in.
+        names: The names of the classes, from the most to the least probable.
+        probabilities: Their probabilities.
+        marked: Whether each class is marked.
     """
     positions = np.arange(len(names))[::-1]
     bars = axes.barh(positions, probabilities, color="#4c72b0")
@@ -337,8 +414,19 @@ def text_figure(
     label: str,
     evidence: MapEvidence | None = None,
 ) -> Figure:
-    """Words in reading order on coloured grounds, their signed scores below, with a
-    diverging scale centred at 0 and the evidence in small print.
+    """Draw words in reading order on coloured backgrounds, with their scores below.
+
+    The colour scale is diverging and centred at 0.
+
+    Args:
+        words: The words.
+        scores: Their signed scores.
+        title: The title of the figure.
+        label: The label of the colour bar.
+        evidence: The evidence, which is written in small print.
+
+    Returns:
+        The figure. It is displayed only in a notebook or an interactive session.
     """
     import matplotlib.pyplot as plt
     from matplotlib.cm import ScalarMappable
@@ -351,7 +439,8 @@ def text_figure(
     limit = max(map(abs, scores), default=0.0) or 1.0
     mapping = ScalarMappable(Normalize(-limit, limit), diverging())
     width, row_height, size = 9.0, 0.62, 12.0
-    # Widths in a fixed-width font are known without drawing: 0.6 em a character.
+    # In a fixed-width font, the width of a word is known before it is drawn: 0.6 em for
+    # each character.
     advance = [max(len(word), 6) * 0.6 * size / 72 + 0.2 for word in words]
     rows: list[list[int]] = [[]]
     for i, step in enumerate(advance):
@@ -424,8 +513,9 @@ def text_figure(
 
 
 def diverging() -> Colormap:
-    """seaborn's vlag: blue for negative, red for positive, white at 0; even in
-    lightness, unlike red against green.
+    """seaborn's vlag: blue for negative values, white at 0, red for positive values.
+
+    Both ends are equally light, unlike those of a scale from red to green.
     """
     import seaborn
 
@@ -434,7 +524,7 @@ def diverging() -> Colormap:
 
 def _title(axes: Axes, title: str) -> None:
     grid = axes.get_gridspec()
-    # Of the panel, in inches.
+    # The width of the panel, in inches.
     width = axes.figure.bbox.width / axes.figure.dpi / (grid.ncols if grid else 1)
     lines = [
         part
@@ -442,7 +532,7 @@ def _title(axes: Axes, title: str) -> None:
         for part in wrap(line, int(TITLE_PITCH * width))
     ]
     size = 12
-    if len(lines) > 3:  # long names: smaller, or the picture gives way to its title
+    if len(lines) > 3:  # a smaller font, or the title would take the picture's space
         size = 9
         lines = [
             part
@@ -464,8 +554,9 @@ def _shown_once() -> Any:
     from matplotlib.figure import Figure
 
     class ShownOnce(Figure):
-        """A figure that a notebook draws once a cell: when it is made, and not again
-        because the call returned it.
+        """A figure that a notebook draws only once in a cell.
+
+        It is drawn when it is made, and not again because the call returned it.
         """
 
         shown_by: int | None = None
@@ -478,7 +569,9 @@ def _shown_once() -> Any:
 
             shell = get_ipython()
             if shell is None:
-                return  # a program that a notebook started has its backend, and nobody who looks
+                # A program that a notebook started has the notebook's backend, but
+                # nobody sees its figures.
+                return
             cell = shell.execution_count
             if cell != self.shown_by:
                 self.shown_by = cell

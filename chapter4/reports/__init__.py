@@ -1,1 +1,1 @@
-"""Section 4.5 and problem 5: several methods on one input, and what they say together."""
+"""Section 4.5 and problem 5: what several methods say together about one input."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -32,16 +32,24 @@ from chapter4.inputs.models import (
     class_names_of,
     name_of,
 )
-from chapter4.methods.gradcam import GradCAM, GradCAMPlusPlus, default_target_layer
+from chapter4.methods.gradcam import (
+    CamAttribution,
+    GradCAM,
+    GradCAMPlusPlus,
+    default_target_layer,
+)
 from chapter4.methods.gradients import gradient_input, smooth_grad, vanilla_gradients
-from chapter4.methods.integrated_gradients import integrated_gradients
+from chapter4.methods.integrated_gradients import (
+    IntegratedGradientsAttribution,
+    integrated_gradients,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from chapter4.inputs.images import ImageInput
 
-# Name to ask by -> key of the result.
+# The name by which a method is chosen -> its key in the result.
 METHODS = {
     "gradcam": "gradcam",
     "gradcam++": "gradcam++",
@@ -51,21 +59,30 @@ METHODS = {
     "gradient_input": "gradient_input",
 }
 TOP = 5
-# Methods that see the image itself on their way: the predictions come from that pass.
+# Methods that send the unchanged image through the model: the predictions come from
+# that pass.
 SEES_IMAGE = ("gradcam", "gradcam++", "vanilla", "gradient_input")
-# A default Grad-CAM layer with a smaller share of the model's weighted layers before it
-# than this draws a warning, in a model of at least so many.
+# A default Grad-CAM layer gives a warning if it ends within this share of the model's
+# layers with weights, in a model with at least so many.
 SHALLOW, FEW_LAYERS = 0.25, 8
 
 
 class Interpretation(dict[str, Any]):
-    """What `interpret` found, by the chapter's keys; `details` keeps the whole
-    attribution behind each map, `evidence` what is known about the map, `ranking` all
-    classes with their probabilities.
+    """What ``interpret`` found, by the keys of the printed chapter.
 
-    image: the crop that the model saw, a PIL image. predictions: {"classes": (5,)
-    indices, "probabilities": (5,), "labels": names}. One array (H, W) per method:
-    "gradcam", "integrated_gradients", "smoothgrad", ...
+    It is a dictionary with these keys:
+
+    - "image": The crop that the model saw, a PIL image.
+    - "predictions": A dictionary with "classes", the indices of the top five, (5,),
+      with "probabilities", (5,), and with "labels", their names.
+    - "gradcam", "integrated_gradients", "smoothgrad", ...: One map (H, W) for each
+      method.
+
+    Attributes:
+        details: The whole attribution behind each map, by the method's key.
+        evidence: What is known about each map, by the method's key.
+        ranking: The indices of all classes from the most to the least probable, (K,),
+            and their softmax probabilities, (K,).
     """
 
     details: dict[str, Attribution]
@@ -76,12 +93,13 @@ class Interpretation(dict[str, Any]):
 class ImageClassifierInterpreter:
     """Several attribution methods for one classifier.
 
-    model: a classifier that gives logits (N, K). device: where to move it; default: it
-    stays where it is.
-    target_layer: Grad-CAM's layer, a module or dotted name; default: the model's own,
-    or the last that gives a grid.
-    imagenet_labels: class index to name, may be partial: gaps come from the model's own
-    names.
+    Args:
+        model: A classifier that gives logits (N, K).
+        device: Where to move the model; None to leave it where it is.
+        target_layer: Grad-CAM's layer, as a module or a dotted name. None for the layer
+            that the model names, or else the last one whose output is a grid.
+        imagenet_labels: Class index to name. It may be partial: other names come from
+            the model.
     """
 
     def __init__(
@@ -105,22 +123,35 @@ class ImageClassifierInterpreter:
         evidence: bool = True,
         progress: Callable[[str], None] | None = None,
     ) -> Interpretation:
-        """Predict, then explain the predicted class, or `target_class`, with each
-        method.
+        """Predict, then explain one class with each method.
 
-        image: one photo: a path, a PIL image or a normalised tensor (3, H, W) or (1, 3,
-        H, W).
-        methods: of "gradcam", "gradcam++", "ig", "smoothgrad", "vanilla",
-        "gradient_input".
-        evidence: with each map also what is left of it when the model's last layer is
-        random (see `MapEvidence`); costs one more map a method. Completeness and the
-        blank flag cost nothing and are always there.
-        progress: called with a method's name before it runs.
-        The methods share what they can: without evidence the cost is their gradients,
-        and one forward pass for the baseline of IG (one more where no method sees the
-        image itself, or where Grad-CAM has to look for its layer).
-        Raises ValueError for an unknown method or several images; else as the methods
-        do.
+        The methods share what they can. Without evidence the cost is their gradients,
+        and one forward pass for the baseline of Integrated Gradients. There is one more
+        forward pass if no method sends the unchanged image through the model, and one
+        more if Grad-CAM has to look for its layer.
+
+        Args:
+            image: One photo: a path, a PIL image or a normalised tensor (3, H, W) or
+                (1, 3, H, W).
+            methods: Any of "gradcam", "gradcam++", "ig", "smoothgrad", "vanilla" and
+                "gradient_input".
+            target_class: The index of the class to explain, or None for the predicted
+                class.
+            evidence: Whether to compute for each map also how much of it is left when
+                the model's last layer is random (see :class:`chapter4.MapEvidence`).
+                This costs one more map for each method. The completeness error and the
+                blank flag cost nothing and are always there.
+            progress: A function that is called with a method's name before it runs.
+
+        Returns:
+            The crop, the predictions, and one map (H, W) for each method.
+
+        Raises:
+            ValueError: For an unknown method, several images, a class out of range, or
+                a layer that Grad-CAM can't use.
+            TypeError: If ``methods`` is a string, or another argument has the wrong
+                type.
+            FileNotFoundError: If there is no such photo.
         """
         if isinstance(methods, str):
             raise TypeError(f"methods is a list of names, such as [{methods!r}]")
@@ -177,9 +208,18 @@ class ImageClassifierInterpreter:
         return result
 
     def visualize(self, results: Interpretation) -> Figure:
-        """The crop with the top three classes, and beside it each map with its colour
-        bar and the evidence. results: what `interpret` returned. TypeError for a plain
-        dict.
+        """Draw the crop with the top three classes, and beside it each map.
+
+        Each map has a colour bar and its evidence.
+
+        Args:
+            results: What ``interpret`` returned.
+
+        Returns:
+            The figure.
+
+        Raises:
+            TypeError: For a plain dictionary.
         """
         if not isinstance(results, Interpretation):
             raise TypeError(
@@ -197,8 +237,9 @@ class ImageClassifierInterpreter:
             f"{i}. {name} {probability:.1%}"
             for i, (name, probability) in enumerate(top, 1)
         )
+        # The target of one image is one class, not a list.
         maps = {
-            f"{TITLES[r.method]}\n{self.class_name(r.target)}": r  # type: ignore[arg-type]
+            f"{TITLES[r.method]}\n{self.class_name(cast(int, r.target))}": r
             for r in results.details.values()
         }
         return compare_maps(
@@ -210,7 +251,8 @@ class ImageClassifierInterpreter:
 
     def _layer(self, x: Tensor) -> str:
         if self.target_layer is not None:
-            # By name: the check with random weights runs on a copy of the model.
+            # A name works in a copy of the model too, which the check with random
+            # weights uses.
             return GradCAM(self.model, self.target_layer).layer_name
         layer = default_target_layer(self.model, x)
         _warn_if_shallow(self.model, layer)
@@ -218,18 +260,30 @@ class ImageClassifierInterpreter:
 
 
 def predict(model: nn.Module, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Classes of one image x (1, 3, H, W) from the most to the least probable, and
-    their softmax probabilities.
+    """Rank the classes of one image.
+
+    Args:
+        model: A classifier that gives logits (N, K).
+        x: The normalised image, (1, 3, H, W).
+
+    Returns:
+        The indices of the classes from the most to the least probable, (K,), and their
+        softmax probabilities, (K,).
     """
     return ranked(_logits(model, x))
 
 
 def ranked(logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Classes from the most to the least probable, and their softmax probabilities, of
-    one image's logits (1, K).
+    """Rank the classes by one image's logits (1, K).
+
+    Args:
+        logits: The logits of one image, (1, K).
+
+    Returns:
+        The indices of the classes from the most to the least probable, (K,), and their
+        softmax probabilities, (K,).
     """
-    # By the logits: rounding makes ties of small differences once they are
-    # probabilities.
+    # Sort by the logits: as probabilities, small differences may be rounded to ties.
     values, classes = logits[0].sort(descending=True, stable=True)
     return classes.cpu().numpy(), values.softmax(dim=0).cpu().numpy()
 
@@ -297,8 +351,19 @@ def _warn_if_shallow(model: nn.Module, layer: str) -> None:
 
 @dataclass(frozen=True)
 class DebugReport:
-    """One prediction against what is true and what was expected. `print(report)` gives
-    the text.
+    """One prediction, compared with what is true and what was expected.
+
+    ``print(report)`` prints the text.
+
+    Attributes:
+        text: The report in words.
+        true_label: The index of the true class.
+        predicted_label: The index of the predicted class.
+        expected_label: The index of the class that the caller expected.
+        true_rank: The rank of the true class, 1 for the most probable.
+        true_probability: The softmax probability of the true class.
+        results: What the methods found.
+        figure: The crop and the maps.
     """
 
     text: str = field(repr=False)
@@ -312,7 +377,7 @@ class DebugReport:
 
     @property
     def correct(self) -> bool:
-        """Whether the model says what is true."""
+        """Whether the predicted class is the true one."""
         return self.predicted_label == self.true_label
 
     def __str__(self) -> str:
@@ -329,12 +394,33 @@ def debug_model_prediction(
     target_layer: nn.Module | str | None = None,
     evidence: bool = True,
 ) -> DebugReport:
-    """Report one prediction: is it true, is it what the caller expected, and what do
-    Grad-CAM and IG show of it?
+    """Report one prediction: is it true, was it expected, and what do maps show?
 
-    true_label: the ground truth, index or class name. expected_label: what the caller
-    expected the model to say; default the truth. evidence: as for `interpret`. The text is printed and returned with
-    the figure. Raises ValueError for an unknown label or bad input.
+    The maps are those of Grad-CAM and Integrated Gradients. The text is printed, and
+    returned with the figure.
+
+    Args:
+        model: A classifier that gives logits (N, K).
+        image: One photo: a path, a PIL image or a normalised tensor (3, H, W) or
+            (1, 3, H, W).
+        true_label: The true class, as an index or a name.
+        expected_label: The class that the caller expected the model to predict, as an
+            index or a name; None for the true class.
+        imagenet_labels: Class index to name. It may be partial: other names come from
+            the model.
+        target_layer: Grad-CAM's layer, as a module or a dotted name. None for the layer
+            that the model names, or else the last one whose output is a grid.
+        evidence: Whether to compute also how much of each map is left when the model's
+            last layer is random. This costs one more map for each method.
+
+    Returns:
+        The report with its text, numbers, maps and figure.
+
+    Raises:
+        ValueError: For an unknown label, several images, or a layer that Grad-CAM can't
+            use.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such photo.
     """
     truth = class_index(model, true_label, imagenet_labels)
     expected = (
@@ -386,10 +472,20 @@ def debug_model_prediction(
 def true_class_rank(
     classes: np.ndarray, probabilities: np.ndarray, truth: int
 ) -> tuple[int, float]:
-    """Rank of the true class, 1 for the most probable, and its probability. Both arrays
-    as `predict` gives them.
+    """Rank of the true class, 1 for the most probable, and its probability.
 
     Of classes that tie, the lower index comes first, as in the list of the top classes.
+
+    Args:
+        classes: All classes from the most to the least probable, (K,).
+        probabilities: Their probabilities, (K,).
+        truth: The index of the true class.
+
+    Returns:
+        The rank and the probability.
+
+    Raises:
+        ValueError: If the model has no such class.
     """
     if truth not in classes:
         raise ValueError(
@@ -419,7 +515,7 @@ def top_lines(
 
 
 def wrapped(lines: Sequence[str]) -> str:
-    """The lines of a report as one text, none wider than a terminal or a page."""
+    """The lines of a report as one text, wrapped to fit a terminal or a page."""
     return "\n".join(fill(line, 72, subsequent_indent="  ") for line in lines)
 
 
@@ -442,9 +538,11 @@ def _verdict(
 
 
 def _evidence(results: Interpretation, explained: str) -> list[str]:
-    cam, ig = results.details["gradcam"], results.details["integrated_gradients"]
+    cam = cast(CamAttribution, results.details["gradcam"])
+    key = "integrated_gradients"
+    ig = cast(IntegratedGradientsAttribution, results.details[key])
     layer = cam.settings["target_layer"]
-    if cam.blank:  # type: ignore[attr-defined]
+    if cam.blank:
         seen = (
             f"Grad-CAM at {layer} is blank: no cell of that layer raises the"
             f" {explained} logit on balance."
@@ -457,12 +555,14 @@ def _evidence(results: Interpretation, explained: str) -> list[str]:
             f"Grad-CAM at {layer} peaks at row {row}, column {column} of the crop; "
             f"{_half_share(cam.map):.0%} of it is above half the peak."
         )
+    # The error of one image is one number, not a list.
+    error = percent(cast(float, ig.delta))
+    mark = "; INCOMPLETE" if results.evidence[key].incomplete else ""
     return [
         f"Evidence, for the {explained} logit:",
         f"- {seen}",
         f"- Integrated Gradients from {ig.settings['baseline']},"
-        f" {ig.settings['n_steps']} steps: relative completeness "
-        f"error {percent(ig.delta)}{'; INCOMPLETE' if results.evidence['integrated_gradients'].incomplete else ''}.",  # type: ignore[attr-defined]
+        f" {ig.settings['n_steps']} steps: relative completeness error {error}{mark}.",
         *_random_lines(results),
         (
             "- A map shows what the score depends on, neither that the dependence is"

@@ -1,12 +1,10 @@
-"""Problem 5: what can be known about the cause of a misclassification, from maps, ranks
-and interventions.
-"""
+"""Problem 5: what maps, ranks and interventions say about a misclassification."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -50,15 +48,22 @@ if TYPE_CHECKING:
 
     from chapter4.inputs.images import ImageInput
 
-# Side of the square that covers a part of the image, as a share of the image's shorter
-# side, and places per side.
+# The side of the square that covers a part of the image, as a share of the image's
+# shorter side, and the number of places along each side.
 COVER_SHARE = 0.2
 COVER_PLACES = 6
 
 
 @dataclass(frozen=True)
 class Intervention:
-    """A change of the image, and what the model then says."""
+    """A change of the image, and what the model then predicts.
+
+    Attributes:
+        what: The change in words.
+        predicted_label: The index of the class that is now predicted.
+        true_rank: The rank of the true class, 1 for the most probable.
+        true_probability: The softmax probability of the true class.
+    """
 
     what: str
     predicted_label: int
@@ -68,14 +73,27 @@ class Intervention:
 
 @dataclass(frozen=True)
 class MisclassificationReport:
-    """What was found. `print(report)` gives the text; `cams` and `attributions` hold
-    the raw results of both classes.
+    """What was found out about a misclassification.
 
-    cams, attributions: {"predicted": ..., "true": ...}. cam_correlation: of the raw
-    maps, nan where one is constant.
-    covered_right: whether the model says the true class with each place covered, one at
-    a time: booleans (COVER_PLACES, COVER_PLACES) from top left to bottom right.
-    evidence: {"gradcam": {"predicted": ..., "true": ...}, "integrated_gradients": ...}.
+    ``print(report)`` prints the text.
+
+    Attributes:
+        text: The report in words.
+        true_label: The index of the true class.
+        predicted_label: The index of the predicted class.
+        true_rank: The rank of the true class, 1 for the most probable.
+        true_probability: The softmax probability of the true class.
+        predicted_probability: The softmax probability of the predicted class.
+        cams: The Grad-CAMs of both classes: ``{"predicted": ..., "true": ...}``.
+        attributions: The Integrated Gradients of both classes, by the same keys.
+        cam_correlation: Pearson's correlation of the two raw Grad-CAMs. NaN where one
+            of them is constant.
+        interventions: The changes of the image that were tried.
+        covered_right: Whether the model predicts the true class with each place
+            covered, one at a time: booleans (6, 6) from top left to bottom right.
+        figure: The crop, the top classes, and the maps of both classes.
+        evidence: The evidence about each map, by "gradcam" and "integrated_gradients".
+            Each entry has the keys of ``cams``.
     """
 
     text: str = field(repr=False)
@@ -99,13 +117,15 @@ class MisclassificationReport:
 
 
 class MisclassificationAnalyzer:
-    """Grad-CAM and Integrated Gradients for the predicted and the true class of a
-    misclassified image, and interventions.
+    """Maps of the predicted and the true class of an image, and interventions.
 
-    model: a classifier that gives logits (N, K). device: where to move it; default: it
-    stays where it is.
-    target_layer: Grad-CAM's layer, a module or dotted name; default: the model's own,
-    or the last that gives a grid.
+    The maps are those of Grad-CAM and Integrated Gradients.
+
+    Args:
+        model: A classifier that gives logits (N, K).
+        device: Where to move the model; None to leave it where it is.
+        target_layer: Grad-CAM's layer, as a module or a dotted name. None for the layer
+            that the model names, or else the last one whose output is a grid.
     """
 
     def __init__(
@@ -127,18 +147,39 @@ class MisclassificationAnalyzer:
         n_steps: int = 50,
         evidence: bool = True,
     ) -> MisclassificationReport:
-        """Print and return the report: both classes, top 5, rank, maps on one scale,
-        and the evidence about the cause.
+        """Print and return a report about a misclassified image.
 
-        image: one photo: path, PIL image or normalised tensor. true_label: index or
-        class name. imagenet_labels: index to name, may be partial. The evidence: how
-        alike the two Grad-CAMs are; what the model says once a square at the predicted
-        class's peak is covered with the image's mean colour, against the same square at
-        other places; and, for a photo, what it says of the whole photo instead of its
-        crop. No cause is guessed from probabilities. evidence: also what is left of the
-        predicted class's maps when the model's last layer is random; costs one more map
-        of each kind.
-        Raises ValueError for an unknown label, several images or bad input.
+        It has both classes, the top five, the rank of the true class, the maps on one
+        scale, and evidence about the cause:
+
+        - How alike the two Grad-CAMs are.
+        - What the model predicts when a square at the peak of the predicted class is
+          covered with the image's mean colour, compared with the same square at other
+          places.
+        - For a path or a PIL image, what the model predicts for the whole photo instead
+          of its crop.
+
+        No cause is guessed from probabilities.
+
+        Args:
+            image: One photo: a path, a PIL image or a normalised tensor (3, H, W) or
+                (1, 3, H, W).
+            true_label: The true class, as an index or a name.
+            imagenet_labels: Class index to name. It may be partial: other names come
+                from the model.
+            n_steps: The number of gradients for Integrated Gradients.
+            evidence: Whether to compute also how much of the predicted class's maps is
+                left when the model's last layer is random. This costs one more map of
+                each kind.
+
+        Returns:
+            The report with its text, numbers, maps and figure.
+
+        Raises:
+            ValueError: For an unknown label, several images, or a layer that Grad-CAM
+                can't use.
+            TypeError: If an argument has the wrong type.
+            FileNotFoundError: If there is no such photo.
         """
         x = image_tensor(image, self.model)
         if len(x) != 1:
@@ -277,7 +318,7 @@ class MisclassificationAnalyzer:
         own = preprocessing_of(self.model)
         squashed = replace(own, resize=own.crop)(load_image(image))[None].to(x)
         if torch.equal(squashed, x):
-            return []  # the crop is the whole photo: nothing was changed
+            return []  # the crop is the whole photo, so that nothing was changed
         return [
             self._after("the whole photo, squashed instead of cropped", squashed, truth)
         ]
@@ -310,11 +351,10 @@ def _cover_side(x: Tensor) -> int:
 
 
 def _cover(x: Tensor, row: int, column: int) -> Tensor:
-    """A copy of x (1, 3, H, W) with the mean colour of the image on a square around
-    (row, column).
+    """Cover a square around (row, column) with the mean colour of the image.
 
-    At the border the square moves inwards: every place is covered by as much as any
-    other.
+    x is (1, 3, H, W) and is not changed. At the border the square moves inwards, so
+    that it always covers the same number of pixels.
     """
     side, covered = _cover_side(x), x.clone()
     top, left = (
@@ -360,8 +400,10 @@ def _completeness_lines(
 ) -> list[str]:
     first = attributions["predicted"]
     by_class = {ig.target: evidence_of(ig) for ig in attributions.values()}
+    # Integrated Gradients always has a completeness error.
     errors = ", ".join(
-        f"{percent(known.delta)} ({name(label)}{', INCOMPLETE' if known.incomplete else ''})"  # type: ignore[arg-type]
+        f"{percent(cast(float, known.delta))}"
+        f" ({name(label)}{', INCOMPLETE' if known.incomplete else ''})"
         for label, known in by_class.items()
     )
     return [
@@ -414,7 +456,7 @@ def _draw(
 
     figure, axes = figures.new_figure(2, 3, figures.PANEL)
     figures.show_image(axes[0, 0], pixels, "What the model sees")
-    # One scale for both classes: maps that are scaled apart can't be compared.
+    # One scale for both classes: maps with different scales can't be compared.
     raw = torch.from_numpy(np.stack([cams[which].raw for which in both]))
     drawn = resize_map(raw, pixels.shape[:2]).numpy()
     saliency = [attributions[which].map for which in both]

@@ -1,4 +1,7 @@
-"""A folder of results: figures, raw arrays, and last a manifest that marks it complete."""
+"""A folder of results: figures, raw arrays and a manifest.
+
+The manifest is written last and marks the folder as complete.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,19 @@ if TYPE_CHECKING:
 
 
 def make_folder(path: Path) -> Path:
-    """Make the folder and see that it takes a file, before the work: nobody waits for
-    what can't be written.
+    """Make the folder and check that a file can be written to it.
+
+    This happens before the work, so that nobody waits for results that can't be
+    written.
+
+    Args:
+        path: The folder, which may exist already.
+
+    Returns:
+        The same path.
+
+    Raises:
+        ValueError: If the path is a file or is below one, or nothing can be written.
     """
     from tempfile import TemporaryFile
 
@@ -36,8 +50,8 @@ def make_folder(path: Path) -> Path:
 
 
 def begin(folder: Path) -> None:
-    # The manifest marks a complete folder: an old one must not vouch for what is being
-    # written now.
+    # The manifest marks a complete folder. An old one must not make a folder look
+    # complete that is being written again.
     (folder / "manifest.json").unlink(missing_ok=True)
 
 
@@ -56,8 +70,13 @@ def save_arrays(path: Path, **arrays: Any) -> str:
 def write_manifest(
     folder: Path, versions: Mapping[str, str] | None = None, **facts: Any
 ) -> None:
-    """The manifest of a folder. versions: of packages beside chapter4, numpy and torch,
-    such as the one that made the model.
+    """Write the manifest of a folder.
+
+    Args:
+        folder: The folder.
+        versions: Versions of other packages than chapter4, numpy and torch, such as the
+            one that made the model.
+        **facts: Whatever the manifest records.
     """
     own = {package: version(package) for package in ("chapter4", "numpy", "torch")}
     facts |= {
@@ -67,12 +86,14 @@ def write_manifest(
     partial = folder / "manifest.json.partial"
     text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
     partial.write_text(text + "\n", encoding="utf-8")
-    # Last, and at once: whoever sees it finds every file that it names.
+    # In one step, after all other files: whoever sees the manifest finds every file
+    # that it names.
     partial.replace(folder / "manifest.json")
 
 
 def _plain(value: Any) -> Any:
-    # What JSON has. It has no NaN: a completeness error without a value becomes null.
+    # Values as JSON knows them. JSON has no NaN, so a completeness error without a
+    # value becomes null.
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Section 4.5: which words a text classifier's answer rests on."""
+"""Section 4.5: which words a text classifier's answer depends on."""
 
 from __future__ import annotations
 
@@ -26,9 +26,16 @@ if TYPE_CHECKING:
 class TextClassifierInterpreter:
     """Integrated Gradients over the word embeddings of a text classifier.
 
-    model_name: as for `load_sentiment`, or a loaded TextModel. device: where to move
-    the model.
-    Source: Sundararajan et al. 2017, arXiv:1703.01365.
+    Args:
+        model_name: A name as for :func:`chapter4.load_sentiment`, or a model and its
+            tokenizer as that function returns them.
+        device: Where to move the model; None to leave it where it is.
+
+    Raises:
+        FileNotFoundError: If the weights can't be found or loaded.
+
+    References:
+        Sundararajan et al. 2017, arXiv:1703.01365.
     """
 
     def __init__(
@@ -42,7 +49,7 @@ class TextClassifierInterpreter:
         )
         self.model, self.tokenizer = loaded
         if device is not None:
-            self.model.to(device)  # type: ignore[arg-type]
+            self.model.to(device)  # type: ignore[arg-type]  # transformers wraps .to()
 
     def interpret(
         self,
@@ -54,18 +61,43 @@ class TextClassifierInterpreter:
         chunk_size: int | None = None,
         evidence: bool = True,
     ) -> dict[str, Any]:
-        """Score of each token for a class, predicted if not given: its share in F(text)
-        - F(baseline), F the logit.
+        """The share of each token in the score of a class.
 
-        baseline: the same [CLS] and [SEP], every other token [MASK] ("mask") or [PAD]
-        ("pad"), same attention mask; so the special tokens score 0. Returns {"tokens":
-        (T,), "attributions": (T,) signed sums over the embedding axis, "words": the
-        tokens of each word by position, "prediction": {"class", "probability",
-        "label"}, "target", "target_label", "score": F(text), "baseline_score":
-        F(baseline), "delta": relative completeness error, "evidence": the same
-        with what is left of the scores when the model's last layer is random, which
-        costs as much again; evidence=False leaves that out}.
-        Raises ValueError for an empty or too long text, an unknown class or baseline.
+        The shares add up to ``F(text) - F(baseline)``, where F is the logit of the
+        class.
+
+        Args:
+            text: One text, as long as the model allows.
+            target_class: The class, as an index or a name in upper or lower case, or
+                None for the predicted class.
+            baseline: The text to start from. It keeps [CLS] and [SEP] and the attention
+                mask; every other token becomes [MASK] ("mask") or [PAD] ("pad"). So the
+                special tokens score 0.
+            n_steps: The number of gradients on the path.
+            chunk_size: How many points of the path go through the model at a time; None
+                for the default.
+            evidence: Whether to compute also how much of the scores is left when the
+                model's last layer is random. This costs as much again.
+
+        Returns:
+            A dictionary with these keys:
+
+            - "tokens": The T tokens, as the model sees them.
+            - "attributions": Their signed scores, (T,), each the sum over the embedding
+              axis.
+            - "words": For each word the positions of its tokens.
+            - "prediction": A dictionary with "class", "probability" and "label".
+            - "target", "target_label": The class that was explained.
+            - "score", "baseline_score": ``F(text)`` and ``F(baseline)``.
+            - "delta": The relative completeness error.
+            - "evidence": The blank flag and the completeness error, and what is left
+              with a random last layer if that was wanted, as a
+              :class:`chapter4.MapEvidence`.
+
+        Raises:
+            ValueError: For an empty or too long text, an unknown class or baseline, or
+                a count below 1.
+            TypeError: If an argument has the wrong type.
         """
         n_steps = check_count("n_steps", n_steps)
         encoded, words = self._encode(text)
@@ -78,8 +110,9 @@ class TextClassifierInterpreter:
                 x, start = embed(ids), embed(start_ids)  # (1, T, D)
                 logits, start_logits = classifier(x), classifier(start)
                 direct = self.model(**encoded).logits
-                # Word embeddings in, positions and layer norm added once: F must be the
-                # model itself.
+                # Word embeddings go in, and the model adds positions and layer norm
+                # itself. Equal logits show that it adds them once, and that F is the
+                # model.
                 if not torch.allclose(logits, direct, rtol=1e-4, atol=1e-4):
                     raise ValueError(
                         f"{name_of(self.model)} gives other logits for "
@@ -109,7 +142,8 @@ class TextClassifierInterpreter:
             def explain(model: Any) -> Any:
                 other = TextClassifierInterpreter(TextModel(model, self.tokenizer))
                 return other.interpret(
-                    *(text, target),
+                    text,
+                    target,
                     baseline=baseline,
                     n_steps=n_steps,
                     chunk_size=chunk_size,
@@ -137,8 +171,22 @@ class TextClassifierInterpreter:
     def visualize(
         self, text: str, target_class: int | str | None = None, **options: Any
     ) -> Figure:
-        """The words on grounds coloured by their scores, each the sum over its pieces.
-        Options as for `interpret`.
+        """Draw the words on backgrounds coloured by their scores.
+
+        The score of a word is the sum over its pieces.
+
+        Args:
+            text: One text.
+            target_class: The class, as an index or a name, or None for the predicted
+                class.
+            **options: The other arguments of ``interpret``.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ValueError: As ``interpret``.
+            TypeError: As ``interpret``.
         """
         from chapter4.plots.figures import text_figure
 
@@ -186,8 +234,8 @@ class TextClassifierInterpreter:
                 f"the tokenizer of {name_of(self.model)} has no {baseline} token"
             )
         start = ids.clone()
-        # What stands for a word, and no more. An [UNK] does: an unknown word has a
-        # share like any other.
+        # Only the tokens of words are replaced. [UNK] is one of them: an unknown word
+        # has a share like any other.
         start[0, [position for pieces in words for position in pieces]] = fills[
             baseline
         ]
@@ -216,8 +264,13 @@ class TextClassifierInterpreter:
 
 
 def word_scores(result: Mapping[str, Any]) -> tuple[list[str], list[float]]:
-    """Words and their scores, each the sum over the word's pieces, from what
-    `TextClassifierInterpreter.interpret` gives.
+    """Words and their scores, each the sum over the word's pieces.
+
+    Args:
+        result: What ``TextClassifierInterpreter.interpret`` returns.
+
+    Returns:
+        The words, and the score of each.
     """
     tokens, scores = result["tokens"], result["attributions"]
     words = [
@@ -228,8 +281,9 @@ def word_scores(result: Mapping[str, Any]) -> tuple[list[str], list[float]]:
 
 
 class _OnEmbeddings(nn.Module):
-    """A text classifier as a function of its word embeddings (N, T, D), all with one
-    attention mask (1, T).
+    """A text classifier as a function of its word embeddings (N, T, D).
+
+    All texts share one attention mask, (1, T).
     """
 
     def __init__(self, model: nn.Module, attention_mask: Tensor) -> None:
