@@ -1,5 +1,6 @@
-"""Section 4.4: where the [CLS] token of a Vision Transformer looks. Prefix tokens and
-grids of any shape.
+"""Section 4.4: where the [CLS] token of a Vision Transformer looks.
+
+Any number of tokens may stand before the patches, and their grid may have any shape.
 """
 
 from __future__ import annotations
@@ -27,12 +28,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VitAttention:
-    """The attention weights of one image. Token 0 is [CLS]; the last rows * cols tokens
-    are the patches, row by row.
+    """The attention weights of one image.
 
-    weights: (L, H, T, T) float, every row sums to 1. grid: (rows, cols) of patches.
-    patch: (height, width) of one, in pixels of the crop. crop: (height, width, 3) in
-    [0, 1], what the model saw. model_name: the model's name.
+    Token 0 is [CLS]. The last rows * cols tokens are the patches, row by row.
+
+    Attributes:
+        weights: (L, H, T, T) float: layer, head, the token that looks, and the token
+            that it looks at. Every row sums to 1.
+        grid: (rows, cols) of patches.
+        patch: (height, width) of one patch, in pixels of the crop.
+        crop: What the model saw, (height, width, 3) in [0, 1].
+        model_name: The model's name.
     """
 
     weights: np.ndarray
@@ -43,8 +49,9 @@ class VitAttention:
 
     @property
     def prefix(self) -> int:
-        """How many tokens stand before the patches: [CLS], a distillation token,
-        registers.
+        """How many tokens come before the patches.
+
+        They are [CLS], a distillation token, registers.
         """
         return self.weights.shape[-1] - self.grid[0] * self.grid[1]
 
@@ -52,16 +59,28 @@ class VitAttention:
 def vit_attention_weights(
     image: ImageInput, model: nn.Module | None = None
 ) -> VitAttention:
-    """The attention weights of a Vision Transformer for one image, and the crop that it
-    saw.
+    """The attention weights of a Vision Transformer for one image.
 
-    image: a path, a PIL image, or a normalised float tensor (3, H, W) or (1, 3, H, W).
-    model: a Hugging Face Vision Transformer with a [CLS] token (ViT, DeiT, DINOv2 with
-    or without registers), or None for the embedded tiny ViT. Its grid of patches need
-    not be square.
-    Raises TypeError for another kind of model, ValueError for a bad image or a model
-    that gives no weights.
-    Source: Dosovitskiy et al. 2020, arXiv:2010.11929.
+    The result also holds the crop that the model saw.
+
+    Args:
+        image: A path, a PIL image, or a normalised float tensor (3, H, W) or
+            (1, 3, H, W).
+        model: A Hugging Face Vision Transformer with a [CLS] token (ViT, DeiT, DINOv2
+            with or without registers), or None for the embedded tiny ViT. Its grid of
+            patches need not be square.
+
+    Returns:
+        The weights of every layer and head, with the grid and the crop.
+
+    Raises:
+        TypeError: If the model is of another kind, or if the image has the wrong type.
+        ValueError: If the image can't be used, if there are several images, or if the
+            model gives no weights or has no [CLS] token.
+        FileNotFoundError: If there is no such image file.
+
+    References:
+        Dosovitskiy et al. 2020, arXiv:2010.11929.
     """
     model = _default_vit() if model is None else model
     config = getattr(model, "config", None)
@@ -80,7 +99,7 @@ def vit_attention_weights(
         _pair(x.shape[-2:]),
         _pair(getattr(config, "image_size", x.shape[-2:])),
     )
-    # DINOv2 takes any size; in ViT and DeiT the positions are tied to one.
+    # DINOv2 takes any size. In ViT and DeiT the positions are tied to one size.
     if getattr(config, "model_type", "") in ("vit", "deit") and size != wanted:
         raise ValueError(
             f"{name_of(model)} takes images of {_by(wanted)} pixels, not {_by(size)}"
@@ -113,17 +132,33 @@ def vit_attention(
     *,
     rollout: bool = False,
 ) -> np.ndarray:
-    """How much the [CLS] token of a Vision Transformer looks at each patch: (rows,
-    cols).
+    """How much the [CLS] token of a Vision Transformer looks at each patch.
 
     The map does not depend on any class: it is the same whichever class is asked about.
-    Its sum is less than 1 by what [CLS] gives to itself and to the other tokens before
-    the patches.
+    Its sum is less than 1, for [CLS] also looks at itself and at the other tokens
+    before the patches.
 
-    image, model: as in `vit_attention_weights`. layer: negative numbers count from the
-    end. head: None for the mean over heads. rollout: follow attention from the first
-    layer up to `layer` instead, over the mean of the heads.
-    Raises ValueError or TypeError for bad input, also for a layer or head out of range.
+    Args:
+        image: A path, a PIL image, or a normalised float tensor (3, H, W) or
+            (1, 3, H, W).
+        model: A Hugging Face Vision Transformer with a [CLS] token (ViT, DeiT, DINOv2
+            with or without registers), or None for the embedded tiny ViT.
+        layer: The layer. Negative numbers count from the end.
+        head: The head, or None for the mean over heads. Negative numbers count from the
+            end.
+        rollout: Follow attention from the first layer up to ``layer`` instead, over the
+            mean of the heads.
+
+    Returns:
+        The weights of the patches, (rows, cols).
+
+    Raises:
+        TypeError: If the model is of another kind, or if an argument has the wrong
+            type.
+        ValueError: If a layer or head is out of range, if the image can't be used, if
+            there are several images, or if the model gives no weights or has no [CLS]
+            token.
+        FileNotFoundError: If there is no such image file.
     """
     return cls_attention(
         vit_attention_weights(image, model), layer, head, rollout=rollout
@@ -137,8 +172,21 @@ def cls_attention(
     *,
     rollout: bool = False,
 ) -> np.ndarray:
-    """The [CLS] token's row as the (rows, cols) grid of patches; arguments as in
-    `vit_attention`.
+    """The [CLS] token's row as the grid of patches.
+
+    Args:
+        attention: A result of :func:`chapter4.vit_attention_weights`.
+        layer: The layer. Negative numbers count from the end.
+        head: The head, or None for the mean over heads.
+        rollout: Follow attention from the first layer up to ``layer`` instead, over the
+            mean of the heads.
+
+    Returns:
+        The weights of the patches, (rows, cols).
+
+    Raises:
+        TypeError: If a layer or head is not an integer.
+        ValueError: If a layer or head is out of range.
     """
     layers, heads = attention.weights.shape[:2]
     at = check_position("layer", layer, layers, attention.model_name)
@@ -152,8 +200,8 @@ def cls_attention(
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    # Configurations give one number for a square and two, height first, for anything
-    # else.
+    # A configuration has one number for a square, and two numbers, height first, for
+    # any other shape.
     return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 

@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextAttention:
-    """The attention weights of one text. `weights[layer, head, q, k]`: how much token q
-    (the row) looks at token k.
+    """The attention weights of one text.
 
-    weights: (L, H, T, T) float, every row sums to 1. tokens: T pieces as the model sees
-    them. words: the text's words.
-    word_ids: for each token the index of its word in `words`, None for a special token.
-    special: (T,) bool, True for tokens such as [CLS] and [SEP] that stand for no part
-    of the text. model_name: the model's name.
+    ``weights[layer, head, q, k]`` is how much token q (the row) looks at token k.
+
+    Attributes:
+        weights: (L, H, T, T) float. Every row sums to 1.
+        tokens: T pieces, as the model sees them.
+        words: The text's words.
+        word_ids: For each token the index of its word in ``words``, None for a special
+            token.
+        special: (T,) bool, True for tokens such as [CLS] and [SEP] that stand for no
+            part of the text.
+        model_name: The model's name.
     """
 
     weights: np.ndarray
@@ -41,8 +46,18 @@ class TextAttention:
     model_name: str
 
     def head(self, layer: int, head: int) -> np.ndarray:
-        """The (T, T) matrix of one head. Negative numbers count from the end;
-        ValueError for one out of range.
+        """The matrix of one head.
+
+        Args:
+            layer: The layer. Negative numbers count from the end.
+            head: The head. Negative numbers count from the end.
+
+        Returns:
+            The weights, (T, T).
+
+        Raises:
+            ValueError: If a layer or head is out of range.
+            TypeError: If a layer or head is not an integer.
         """
         layers, heads = self.weights.shape[:2]
         at = check_position("layer", layer, layers, self.model_name)
@@ -52,14 +67,23 @@ class TextAttention:
 def attention_weights(text: str, bert: TextModel | None = None) -> TextAttention:
     """The attention weights of every layer and head for one text.
 
-    text: a sentence or more, as long as the model allows. bert: what `load_bert(name)`
-    or `load_sentiment(name)` returns, or None for the embedded MiniLM, which is loaded
-    once.
-    Returns the weights with their tokens and words. The model is left as it was, its
-    attention setting too.
-    Raises TypeError for what is no text or no model, ValueError for a text that is
-    empty or too long, or for a model that gives no weights. Source: Vaswani et al.
-    2017, arXiv:1706.03762.
+    The model is left as it was, its attention setting too.
+
+    Args:
+        text: A sentence or more, as long as the model allows.
+        bert: What ``load_bert(name)`` or ``load_sentiment(name)`` returns, or None for
+            the embedded MiniLM, which is loaded once.
+
+    Returns:
+        The weights with their tokens and words.
+
+    Raises:
+        TypeError: If ``text`` is no text, or ``bert`` is no pair of a model and a
+            tokenizer.
+        ValueError: If the text is empty or too long, or if the model gives no weights.
+
+    References:
+        Vaswani et al. 2017, arXiv:1706.03762.
     """
     model, tokenizer = text_model(bert)
     encoded = tokenize(text, model, tokenizer)
@@ -67,8 +91,8 @@ def attention_weights(text: str, bert: TextModel | None = None) -> TextAttention
     mask = torch.ones(1, len(ids), dtype=torch.long)
     weights = attentions_of(model, input_ids=torch.tensor([ids]), attention_mask=mask)
     tokens: list[str] = list(tokenizer.convert_ids_to_tokens(ids))
-    # By id, not by the tokenizer's own mask: that one takes a [SEP] typed in the text
-    # for a word.
+    # Special tokens are found by their ids, not by the tokenizer's own mask. That mask
+    # takes a [SEP] typed in the text for a word.
     outside = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
     outside |= {tokenizer.bos_token_id, tokenizer.eos_token_id}
     special = np.array([i in outside for i in ids])
@@ -94,11 +118,23 @@ def average_attention(
     layers: Which = None,
     heads: Which = None,
 ) -> np.ndarray:
-    """The mean over layers and heads: (L, H, T, T) to (T, T). Its rows still sum to 1.
+    """The mean over layers and heads: (L, H, T, T) to (T, T).
 
-    attention: a result of `attention_weights`, or an array. layers, heads: an index,
-    several, or None for all; negative numbers count from the end. Raises ValueError for
-    an index out of range, no index or a wrong shape.
+    Its rows still sum to 1.
+
+    Args:
+        attention: A result of :func:`chapter4.attention_weights`, or an array
+            (L, H, T, T).
+        layers: An index, several, or None for all. Negative numbers count from the end.
+        heads: An index, several, or None for all. Negative numbers count from the end.
+
+    Returns:
+        The mean, (T, T).
+
+    Raises:
+        ValueError: If an index is out of range, if there is no index, or if the array
+            has another shape.
+        TypeError: If an index is not an integer.
     """
     weights, name = _weights_of(attention)
     if weights.ndim != 4:
@@ -114,18 +150,30 @@ def average_attention(
 def attention_rollout(
     attention: TextAttention | np.ndarray | Tensor, residual: bool = True
 ) -> np.ndarray:
-    """Attention followed through all layers, as if values only flowed along it: A'_L
-    ... A'_2 A'_1.
+    """Attention followed through all layers, as if values only flowed along it.
+
+    The result is the product of one matrix for each layer::
+
+        A'_L ... A'_2 A'_1
 
     A'_l is the mean over heads of layer l, plus the identity for the residual
-    connection, rows scaled to sum 1.
+    connection, with rows scaled to sum 1. MLPs and signs of values are ignored.
 
-    attention: a result of `attention_weights`, or an array (L, H, T, T) or (L, T, T).
-    residual: add the identity.
-    Returns (T, T): row q says what share of each input token reaches token q at the
-    top. MLPs and signs of values are ignored. Raises ValueError for another shape,
-    negative or non-finite weights.
-    Source: Abnar and Zuidema 2020, arXiv:2005.00928.
+    Args:
+        attention: A result of :func:`chapter4.attention_weights`, or an array
+            (L, H, T, T) or (L, T, T).
+        residual: Whether to add the identity.
+
+    Returns:
+        The product, (T, T). Row q says what share of each input token reaches token q
+        at the top.
+
+    Raises:
+        ValueError: If the array has another shape, if a weight is negative or not
+            finite, or if a row is all zero.
+
+    References:
+        Abnar and Zuidema 2020, arXiv:2005.00928.
     """
     weights, _ = _weights_of(attention)
     if weights.ndim == 4:
@@ -152,8 +200,10 @@ def attention_rollout(
 
 
 def text_model(bert: TextModel | None) -> TextModel:
-    """`bert` itself, or the embedded one for None. TypeError for what is no pair of
-    model and tokenizer.
+    """``bert`` itself, or the embedded model for None.
+
+    Raises:
+        TypeError: If ``bert`` is no pair of a Transformer and a tokenizer.
     """
     if bert is None:
         return _default_bert()
@@ -174,8 +224,19 @@ def text_model(bert: TextModel | None) -> TextModel:
 
 
 def tokenize(text: str, model: Any, tokenizer: Any) -> Any:
-    """One text as the tokenizer's encoding: lists, no batch axis. ValueError where it
-    is empty or too long.
+    """Encode one text by the tokenizer: lists, no batch axis.
+
+    Args:
+        text: The text.
+        model: The model, whose configuration limits the length.
+        tokenizer: The model's tokenizer.
+
+    Returns:
+        The tokenizer's encoding.
+
+    Raises:
+        TypeError: If ``text`` is not a string.
+        ValueError: If the text is empty or too long, or if the tokenizer is a slow one.
     """
     if not isinstance(text, str):
         raise TypeError(f"text is one string, not {type(text).__name__}")
@@ -199,10 +260,19 @@ def tokenize(text: str, model: Any, tokenizer: Any) -> Any:
 
 @contextmanager
 def eager_attention(model: Any) -> Iterator[None]:
-    """Let `model` compute attention in the open, where weights can be seen; put its own
-    setting back, whatever happens.
+    """Let ``model`` compute attention so that its weights can be seen.
 
-    The default, SDPA, never forms the weights, and its attentions tuple is empty.
+    The default, SDPA, never forms the weights, and its attentions tuple is empty. The
+    model's own setting is put back whatever happens.
+
+    Args:
+        model: A Hugging Face Transformer.
+
+    Yields:
+        Nothing. Inside, attention is eager.
+
+    Raises:
+        TypeError: If the model is of another kind.
     """
     if not hasattr(model, "set_attn_implementation"):
         raise TypeError(
@@ -219,8 +289,20 @@ def eager_attention(model: Any) -> Iterator[None]:
 
 
 def check_position(name: str, value: Any, count: int, model_name: str) -> int:
-    """A layer or head as a number from 0; negative ones count from the end. TypeError
-    or ValueError otherwise.
+    """Return a layer or head as a number from 0; negative ones count from the end.
+
+    Args:
+        name: What is counted, such as "layer".
+        value: The position.
+        count: How many there are.
+        model_name: The model's name, for messages.
+
+    Returns:
+        The position, 0 to count - 1.
+
+    Raises:
+        TypeError: If the position is not an integer.
+        ValueError: If it is out of range.
     """
     try:
         if isinstance(value, bool):
@@ -237,8 +319,21 @@ def check_position(name: str, value: Any, count: int, model_name: str) -> int:
 
 
 def find_by_name(what: str, wanted: Any, names: Sequence[str]) -> int:
-    """The place of a token or word: its name, in any case where that is enough, or its
-    number as in check_position. ValueError for a name that is not there or there twice.
+    """Find the place of a token or a word.
+
+    Args:
+        what: "token" or "word", for messages.
+        wanted: Its name, in any case where that is enough, or its number. Negative
+            numbers count from the end.
+        names: All tokens or words.
+
+    Returns:
+        Its place in ``names``.
+
+    Raises:
+        ValueError: If the name is not there or is there twice, or if the number is out
+            of range.
+        TypeError: If ``wanted`` is neither a name nor an integer.
     """
     if not isinstance(wanted, str):
         return check_position(what, wanted, len(names), "this text")
@@ -271,8 +366,20 @@ def choose(name: str, which: Which, count: int, model_name: str) -> list[int]:
 
 
 def attentions_of(model: nn.Module, **inputs: Tensor) -> np.ndarray:
-    """The weights (L, H, T, T) of every layer for a batch of one, computed eagerly; the
-    model is left as it was.
+    """The weights of every layer for a batch of one, computed eagerly.
+
+    The model is left as it was.
+
+    Args:
+        model: A Hugging Face Transformer.
+        **inputs: The model's inputs, a batch of one.
+
+    Returns:
+        The weights, (L, H, T, T).
+
+    Raises:
+        TypeError: If the model is of another kind.
+        ValueError: If it gives no weights, or weights of another shape.
     """
     device = next(model.parameters()).device
     with frozen_eval(model), eager_attention(model), torch.no_grad():

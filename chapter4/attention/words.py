@@ -1,5 +1,7 @@
-"""Problem 4: attention between words. Pieces are merged, special tokens accounted for,
-claims answered by numbers.
+"""Problem 4: attention between words.
+
+The pieces of a word are merged, special tokens are kept or removed, and claims are
+answered by numbers.
 """
 
 from __future__ import annotations
@@ -23,15 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WordAttention:
-    """Attention between words: `weights[i, j]` is how much word i (the row) looks at
-    word j.
+    """Attention between words.
 
-    words: W words, with special tokens among them where they were kept. weights: (W,
-    W). special: (W,) bool.
-    pieces: how many tokens make each word. removed: (W,) the mass of each row that fell
-    on special tokens and was taken away, 0 where they were kept; a row of `weights`
-    plus its `removed` is 1, unless `renormalized`. n_tokens: tokens of the text,
-    special ones included. source: in words, what the matrix is.
+    ``weights[i, j]`` is how much word i (the row) looks at word j. A row of ``weights``
+    plus its ``removed`` is 1, unless ``renormalized``.
+
+    Attributes:
+        words: W words, with special tokens among them where they were kept.
+        weights: (W, W).
+        special: (W,) bool, True for special tokens.
+        pieces: How many tokens make each word.
+        removed: (W,), the mass of each row that fell on special tokens and was removed;
+            0 where they were kept.
+        renormalized: Whether each row was scaled to sum 1.
+        n_tokens: The number of tokens of the text, special ones included.
+        source: In words, what the matrix is.
     """
 
     words: list[str]
@@ -48,10 +56,19 @@ class WordAttention:
 class AttentionPair:
     """How much one word looks at another, with what is needed to judge the number.
 
-    weight: from the row of `from_word`. rank: 1 for the most attended of the `among`
-    other words; equal weights share a rank. uniform: what `to_word` would get if the
-    row were spread evenly over all tokens. even_share: what it would get if the mass
-    that goes to the other words were spread evenly over their pieces.
+    Attributes:
+        from_word: The word that looks.
+        from_index: Its position.
+        to_word: The word that it looks at.
+        to_index: Its position.
+        weight: The attention weight, from the row of ``from_word``.
+        rank: 1 for the most attended of the ``among`` other words. Equal weights share
+            a rank.
+        among: How many other words there are.
+        uniform: What ``to_word`` would get if the row were spread evenly over all
+            tokens.
+        even_share: What ``to_word`` would get if the mass that goes to the other words
+            were spread evenly over their pieces.
     """
 
     from_word: str
@@ -76,8 +93,13 @@ class AttentionPair:
 
 @dataclass(frozen=True)
 class MostAttended:
-    """The word that `word` looks at most, itself excluded, and the next one (None where
-    there is no third word).
+    """The word that ``word`` looks at most, itself excluded, and the next one.
+
+    Attributes:
+        word: The word that looks.
+        index: Its position.
+        best: The word that it looks at most.
+        runner_up: The next one; None where there is no third word.
     """
 
     word: str
@@ -87,12 +109,19 @@ class MostAttended:
 
 
 def merge_pieces(matrix: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:
-    """Merge tokens: attention TO a group is the SUM over its tokens, FROM a group the
-    MEAN. (T, T) to (G, G).
+    """Merge tokens: attention TO a group is the SUM, FROM a group the MEAN.
 
-    groups: the token indices of each group. Rows keep their sum where the groups cover
-    every token.
-    Source: Clark et al. 2019, arXiv:1906.04341.
+    Rows keep their sum where the groups cover every token.
+
+    Args:
+        matrix: Attention between tokens, (T, T).
+        groups: The token indices of each group.
+
+    Returns:
+        Attention between groups, (G, G).
+
+    References:
+        Clark et al. 2019, arXiv:1906.04341.
     """
     to_groups = np.stack(
         [matrix[:, list(group)].sum(axis=1) for group in groups], axis=1
@@ -110,18 +139,30 @@ def word_attention(
     renormalize: bool = False,
     source: str | None = None,
 ) -> WordAttention:
-    """Attention between the words of a text: pieces merged, special tokens kept or
-    removed.
+    """Attention between the words of a text.
 
-    attention: a result of `attention_weights`. matrix: (T, T) over its tokens, such as
-    a rollout; None for the mean over `layers` and `heads` (an index, several, or None
-    for all).
-    keep_special: False takes rows and columns of [CLS] and [SEP] away and reports each
-    row's lost mass in `.removed`.
-    renormalize: scale what is left of each row to sum 1; without it nothing is scaled.
-    source: what a matrix of your own is, in words, for titles.
-    Raises ValueError for a matrix of another shape, or one given together with layers
-    or heads.
+    The pieces of a word are merged. Special tokens are kept or removed.
+
+    Args:
+        attention: A result of :func:`chapter4.attention_weights`.
+        matrix: (T, T) over its tokens, such as a rollout; None for the mean over
+            ``layers`` and ``heads``.
+        layers: An index, several, or None for all. Negative numbers count from the end.
+        heads: An index, several, or None for all. Negative numbers count from the end.
+        keep_special: False removes the rows and columns of [CLS] and [SEP], and reports
+            the mass that each row lost in ``.removed``.
+        renormalize: Scale what is left of each row to sum 1. Without it nothing is
+            scaled.
+        source: What a matrix of your own is, in words, for titles.
+
+    Returns:
+        The weights between words, (W, W), with the words.
+
+    Raises:
+        ValueError: If the matrix has another shape, if it is given together with layers
+            or heads, if an index is out of range, or if a row has no mass left to
+            scale.
+        TypeError: If an index is not an integer.
     """
     count = len(attention.tokens)
     if matrix is None:
@@ -183,14 +224,24 @@ def word_attention(
 def attention_pair(
     attention: WordAttention | TextAttention, from_word: int | str, to_word: int | str
 ) -> AttentionPair:
-    """How much `from_word` looks at `to_word`, its rank among the other words, and the
-    even share to compare with.
+    """How much ``from_word`` looks at ``to_word``, and what to compare that with.
 
-    attention: a result of `word_attention`, which says what is counted; or of
-    `attention_weights`, for the mean over all layers and heads without special tokens.
-    from_word, to_word: a word, or its position where it comes twice.
-    Raises ValueError for an unknown word, one that stands there twice, or the same word
-    as both.
+    The result has the weight, its rank among the other words, and the even share.
+
+    Args:
+        attention: A result of :func:`chapter4.word_attention`, which says what is
+            counted; or of :func:`chapter4.attention_weights`, for the mean over all
+            layers and heads without special tokens.
+        from_word: A word, or its position where it occurs twice.
+        to_word: A word, or its position where it occurs twice.
+
+    Returns:
+        The pair with its numbers.
+
+    Raises:
+        ValueError: If a word is unknown or occurs twice, if a position is out of range,
+            or if both are the same word.
+        TypeError: If an argument has the wrong type.
     """
     words = _words_of(attention)
     row, column = (
@@ -205,11 +256,19 @@ def attention_pair(
 
 
 def most_attended(attention: WordAttention | TextAttention) -> list[MostAttended]:
-    """For each word the word that it looks at most, itself excluded, with weight, rank
-    and the runner-up.
+    """For each word the word that it looks at most, itself excluded.
 
-    attention: as in `attention_pair`; special tokens compete where they were kept.
-    Raises ValueError for a single word.
+    Args:
+        attention: A result of :func:`chapter4.word_attention`, in which special tokens
+            compete where they were kept; or of :func:`chapter4.attention_weights`, for
+            the mean over all layers and heads without special tokens.
+
+    Returns:
+        One entry for each word, with weight, rank and the runner-up.
+
+    Raises:
+        ValueError: If there is only one word.
+        TypeError: If ``attention`` is neither of the two.
     """
     words = _words_of(attention)
     if len(words.words) < 2:
@@ -227,11 +286,21 @@ def most_attended(attention: WordAttention | TextAttention) -> list[MostAttended
 
 
 def attention_by_distance(attention: WordAttention | TextAttention) -> dict[int, float]:
-    """The mean weight between words by signed distance: -1 is the word before, +1 the
-    next, 0 the word itself.
+    """The mean weight between words by signed distance.
 
-    Special tokens stand at no distance and are left out. This is the number behind
-    "attention is local".
+    -1 is the word before, +1 the next, 0 the word itself. Special tokens have no
+    distance and are left out. This is the number behind "attention is local".
+
+    Args:
+        attention: A result of :func:`chapter4.word_attention`, or of
+            :func:`chapter4.attention_weights`, for the mean over all layers and heads
+            without special tokens.
+
+    Returns:
+        For each distance the mean weight.
+
+    Raises:
+        TypeError: If ``attention`` is neither of the two.
     """
     words = _words_of(attention)
     real = np.flatnonzero(~words.special)

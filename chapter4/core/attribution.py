@@ -1,5 +1,6 @@
-"""The result of an attribution method, and the one engine that takes input gradients
-and puts the model back.
+"""The result of an attribution method, and the code that takes input gradients.
+
+Input gradients are taken here, and the model is always put back as it was.
 """
 
 from __future__ import annotations
@@ -20,22 +21,30 @@ from chapter4.inputs.images import all_finite, check_dtype
 
 Score = Literal["logit", "probability"]
 
-# One at a time is slower, and so are chunks whose largest activation passes 32 MiB, as
-# seven images of 224 pixels do in EfficientNet-Lite0: glibc gives such a block back to
-# the system after each use. A GPU is hardly busy with so few.
+# One image at a time is slower. So are chunks whose largest activation is over 32 MiB,
+# as it is for seven images of 224 pixels in EfficientNet-Lite0: glibc gives such a
+# block back to the system after each use.
 CHUNK_SIZE = 6
+# A GPU is hardly busy with six.
 GPU_CHUNK_SIZE = 64
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """A map and what it was made with. Unpacks as the chapter does: `saliency, target =
-    vanilla_gradients(...)`.
+    """A map and what it was made with.
 
-    map: (H, W), or (N, H, W) for a batch, in the input's dtype and never scaled for
-    drawing, except by Grad-CAM.
-    target: the explained class, one per image for a batch. score: F(x), the logit or
-    probability that was explained.
+    It unpacks to (map, target), as in the chapter::
+
+        saliency, target = vanilla_gradients(...)
+
+    Attributes:
+        map: (H, W), or (N, H, W) for a batch, in the input's dtype. It is never scaled
+            for drawing, except by Grad-CAM.
+        target: The explained class, one per image for a batch.
+        score: F(x), the logit or probability that was explained, one per image for a
+            batch.
+        method: The name of the method, such as "vanilla_gradients".
+        settings: The arguments that the map was made with.
     """
 
     map: np.ndarray
@@ -51,8 +60,12 @@ class Attribution:
 
 @dataclass(frozen=True)
 class GradientAttribution(Attribution):
-    """An attribution with a signed value for every input number: `attributions`, (C, H,
-    W) or (N, C, H, W).
+    """An attribution with a signed value for every input number.
+
+    The other attributes are those of :class:`chapter4.Attribution`.
+
+    Attributes:
+        attributions: The signed values, (C, H, W) or (N, C, H, W).
     """
 
     attributions: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -60,16 +73,24 @@ class GradientAttribution(Attribution):
 
 @contextmanager
 def frozen_eval(model: nn.Module) -> Iterator[None]:
-    """Run `model` in eval mode without parameter gradients; put modes, requires_grad
-    and RNG back, whatever happens.
+    """Run ``model`` in eval mode without parameter gradients, then put all back.
 
-    .grad fields are never written. Gradients are on inside, also when the caller has
-    turned them off.
+    Modes, requires_grad and the state of the random numbers are put back whatever
+    happens. ``.grad`` fields are never written.
+
+    Args:
+        model: The model to run.
+
+    Yields:
+        Nothing. Inside, gradients are on, even where the caller has turned them off.
+
+    Raises:
+        ValueError: If the model was made in ``torch.inference_mode()``.
     """
     modes, parameters, devices = [], [], set()
     for module in every_module(model):
         modes.append((module, module.training))
-        # model.parameters() takes as long as a small layer.
+        # model.parameters() would take as much time as a small layer.
         for parameter in module._parameters.values():
             if parameter is None:
                 continue
@@ -89,10 +110,10 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
             torch.enable_grad(),
             _whole_float32() if devices else nullcontext(),
         ):
-            # Directly, not by model.eval(): a module may override train(), and it must
-            # come back as it was.
+            # Set directly, not by model.eval(): a module may override train(), and its
+            # mode must be put back as it was.
             for module, training in modes:
-                if training:  # setting it takes long enough to leave it out
+                if training:  # setting it takes time, so it is set only where needed
                     module.training = False
             for parameter in parameters:
                 parameter.requires_grad_(False)
@@ -107,8 +128,10 @@ def frozen_eval(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _whole_float32() -> Iterator[None]:
-    """No TF32 inside: by default CUDA's convolutions round float32 to 10 bits, which
-    moves a saliency map by several percent.
+    """No TF32 inside: all of float32's bits count.
+
+    By default CUDA's convolutions round float32 to 10 bits, which moves a saliency map
+    by several percent.
     """
     convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
     before = convolutions.allow_tf32, products.allow_tf32
@@ -120,8 +143,18 @@ def _whole_float32() -> Iterator[None]:
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:
-    """The model's logits (N, K) for x (N, 3, H, W), `.logits` of an output object too.
-    ValueError for other shapes.
+    """The model's logits (N, K) for images, from an output object too.
+
+    Args:
+        model: A classifier. Its output is the logits, or has them as ``.logits``.
+        x: Images (N, 3, H, W).
+
+    Returns:
+        The logits, (N, K).
+
+    Raises:
+        ValueError: If the model gives another shape.
+        TypeError: If x has another dtype than the model's weights.
     """
     check_dtype(x, model)
     output = model(x)
@@ -137,8 +170,18 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def select(logits: Tensor, targets: Sequence[int], score: Score) -> Tensor:
-    """F for each row: the logit of its target class, or its softmax probability. (N, K)
-    to (N,).
+    """F for each row: the logit of its target class, or its softmax probability.
+
+    Args:
+        logits: (N, K).
+        targets: N classes.
+        score: Which of the two F is.
+
+    Returns:
+        F, (N,).
+
+    Raises:
+        ValueError: If a score is not finite.
     """
     return pick(scores_of(logits, score), [targets])[0]
 
@@ -149,8 +192,17 @@ def scores_of(logits: Tensor, score: Score) -> Tensor:
 
 
 def pick(scores: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
-    """The scores (N, K) of each list of N targets: (lists, N). ValueError where one is
-    not finite.
+    """Pick scores, once for each list of targets.
+
+    Args:
+        scores: (N, K).
+        targets: Lists of N classes.
+
+    Returns:
+        The scores of those classes, (lists, N).
+
+    Raises:
+        ValueError: If one of them is not finite.
     """
     index = torch.as_tensor(targets, device=scores.device)
     chosen = scores.T.gather(0, index)
@@ -160,11 +212,18 @@ def pick(scores: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
 
 
 def choose_targets(logits: Tensor, target_class: Any) -> list[int]:
-    """One class per row of logits (N, K): the given ones, checked, or the predicted
-    ones for None.
+    """Choose one class per row: the given ones, checked, or the predicted ones.
 
-    Raises TypeError for what is no integer, ValueError for a class out of range or one
-    int for several images.
+    Args:
+        logits: (N, K).
+        target_class: One class for one row, N classes, or None for the predicted ones.
+
+    Returns:
+        N classes.
+
+    Raises:
+        TypeError: If a class is no integer.
+        ValueError: If a class is out of range, or if the number of classes is not N.
     """
     count, classes = logits.shape
     if target_class is None:
@@ -196,8 +255,21 @@ def choose_targets(logits: Tensor, target_class: Any) -> list[int]:
 def input_gradient(
     model: nn.Module, x: Tensor, target_class: Any, score: Score = "logit"
 ) -> tuple[Tensor, Tensor, list[int]]:
-    """dF/dx of each image for its own target: gradients (N, 3, H, W), scores (N,) and
-    targets. Call inside `frozen_eval`.
+    """dF/dx of each image for its own target. Call it inside ``frozen_eval``.
+
+    Args:
+        model: A classifier that gives logits (N, K).
+        x: Normalised images (N, 3, H, W).
+        target_class: N classes, one class for one image, or None for the predicted
+            ones.
+        score: F: "logit" or "probability".
+
+    Returns:
+        The gradients (N, 3, H, W), the scores (N,) and the N targets.
+
+    Raises:
+        ValueError: If the score does not depend on the image, or if scores or gradients
+            are not finite.
     """
 
     def work(
@@ -236,14 +308,24 @@ def gradient_sum(
     score: Score = "logit",
     chunk_size: int | None = None,
 ) -> Tensor:
-    """Weighted sum of input gradients per image, in memory that holds one chunk and
-    never all points.
+    """The weighted sum of input gradients for each image.
 
-    points: (point (3, H, W), index i of its image, weight), made when needed. like: (N,
-    3, H, W), the result's shape.
-    Returns sum over the points of image i of weight x dF_target(i)/dx at the point: (N,
-    3, H, W). Call inside `frozen_eval`. A text's embeddings, (T, D) and (1, T, D), go
-    the same way.
+    Memory holds one chunk and never all points. A text's embeddings, (T, D) and
+    (1, T, D), go the same way. Call it inside ``frozen_eval``.
+
+    Args:
+        model: A classifier that gives logits (N, K).
+        points: For each point the point itself, (3, H, W), the index i of its image,
+            and its weight. They are made when they are needed.
+        like: A tensor of the result's shape, (N, 3, H, W), dtype and device.
+        targets: The class of each image.
+        score: F: "logit" or "probability".
+        chunk_size: Points in one pass through the model; None chooses a number that
+            suits the device.
+
+    Returns:
+        For image i the sum over its points of weight times dF_target(i)/dx at the
+        point, (N, 3, H, W).
     """
     total = torch.zeros_like(like)
     stream = iter(points)
@@ -261,8 +343,9 @@ def gradient_sum(
 
 
 def chunk_of(chunk_size: Any, x: Tensor) -> int:
-    """How many images go through the model at a time: the given number, checked, or what
-    suits the device of x for None.
+    """How many images go through the model at a time.
+
+    This is the given number, checked, or for None what suits the device of x.
     """
     if chunk_size is None:
         return GPU_CHUNK_SIZE if x.is_cuda else CHUNK_SIZE
@@ -270,7 +353,10 @@ def chunk_of(chunk_size: Any, x: Tensor) -> int:
 
 
 def check_count(name: str, value: Any) -> int:
-    """An integer of at least 1, or TypeError or ValueError in the name of the argument."""
+    """Return an integer of at least 1, or raise TypeError or ValueError.
+
+    The message calls the argument by ``name``.
+    """
     value = _index(value, name)
     if value < 1:
         raise ValueError(f"{name} is at least 1, not {value}")
@@ -278,8 +364,9 @@ def check_count(name: str, value: Any) -> int:
 
 
 def check_finite(gradient: Tensor) -> None:
-    """ValueError for a gradient with NaN or infinite values, such as that of a square
-    root at 0.
+    """Raise ValueError for a gradient with NaN or infinite values.
+
+    The gradient of a square root at 0 is one.
     """
     if not all_finite(gradient):
         raise ValueError(
@@ -288,8 +375,17 @@ def check_finite(gradient: Tensor) -> None:
 
 
 def seeded(seed: Any) -> torch.Generator:
-    """A random generator of its own, on the CPU. TypeError for a seed that is no
-    integer, ValueError for a long one.
+    """A random generator of its own, on the CPU.
+
+    Args:
+        seed: The seed, an integer.
+
+    Returns:
+        The generator.
+
+    Raises:
+        TypeError: If the seed is no integer.
+        ValueError: If it has more than 64 bits.
     """
     number = _index(seed, "seed")
     if not -(2**63) <= number < 2**64:
@@ -298,14 +394,14 @@ def seeded(seed: Any) -> torch.Generator:
 
 
 def check_score(score: str) -> Score:
-    """'logit' or 'probability', or ValueError."""
+    """Return 'logit' or 'probability', or raise ValueError."""
     if score not in ("logit", "probability"):
         raise ValueError(f"score is 'logit' or 'probability', not {score!r}")
-    return score  # type: ignore[return-value]
+    return score  # type: ignore[return-value]  # checked above
 
 
 def unbatch(values: Tensor, image: Any) -> np.ndarray:
-    """(N, ...) to numpy; without the first axis where `image` was a single one."""
+    """(N, ...) to numpy, without the first axis where ``image`` is a single one."""
     array = as_array(values)
     return array[0] if is_single(image) else array
 

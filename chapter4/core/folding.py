@@ -1,11 +1,15 @@
-"""Batch norm folded into the convolutions before it, for one pass at a time and without
-a change to the model: the same function up to rounding, in less time.
+"""Batch norm folded into the convolutions before it, for one pass at a time.
 
-A convolution that only an eval-mode batch norm reads is itself a convolution, with the
-weight times `scale` and the bias times `scale` plus `shift`. What is remembered of a
-model is its structure alone (which call of conv2d feeds which batch norm); the folded
-weights are made anew in every pass. Each pass is checked against that structure, and a
-pass that does not fit it is run again as the model has it.
+The folded model is the same function up to rounding, in less time. The model itself is
+not changed.
+
+A convolution whose output only an eval-mode batch norm reads is, with that norm, itself
+a convolution: the weight is multiplied by ``scale``, and the bias becomes the bias
+times ``scale`` plus ``shift``.
+
+All that is remembered of a model is its structure: which call of conv2d feeds which
+batch norm. The folded weights are made anew in every pass. Each pass is checked against
+that structure. A pass that does not fit it is run again without folding.
 """
 
 from __future__ import annotations
@@ -49,7 +53,8 @@ METADATA = {
         for name in ("shape", "ndim", "dtype", "device", "is_cuda", "layout")
     ),
 }
-# Whoever asks for these cares how the numbers lie in memory: no channels-last there.
+# A model that calls these depends on how the numbers lie in memory, so it gets no
+# channels-last layout.
 LAYOUT = {
     torch.as_strided,
     torch.as_strided_scatter,
@@ -63,10 +68,11 @@ LAYOUT = {
     Tensor.untyped_storage,
 }
 
-# A batch norm of fewer numbers costs less than folding it, some 50 us on a CPU.
+# Folding a batch norm takes some 50 us on a CPU. A batch norm of fewer numbers than
+# this takes less time itself.
 LEAST_OUTPUTS = 150_000
-# torch gives oneDNN no input of at most so many numbers; dilated it would go to a path
-# that is slower still.
+# torch does not use oneDNN for an input of at most this many numbers. A dilated
+# convolution of such an input would go to a path that is slower still.
 SMALL_FOR_ONEDNN = 20480
 
 
@@ -75,7 +81,7 @@ class StaleStructureError(RuntimeError):
 
 
 class Norm(NamedTuple):
-    """The arguments of an eval-mode batch norm, y -> y * scale + shift per channel."""
+    """The arguments of an eval-mode batch norm: ``y * scale + shift`` per channel."""
 
     mean: Tensor
     var: Tensor
@@ -87,10 +93,16 @@ class Norm(NamedTuple):
         return [self.mean, self.var, self.weight, self.bias]
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """scale = weight / sqrt(var + eps), shift = bias - mean * scale, each (K,).
+        """Compute the scale and the shift, each (K,).
 
-        In float64, rounded once: every rounding here reaches all outputs of a channel,
-        and an activation near its kink turns it into another gradient.
+        The formulas are::
+
+            scale = weight / sqrt(var + eps)
+            shift = bias - mean * scale
+
+        They are computed in float64 and rounded once. Every rounding here reaches all
+        outputs of a channel, and an activation near its kink turns it into another
+        gradient.
         """
         scale = (self.var.double() + self.eps).rsqrt()
         if self.weight is not None:
@@ -103,11 +115,14 @@ class Norm(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """One call of conv2d and the batch norm that alone reads its output.
+    """One call of conv2d, and the batch norm that is the only reader of its output.
 
-    tensors: the convolution's weight and bias and the norm's mean, variance, weight and
-    bias, by weak reference. weights: numbers in the weight. outputs: numbers in the
-    output for one in the image.
+    Attributes:
+        tensors: The convolution's weight and bias and the norm's mean, variance, weight
+            and bias, by weak reference.
+        eps: The norm's eps.
+        weights: How many numbers the convolution's weight has.
+        outputs: How many numbers its output has for each number in the image.
     """
 
     tensors: Sequence[ref[Tensor] | None]
@@ -116,8 +131,9 @@ class Pair:
     outputs: float
 
     def pays(self, numbers: int) -> bool:
-        """Whether folding costs less than the batch norm, for an input of so many
-        numbers: it makes the weights anew, and the norm reads the outputs.
+        """Whether folding costs less than the batch norm, for so many input numbers.
+
+        Folding makes the weights anew; the norm reads the outputs.
         """
         return numbers * self.outputs >= max(self.weights, LEAST_OUTPUTS)
 
@@ -133,16 +149,21 @@ class Pair:
 
 @dataclass(frozen=True)
 class Structure:
-    """What one recorded pass says of a model. pairs: by the number of the conv2d call,
-    from 0.
+    """What one recorded pass shows of a model.
+
+    Attributes:
+        pairs: The pairs, by the number of the conv2d call, from 0.
+        channels_last: Whether the model allows the channels-last layout.
     """
 
     pairs: dict[int, Pair] = field(default_factory=dict)
     channels_last: bool = False
 
     def lay_out(self, x: Tensor) -> Tensor:
-        """x in channels-last order, where the model allows it and it pays: weights are
-        turned too, in every pass, so there must be more outputs than weights.
+        """Put x in channels-last order, where the model allows it and it saves time.
+
+        The weights are put in that order too, in every pass. So it saves time only if
+        there are more outputs than weights.
         """
         outputs = x.numel() * sum(pair.outputs for pair in self.pairs.values())
         weights = sum(pair.weights for pair in self.pairs.values())
@@ -152,9 +173,16 @@ class Structure:
 
     @contextmanager
     def forward_context(self, numbers: int) -> Iterator[None]:
-        """The context of one forward pass of a batch of so many numbers.
+        """The context of one forward pass.
 
-        StaleStructureError where the pass does not fit.
+        Args:
+            numbers: How many numbers the batch has.
+
+        Yields:
+            Nothing. Inside, convolutions are folded.
+
+        Raises:
+            StaleStructureError: If the pass does not fit the structure.
         """
         pairs = {
             number: pair for number, pair in self.pairs.items() if pair.pays(numbers)
@@ -165,20 +193,28 @@ class Structure:
         mode.finish()
 
 
-# Per model the structure for each layout that was asked for. Nothing on the model, and
-# nothing that keeps it alive.
+# For each model its structure, by the layout that was asked for. Nothing is stored on
+# the model, and nothing keeps the model alive.
 _known: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
 def folded(
     model: nn.Module, x: Tensor, work: Callable[[Tensor, ForwardContext], T]
 ) -> T:
-    """work(x, forward_context) with batch norm folded where that changes nothing but rounding.
+    """Run ``work(x, forward_context)`` with batch norm folded where that is safe.
 
-    x: (N, 3, H, W); `work` gets it in the layout that is fast. It runs one forward pass
-    of the model inside `with forward_context():` and may take gradients after it. It may be run
-    again, without folding, so it must not change what is outside it.
-    Call inside `frozen_eval`. Errors are those of the plain pass.
+    Nothing changes but rounding. Call it inside ``frozen_eval``. Errors are those of
+    the plain pass.
+
+    Args:
+        model: A model of images.
+        x: Images (N, 3, H, W). ``work`` gets them in the layout that is fast.
+        work: Runs ONE forward pass of the model inside ``with forward_context():`` and
+            may take gradients after it. It may be run again, without folding, so it
+            must not change anything outside it.
+
+    Returns:
+        What ``work`` returns.
     """
     if not _may_fold(model, x):
         return work(x, nullcontext)
@@ -194,7 +230,7 @@ def folded(
             )
         except StaleStructureError:
             continue
-        except Exception:  # whatever it is, the plain pass says whether it is ours
+        except Exception:  # the plain pass shows whether folding was the cause
             failed = True
             break
     result = work(x, nullcontext)
@@ -206,7 +242,7 @@ def folded(
 def _may_fold(model: nn.Module, x: Tensor) -> bool:
     if x.ndim != 4 or x.dtype not in (torch.float32, torch.float64):
         return False
-    # A GPU waits for its many small operations, and this adds to them.
+    # A GPU waits for many small operations, and folding adds more of them.
     if x.is_cuda or torch.is_autocast_enabled(x.device.type):
         return False
     modules = every_module(model)
@@ -216,11 +252,12 @@ def _may_fold(model: nn.Module, x: Tensor) -> bool:
 
 
 def every_module(model: nn.Module) -> list[nn.Module]:
-    """Those of model.modules(), in a quarter of its time: they are asked for in every
-    pass.
+    """The modules of ``model.modules()``, found in a quarter of its time.
+
+    They are needed in every pass.
     """
     found, seen = [model], {model}
-    for module in found:  # which grows meanwhile
+    for module in found:  # the list grows meanwhile
         for child in module._modules.values():
             if child is not None and child not in seen:
                 seen.add(child)
@@ -229,8 +266,10 @@ def every_module(model: nn.Module) -> list[nn.Module]:
 
 
 def _watched(model: nn.Module, modules: Sequence[nn.Module]) -> bool:
-    """A hook or a mode of somebody else would see values that the model does not have;
-    a compiled model would be compiled again.
+    """Whether somebody else would notice that the pass is a folded one.
+
+    Their hook or mode would see values that the model does not have. A compiled model
+    would be compiled again.
     """
     if any(getattr(module_globals, f"_global{name}") for name in HOOKS):
         return True
@@ -257,8 +296,8 @@ def _structure(model: nn.Module, x: Tensor, fast: bool, again: bool) -> Structur
     if again or fast not in known:
         known.pop(fast, None)
         x = x.detach()
-        # One image shows the structure. A model that minds, or that has surprised us,
-        # shows it by the whole batch.
+        # One image shows the structure. The whole batch is used for a model that can't
+        # take one image, or that did not fit its structure before.
         for sample in [x] if again else [x[:1], x]:
             structure = _record(model, sample, fast)
             if structure is not None:
@@ -275,7 +314,7 @@ def _record(model: nn.Module, x: Tensor, channels_last: bool) -> Structure | Non
     devices = [x.device] if x.is_cuda else []
     try:
         with torch.random.fork_rng(devices), torch.no_grad(), _Recording() as mode:
-            # forward(): a recording is nobody's pass, and hooks do not hear of it.
+            # Call forward() itself, so that no hook of the model runs.
             output = model.forward(sample)
         pairs = mode.pairs(x.numel())
         del output
@@ -288,8 +327,15 @@ def _record(model: nn.Module, x: Tensor, channels_last: bool) -> Structure | Non
 
 @dataclass
 class _Call:
-    """A call of conv2d: its number, its output, and who has read that; None for a
-    reader that is no batch norm in eval mode.
+    """A call of conv2d, and who has read its output.
+
+    Attributes:
+        number: The number of the call, from 0.
+        output: Its output.
+        tensors: Its weight and bias.
+        sizes: How many numbers the weight and the output have.
+        readers: For each reader its batch norm's arguments, or None for a reader that
+            is no batch norm in eval mode.
     """
 
     number: int
@@ -318,7 +364,7 @@ class _Recording(TorchFunctionMode):
             norm = _norm_arguments(func, args, kwargs)
             for place, tensor in enumerate(_tensors((args, kwargs))):
                 call = self._calls.get(id(tensor))
-                # An id may be used again when the tensor is gone.
+                # Python may use an id again when its tensor is gone.
                 if call is not None and call.output() is tensor:
                     call.readers.append(norm if place == 0 else None)
         result = func(*args, **kwargs)
@@ -339,10 +385,11 @@ class _Recording(TorchFunctionMode):
         self._calls[id(output)] = call
 
     def pairs(self, image: int) -> dict[int, Pair]:
-        """The calls whose output one batch norm alone reads. image: numbers in the input.
+        """The calls whose output is read by one batch norm and by nothing else.
 
-        Ask after the pass, while the model's output lives: an output of a convolution
-        that still lives then is kept by someone.
+        ``image`` is how many numbers the input has. Call this after the pass, while the
+        model's output is alive: an output of a convolution that is still alive then is
+        kept by someone.
         """
         found = {}
         for call in [*self._gone, *self._calls.values()]:
@@ -352,7 +399,8 @@ class _Recording(TorchFunctionMode):
             if norm is None:
                 continue
             tensors = [*call.tensors, *norm[:4]]
-            # A weight that is gone after the pass was computed in it (weight norm).
+            # A weight that is gone after the pass was computed in the pass (weight
+            # norm).
             if all(each is None or _is_plain(each()) for each in tensors):
                 weights, outputs = call.sizes
                 pair = Pair(tensors, norm[4], weights, outputs / image)
@@ -361,11 +409,11 @@ class _Recording(TorchFunctionMode):
 
 
 class _Folding(TorchFunctionMode):
-    """Convolves with folded weights and passes the batch norm by.
+    """Convolves with folded weights and skips the batch norm.
 
     The model gets a stand-in for the convolution's output, of its shape but without
-    values. The batch norm gives the true tensor for it; whoever else reads it ends the
-    pass.
+    values. The batch norm gives the true tensor for it. If anything else reads the
+    stand-in, the pass ends.
     """
 
     def __init__(self, pairs: dict[int, Pair]) -> None:
@@ -414,10 +462,13 @@ class _Folding(TorchFunctionMode):
         own_weight, own_bias, mean, var, norm_weight, norm_bias = pair.alive()
         if weight is not own_weight or bias is not own_bias:
             self._give_up("another convolution runs here")
-        # Checkpointing saves by place what a second forward pass, without us, saves.
+        # Checkpointing matches what is saved here, by its position, with what a second
+        # forward pass saves, and that pass is not folded.
         if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
             self._give_up("somebody else keeps what is saved for the gradient")
-        norm = Norm(mean, var, norm_weight, norm_bias, pair.eps)  # type: ignore[arg-type]
+        assert mean is not None  # each norm that was recorded has both
+        assert var is not None
+        norm = Norm(mean, var, norm_weight, norm_bias, pair.eps)
         scale, shift = norm.scale_and_shift()
         if _onednn_waits(x, weight, rest):
             rest["dilation"] = 2
@@ -434,14 +485,15 @@ class _Folding(TorchFunctionMode):
         return stand_in
 
     def _normalised(self, stand_in: Tensor, norm: list[Any] | None) -> Tensor:
-        """The folded result, where `norm` is the batch norm that was folded in."""
+        """The folded result, where ``norm`` is the batch norm that was folded in."""
         waiting = self._waiting.pop(id(stand_in), None)
         if norm is None or waiting is None:
             self._give_up("a folded convolution's output is read")
         result, arguments, versions = waiting
         given = [each() if isinstance(each, ref) else each for each in norm]
         same = all(a is b for a, b in zip(given[:4], arguments[:4], strict=True))
-        # A norm may also change in place between the convolution and its own call.
+        # A norm's tensors may also change in place after the convolution and before the
+        # norm is called.
         if not same or given[4] != arguments[4] or _versions(arguments) != versions:
             self._give_up("another batch norm reads a folded convolution")
         return result
@@ -451,7 +503,10 @@ class _Folding(TorchFunctionMode):
         raise StaleStructureError(reason)
 
     def finish(self) -> None:
-        """StaleStructureError unless every stand-in met its batch norm and nobody has kept one."""
+        """Raise StaleStructureError if a stand-in is left.
+
+        Every stand-in must have met its batch norm, and nobody may have kept one.
+        """
         kept = [ref(each) for each in self._stand_ins.values()]
         self._stand_ins.clear()
         if self._stale or self._waiting or any(each() is not None for each in kept):
@@ -459,8 +514,10 @@ class _Folding(TorchFunctionMode):
 
 
 def _onednn_waits(x: Tensor, weight: Tensor, options: dict[str, Any]) -> bool:
-    """True for a 1x1 kernel on one CPU thread, which torch sends to a slow path unless
-    the convolution is dilated. A 1x1 kernel has nothing to dilate: the result is the same.
+    """True for a 1x1 kernel on one CPU thread, which torch sends to a slow path.
+
+    It takes the fast path if the convolution is dilated. A 1x1 kernel has nothing to
+    dilate, so the result is the same.
     """
     return (
         x.device.type == "cpu"
@@ -483,8 +540,9 @@ def _conv_arguments(
 
 
 def _norm_arguments(func: Any, args: Any, kwargs: Any) -> list[Any] | None:
-    """Mean, variance, weight and bias by weak reference, and eps, of an eval-mode
-    F.batch_norm; None for any other call.
+    """The arguments of an eval-mode F.batch_norm; None for any other call.
+
+    They are mean, variance, weight and bias by weak reference, and eps.
     """
     if func != F.batch_norm or not args:
         return None

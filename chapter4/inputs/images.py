@@ -1,5 +1,6 @@
-"""A photo becomes the tensor that a model sees, and back: the one place that knows
-mean, std and crop.
+"""A photo becomes the tensor that a model sees, and back.
+
+Only this file knows mean, std and crop.
 """
 
 from __future__ import annotations
@@ -26,21 +27,24 @@ if TYPE_CHECKING:
 
     ImageInput = str | os.PathLike[str] | Image | Tensor
 
-# Decoders for these are compiled into Pillow. Others (EPS, for one) start programs on
-# the reader's machine.
+# Decoders for these are compiled into Pillow. Some others, such as that for EPS, start
+# programs on the reader's machine.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 50_000_000
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How one model wants its photos: resized, cropped, scaled to [0, 1] and normalised
-    per channel.
+    """How one model wants its photos.
 
-    resize: shorter side in pixels, or (height, width) to squash the photo to. crop:
-    (height, width) of the centre crop.
-    mean, std: per RGB channel, of pixel values in [0, 1]. resample: "bilinear" or
-    "bicubic", always antialiased.
+    They are resized, cropped, scaled to [0, 1] and normalised per channel.
+
+    Attributes:
+        resize: The shorter side in pixels, or (height, width) to squash the photo to.
+        crop: (height, width) of the centre crop, in pixels.
+        mean: The mean of each RGB channel, of pixel values in [0, 1].
+        std: The standard deviation of each RGB channel, of pixel values in [0, 1].
+        resample: "bilinear" or "bicubic", always antialiased.
     """
 
     resize: int | tuple[int, int] = 256
@@ -50,8 +54,18 @@ class Preprocessing:
     resample: str = "bilinear"
 
     def crop_image(self, photo: Image) -> Image:
-        """The part of `photo` that the model sees, at the size at which it sees it.
+        """The part of a photo that the model sees, at the size at which it sees it.
+
         Overlays belong on this.
+
+        Args:
+            photo: A PIL image.
+
+        Returns:
+            The crop, a PIL image of the size ``crop``.
+
+        Raises:
+            ValueError: If the photo is empty, or far too long for its width.
         """
         from PIL import Image
 
@@ -66,7 +80,7 @@ class Preprocessing:
             )
         else:
             height, width = self.resize
-        # A strip of 1 x 60,000 pixels is a small file, and fills the memory once its
+        # A strip of 1 x 60,000 pixels is a small file, but it fills the memory once its
         # shorter side is 256.
         if width * height > MAX_PIXELS:
             raise ValueError(
@@ -81,17 +95,41 @@ class Preprocessing:
         return photo.crop((left, top, left + self.crop[1], top + self.crop[0]))
 
     def __call__(self, photo: Image) -> Tensor:
-        """A photo as the model's input: (3, H, W), float32, normalised."""
+        """Turn a photo into the model's input.
+
+        Args:
+            photo: An RGB image.
+
+        Returns:
+            The normalised tensor (3, H, W), float32.
+
+        Raises:
+            ValueError: If the photo is empty, or far too long for its width.
+        """
         # (H, W, 3) in [0, 1].
         pixels = np.asarray(self.crop_image(photo), dtype=np.float32) / 255
         return self.normalize(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """(..., 3, H, W) in pixel space, black 0 and white 1, to normalised space."""
+        """Turn pixel space, black 0 and white 1, into normalised space.
+
+        Args:
+            pixels: (..., 3, H, W) in pixel space.
+
+        Returns:
+            The same shape in normalised space.
+        """
         return (pixels - _channels(self.mean, pixels)) / _channels(self.std, pixels)
 
     def denormalize(self, image: Tensor) -> Tensor:
-        """(..., 3, H, W) in normalised space to pixel space. Nothing is clipped."""
+        """Turn normalised space into pixel space. Nothing is clipped.
+
+        Args:
+            image: (..., 3, H, W) in normalised space.
+
+        Returns:
+            The same shape in pixel space, black 0 and white 1.
+        """
         return image * _channels(self.std, image) + _channels(self.mean, image)
 
 
@@ -99,17 +137,27 @@ IMAGENET = Preprocessing()
 
 
 def preprocessing_of(model: nn.Module) -> Preprocessing:
-    """The preprocessing that `model` carries, or ImageNet's (256, crop 224) for a plain
-    nn.Module.
+    """The preprocessing that ``model`` carries.
+
+    A plain ``nn.Module`` gets ImageNet's: shorter side 256, crop 224.
     """
     return getattr(model, "preprocessing", IMAGENET)
 
 
 def load_image(image: str | os.PathLike[str] | Image) -> Image:
-    """Open a photo as RGB, turned as its EXIF says, transparency laid on white.
+    """Open a photo as RGB, turned as its EXIF says, with white behind transparency.
 
-    Raises FileNotFoundError for a missing file, ValueError for one that is no image or
-    too large, TypeError otherwise.
+    Args:
+        image: A path or a PIL image.
+
+    Returns:
+        The photo as a PIL image of mode RGB.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no image or is too large, or if its pixel values have
+            no fixed range.
+        TypeError: If ``image`` is neither a path nor a PIL image.
     """
     from PIL import Image
 
@@ -131,13 +179,24 @@ def load_image(image: str | os.PathLike[str] | Image) -> Image:
 
 
 def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
-    """What `model` sees of `image`: (N, 3, H, W) on the model's device, normalised.
+    """What ``model`` sees of ``image``.
 
-    image: a path or a PIL image, preprocessed as the model wants it (a plain nn.Module
-    gets ImageNet's way), or a float tensor (3, H, W) or (N, 3, H, W) that is already
-    normalised; the values of a tensor are not changed.
-    Raises ValueError for a wrong rank, channel count, empty or non-finite tensor,
-    TypeError for other types and for bfloat16.
+    Args:
+        image: A path or a PIL image, which is preprocessed as the model wants it (a
+            plain ``nn.Module`` gets ImageNet's way); or a float tensor (3, H, W) or
+            (N, 3, H, W) that is already normalised. The values of a tensor are not
+            changed.
+        model: The model that will get the image.
+
+    Returns:
+        The normalised tensor (N, 3, H, W) on the model's device.
+
+    Raises:
+        ValueError: If a tensor has a wrong number of axes or channels, is empty, or
+            holds NaN or infinite values; or if a photo can't be used.
+        TypeError: If ``model`` is no ``nn.Module``, if ``image`` has another type, if a
+            tensor does not hold floats, or if it or the model is in bfloat16.
+        FileNotFoundError: If there is no such image file.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a torch.nn.Module, not {type(model).__name__}")
@@ -170,7 +229,7 @@ def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
 
 
 def check_dtype(x: Tensor, model: nn.Module) -> None:
-    """TypeError where x has another dtype than the model's weights."""
+    """Raise TypeError where x has another dtype than the model's weights."""
     floating = (p.dtype for p in model.parameters() if p.is_floating_point())
     if x.dtype == next(floating, x.dtype):
         return
@@ -185,19 +244,30 @@ def check_dtype(x: Tensor, model: nn.Module) -> None:
 
 def all_finite(values: Tensor) -> bool:
     """True if no number is NaN or infinite."""
-    # Finite numbers alone give a finite sum, which is quick; but a sum may overflow.
+    # A finite sum is a quick proof. But finite numbers may also have a sum that
+    # overflows, so each is checked then.
     return bool(values.sum().isfinite() or values.isfinite().all())
 
 
 def brightness(pixels: np.ndarray) -> np.ndarray:
-    """Luma of RGB pixels (..., 3) by ITU-R BT.601, in their dtype: (...). A picture is
-    drawn in grey where colour means a map.
+    """Luma of RGB pixels by ITU-R BT.601: (..., 3) to (...), in the same dtype.
+
+    A picture is drawn in grey where colour means a map.
     """
     return pixels @ np.array([0.299, 0.587, 0.114], dtype=pixels.dtype)
 
 
 def picture_url(pixels: np.ndarray, kind: str = "png", **options: Any) -> str:
-    """Bytes (H, W, 3) as a data URL. options: Pillow's for the kind, "png" or "webp"."""
+    """Encode pixels as a data URL.
+
+    Args:
+        pixels: Bytes (H, W, 3).
+        kind: "png" or "webp".
+        **options: Pillow's options for that kind.
+
+    Returns:
+        The URL, with the whole picture in it.
+    """
     from PIL import Image
 
     file = BytesIO()
@@ -214,14 +284,26 @@ def _refuse_bfloat16(image: Any, like: Tensor | None) -> None:
 
 
 def seen_pixels(image: Tensor, model: nn.Module) -> np.ndarray:
-    """Normalised tensor (3, H, W) to what a reader sees: (H, W, 3) in [0, 1], clipped."""
+    """Turn a normalised tensor (3, H, W) into pixels: (H, W, 3) in [0, 1], clipped."""
     pixels = preprocessing_of(model).denormalize(image.detach()).clamp(0, 1)
     return pixels.permute(1, 2, 0).cpu().numpy()
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A sample photo: where it lies, what it shows, and whose it is."""
+    """A sample photo: where it is, what it shows, and who made it.
+
+    Attributes:
+        name: Its short name, such as "cat".
+        path: Its file.
+        title: A short title.
+        alt: What it shows, for readers who can't see it.
+        label: The index of its ImageNet class, or None where it has none.
+        accept: Other ImageNet classes that count as right.
+        author: Who made it.
+        source: Where it comes from.
+        licence: The name of its licence.
+    """
 
     name: str
     path: Path
@@ -236,8 +318,15 @@ class Photo:
 
 @cache
 def sample_photos() -> dict[str, Photo]:
-    """The photos that come with the package or with packages that it needs, by name.
-    All have free licences.
+    """The sample photos, by name. All have free licences.
+
+    They come with this package or with packages that it needs.
+
+    Returns:
+        For each name the photo, with its path, title and licence.
+
+    Raises:
+        FileNotFoundError: If a package that has one of the photos is not installed.
     """
     folder = Path(__file__).parents[1] / "photos"
     return {
@@ -247,7 +336,18 @@ def sample_photos() -> dict[str, Photo]:
 
 
 def sample_photo(name: str = "cat") -> Path:
-    """The path of a sample photo; `sample_photos()` lists the names."""
+    """The path of a sample photo.
+
+    Args:
+        name: One of the names in :func:`chapter4.sample_photos`.
+
+    Returns:
+        The path of the photo's file.
+
+    Raises:
+        ValueError: If there is no sample photo of that name.
+        FileNotFoundError: If a package that has one of the photos is not installed.
+    """
     photos = sample_photos()
     if name not in photos:
         raise ValueError(
@@ -270,11 +370,11 @@ def _channels(values: tuple[float, float, float], like: Tensor) -> Tensor:
 def _open(path: Path) -> Image:
     from PIL import Image
 
-    # Unlike Path.is_file, no error for a name that is too long.
+    # Unlike Path.is_file, this raises no error for a name that is too long.
     if not os.path.isfile(path):
         raise FileNotFoundError(_missing(path))
     with warnings.catch_warnings():
-        # Pillow's own limit is above ours, and it only warns there.
+        # Pillow's own limit is above ours, and Pillow only warns.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             file = Image.open(path, formats=FORMATS)
@@ -293,7 +393,7 @@ def _turned(photo: Image, name: str) -> Image:
     from PIL import ImageOps
 
     try:
-        # Reads the pixels, too; a copy even where nothing is turned.
+        # This reads the pixels, too. It makes a copy even where nothing is turned.
         return ImageOps.exif_transpose(photo)
     except Exception as error:
         # A damaged file makes the decoders raise nearly anything.
@@ -332,7 +432,7 @@ def _missing(path: Path) -> str:
 def _photo(record: dict[str, Any], folder: Path) -> Photo:
     package = record["where"]
     if package != "chapter4":
-        # find_spec does not import the package, which would cost more than the photo.
+        # find_spec does not import the package. That would take longer than the photo.
         spec = find_spec(package)
         if spec is None or spec.origin is None:
             raise FileNotFoundError(

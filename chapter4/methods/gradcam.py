@@ -1,5 +1,6 @@
-"""Section 4.2: which cells of a feature map raise the score of a class. Grad-CAM and
-Grad-CAM++.
+"""Section 4.2: Grad-CAM and Grad-CAM++.
+
+They show which cells of a feature map raise the score of a class.
 """
 
 from __future__ import annotations
@@ -34,21 +35,24 @@ from chapter4.inputs.images import nearest
 if TYPE_CHECKING:
     from chapter4.inputs.images import ImageInput
 
-# Where 2 + sum(A) g is this near 0, which needs negative activations, alpha = 1 / (2 +
-# sum(A) g) says nothing.
+# Where 2 + sum(A) g is this near 0, alpha = 1 / (2 + sum(A) g) says nothing. It takes
+# negative activations to get there.
 SMALLEST_DENOMINATOR = 1e-3
 Found = list[tuple[list[int], Tensor]]
-"""For each class that is asked for, the targets of N images and their scores (N,)."""
+"""For each entry that is asked for, the targets of N images and their scores (N,)."""
 
 
 @dataclass(frozen=True)
 class CamAttribution(Attribution):
-    """A class activation map. `.map` is for drawing; compare maps by `.raw`.
+    """A class activation map. ``.map`` is for drawing; compare maps by ``.raw``.
 
-    map: (H, W) or (N, H, W), `.raw` resized to the input and divided by its maximum,
-    all zeros where `.blank`.
-    raw: (h, w) or (N, h, w) in the target layer's grid, as the formula gives it. blank:
-    the ReLU left nothing.
+    The other attributes are those of :class:`chapter4.Attribution`.
+
+    Attributes:
+        map: (H, W) or (N, H, W). It is ``.raw`` resized to the input and divided by its
+            maximum, and all zeros where ``.blank``.
+        raw: (h, w) or (N, h, w) in the target layer's grid, as the formula gives it.
+        blank: True where the ReLU left nothing, one per image for a batch.
     """
 
     raw: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -56,15 +60,27 @@ class CamAttribution(Attribution):
 
 
 class GradCAM:
-    """Grad-CAM for one layer: relu(sum_k w_k A^k) with w_k the spatial mean of
-    dF_target/dA^k.
+    """Grad-CAM for one layer of a model.
 
-    model: a classifier that gives logits (N, K). target_layer: a module of it or its
-    dotted name, with output (N, K, h, w); best the last block with its ReLU, such as
-    ResNet's "layer4", and not a convolution before its batch norm. Hooks are there only
-    while a map is made, so the `with` form is for convenience.
-    Raises ValueError for an unknown layer. Source: Selvaraju et al. 2017,
-    arXiv:1610.02391.
+    With A the layer's output and F the score of the class, the map is::
+
+        relu(sum_k w_k A^k),  w_k = the spatial mean of dF_target/dA^k
+
+    The model has hooks only while a map is made, so the ``with`` form is for
+    convenience.
+
+    Args:
+        model: A classifier that gives logits (N, K).
+        target_layer: A module of the model or its dotted name, with output
+            (N, K, h, w). Best is the last block with its ReLU, such as ResNet's
+            "layer4", and not a convolution before its batch norm.
+
+    Raises:
+        ValueError: If the layer is no part of the model.
+        TypeError: If ``target_layer`` is neither a module nor a name.
+
+    References:
+        Selvaraju et al. 2017, arXiv:1610.02391.
     """
 
     method = "gradcam"
@@ -92,15 +108,23 @@ class GradCAM:
         *,
         score: Score = "logit",
     ) -> CamAttribution:
-        """The map of one class, or of one class per image of a batch.
+        """Make the map of one class, or of one class per image of a batch.
 
-        image_tensor: a normalised float tensor (3, H, W) or (N, 3, H, W), or a path or
-        PIL image.
-        target_class: class index, one per image for a batch, or None for the predicted
-        class.
-        score: "logit" or "probability". Returns a result that unpacks to (map, target).
-        Raises ValueError for a layer that gives no (N, K, h, w) or that the score does
-        not depend on, and for bad input.
+        Args:
+            image_tensor: A normalised float tensor (3, H, W) or (N, 3, H, W), a path or
+                a PIL image.
+            target_class: The index of the class to explain, one per image for a batch,
+                or None for the predicted class.
+            score: F, the score to explain: "logit", or "probability" for the softmax.
+
+        Returns:
+            A result that unpacks to (map, target).
+
+        Raises:
+            ValueError: If the layer gives no (N, K, h, w), if the score does not depend
+                on it, if an argument is out of range, or if the image can't be used.
+            TypeError: If an argument has the wrong type.
+            FileNotFoundError: If there is no such image file.
         """
         return self.generate_cams(image_tensor, [target_class], score=score)[0]
 
@@ -111,11 +135,25 @@ class GradCAM:
         *,
         score: Score = "logit",
     ) -> list[CamAttribution]:
-        """The maps of several classes, from one pass to the layer and one gradient each.
+        """Make the maps of several classes, with one pass to the layer.
 
-        target_classes: one entry for each map wanted, each as in `generate_cam`: a
-        class, None, or for a batch a list of N classes. Other arguments, results and
-        errors as there.
+        Each class then takes one gradient.
+
+        Args:
+            image_tensor: A normalised float tensor (3, H, W) or (N, 3, H, W), a path or
+                a PIL image.
+            target_classes: One entry for each map: the index of a class, None for the
+                predicted class, or for a batch a list of N classes.
+            score: F, the score to explain: "logit", or "probability" for the softmax.
+
+        Returns:
+            One result for each entry, each of which unpacks to (map, target).
+
+        Raises:
+            ValueError: If the layer gives no (N, K, h, w), if the score does not depend
+                on it, if an argument is out of range, or if the image can't be used.
+            TypeError: If an argument has the wrong type.
+            FileNotFoundError: If there is no such image file.
         """
         wanted = _several(target_classes)
         if not wanted:
@@ -126,17 +164,28 @@ class GradCAM:
         return self._results(image_tensor, raws, maps, score, found)
 
     def channel_weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
-        """Weight of each channel, (N, K, 1, 1): alpha_k = 1/Z sum_ij dF/dA^k_ij. Both
-        arguments are (N, K, h, w), the gradient also (classes, N, K, h, w): the grid is
-        the last two axes.
+        """Weigh each channel by the mean of its gradient over the grid.
+
+        The grid is the last two axes, of Z cells::
+
+            alpha_k = 1/Z sum_ij dF/dA^k_ij
+
+        Args:
+            activations: The layer's output A, (N, K, h, w).
+            gradient: dF/dA, (N, K, h, w) or (classes, N, K, h, w).
+
+        Returns:
+            The weights, (N, K, 1, 1) or (classes, N, K, 1, 1).
         """
         return gradient.mean(dim=(-2, -1), keepdim=True)
 
     def _pass(
         self, image: ImageInput, wanted: Sequence[Any], score: Score
     ) -> tuple[Tensor, tuple[Tensor, Tensor], Found]:
-        """Image (N, 3, H, W), activations (N, K, h, w) with their gradients (classes,
-        N, K, h, w), and what was found for each entry of `wanted`.
+        """Run the model once, and take the gradient of each entry of ``wanted``.
+
+        Gives the images (N, 3, H, W); the activations (N, K, h, w) with their gradients
+        (classes, N, K, h, w); and what was found for each entry.
         """
         x = to_tensor(image, self.model)
 
@@ -147,7 +196,7 @@ class GradCAM:
             scores = scores_of(logits, score)
             targets = [choose_targets(logits.detach(), each) for each in wanted]
             values = pick(scores.detach(), targets)
-            # 1 at each target and 0 elsewhere: what the scores are weighted by.
+            # The weights of the scores: 1 at each target and 0 elsewhere.
             chosen = scores.new_zeros(len(wanted), *scores.shape)
             index = torch.as_tensor(targets, device=chosen.device)
             chosen.scatter_(2, index[..., None], 1)
@@ -160,12 +209,12 @@ class GradCAM:
 
         with frozen_eval(self.model):
             if isinstance(self.target_layer, nn.Conv2d):
-                # Its own output is wanted, which a folded pass does not have.
+                # Its own output is wanted, and a folded pass does not have that.
                 return x, *work(x, nullcontext)
             return x, *folded(self.model, x, work)
 
     def _raw_maps(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """relu(sum_k w_k A^k) for each class: (classes, N, h, w)."""
+        """``relu(sum_k w_k A^k)`` for each class: (classes, N, h, w)."""
         weights = self.channel_weights(activations, gradients)[..., 0, 0]
         products = weights.transpose(0, 1) @ activations.flatten(2)
         return torch.relu(products).transpose(0, 1).unflatten(2, activations.shape[2:])
@@ -178,8 +227,9 @@ class GradCAM:
         score: Score,
         found: Found,
     ) -> list[CamAttribution]:
-        """One result for each entry of `found`; raws: (classes, N, h, w), maps:
-        (classes, N, H, W).
+        """One result for each entry of ``found``.
+
+        ``raws`` is (classes, N, h, w), ``maps`` is (classes, N, H, W).
         """
         blanks = (raws.amax(dim=(2, 3)) == 0).tolist()
         # The first image where there is only one, else all.
@@ -215,9 +265,9 @@ class GradCAM:
                     "Grad-CAM needs a layer that gives (N, channels, h, w); "
                     f"{self.layer_name!r} gives {shape}"
                 )
-            # The graph starts here, not at the image. A copy is kept and a copy goes
-            # on: later in-place operations (VGG's and DenseNet's ReLU) would otherwise
-            # overwrite the activations.
+            # The graph starts here, not at the image. The layer's output is copied
+            # twice, one copy to keep and one for the next layer. Otherwise in-place
+            # operations (VGG's and DenseNet's ReLU) would overwrite the activations.
             kept[:] = [output.detach().clone().requires_grad_()]
             return kept[0].clone()
 
@@ -234,7 +284,8 @@ class GradCAM:
         return kept[0], logits
 
     def _gradient(self, scores: Tensor, chosen: Tensor, activations: Tensor) -> Tensor:
-        # The graph above the layer is kept for the next class; it goes with the logits.
+        # The graph above the layer is kept for the next class. It is freed with the
+        # logits.
         gradient = (
             torch.autograd.grad(
                 scores, activations, chosen, retain_graph=True, allow_unused=True
@@ -250,29 +301,50 @@ class GradCAM:
 
 
 class GradCAMPlusPlus(GradCAM):
-    """Grad-CAM++ in closed form, a weighting that counts positive gradients only.
+    """Grad-CAM++ in closed form: only positive gradients count.
 
-    w_k = sum_ij alpha^k_ij relu(g^k_ij) with g = dF_target/dA and alpha^k_ij = 1 / (2 +
-    (sum_ab A^k_ab) g^k_ij). This is the paper's g^2 / (2 g^2 + sum(A) g^3) for Y =
-    exp(F), with the second derivative of F taken as 0 and the common factor exp(F) left
-    out: it drops out on scaling. alpha is 0 where g is 0, and where the denominator
+    With A the layer's output and g the gradient dF_target/dA::
+
+        w_k = sum_ij alpha^k_ij relu(g^k_ij)
+        alpha^k_ij = 1 / (2 + (sum_ab A^k_ab) g^k_ij)
+
+    This is the paper's ``g^2 / (2 g^2 + sum(A) g^3)`` for ``Y = exp(F)``. The second
+    derivative of F is taken as 0. The common factor exp(F) is left out, for it drops
+    out when the map is scaled. alpha is 0 where g is 0, and where the denominator
     vanishes.
-    Arguments, result and errors as for GradCAM. Source: Chattopadhay et al. 2018,
-    arXiv:1710.11063.
+
+    Args:
+        model: A classifier that gives logits (N, K).
+        target_layer: A module of the model or its dotted name, with output
+            (N, K, h, w). Best is the last block with its ReLU, such as ResNet's
+            "layer4", and not a convolution before its batch norm.
+
+    Raises:
+        ValueError: If the layer is no part of the model.
+        TypeError: If ``target_layer`` is neither a module nor a name.
+
+    References:
+        Chattopadhay et al. 2018, arXiv:1710.11063.
     """
 
     method = "gradcam++"
 
     def channel_weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
-        """Weight of each channel, (N, K, 1, 1), from activations and gradient, both (N,
-        K, h, w), the gradient also (classes, N, K, h, w).
+        """Weigh each channel by its positive gradients, each times its alpha.
+
+        Args:
+            activations: The layer's output A, (N, K, h, w).
+            gradient: dF/dA, (N, K, h, w) or (classes, N, K, h, w).
+
+        Returns:
+            The weights, (N, K, 1, 1) or (classes, N, K, 1, 1).
         """
         positive = torch.relu(gradient)
         sums = activations.sum(dim=(-2, -1), keepdim=True)
-        # Where g is not positive its cell has no part in the sum, whatever alpha is.
+        # A cell whose g is not positive adds nothing to the sum, whatever alpha is.
         denominator = 2 + sums * positive
         if (sums < 0).any():  # else it is at least 2
-            # Divided by infinity, a cell has no part either.
+            # A cell that is divided by infinity adds nothing either.
             usable = denominator.abs() > SMALLEST_DENOMINATOR
             denominator = denominator.where(usable, torch.inf)
         return (positive / denominator).sum(dim=(-2, -1), keepdim=True)
@@ -292,13 +364,34 @@ def cams(
     methods: Sequence[str] = tuple(METHODS),
     score: Score = "logit",
 ) -> dict[str, list[CamAttribution]]:
-    """Grad-CAM and Grad-CAM++ of several classes, together for little more than one
-    forward pass: both methods are made from the same activations and gradients.
+    """Make the Grad-CAM and Grad-CAM++ maps of several classes together.
 
-    target_classes: as in `GradCAM.generate_cams`; default the predicted class alone.
-    methods: "gradcam", "gradcam++". Returns for each method the maps in the order of
-    target_classes, up to rounding those of separate calls. Errors as for GradCAM, and
-    ValueError for an unknown method.
+    Both methods use the same activations and gradients, so that all maps cost little
+    more than one forward pass.
+
+    Args:
+        image: A path, a PIL image, or a normalised float tensor (3, H, W) or
+            (N, 3, H, W).
+        model: A classifier that gives logits (N, K).
+        target_layer: A module of the model or its dotted name, with output
+            (N, K, h, w). Best is the last block with its ReLU, such as ResNet's
+            "layer4", and not a convolution before its batch norm.
+        target_classes: One entry for each map: the index of a class, None for the
+            predicted class, or for a batch a list of N classes. The default is the
+            predicted class alone.
+        methods: The names of the methods, "gradcam" and "gradcam++".
+        score: F, the score to explain: "logit", or "probability" for the softmax.
+
+    Returns:
+        For each method its maps, in the order of ``target_classes``. Up to rounding
+        they equal those of separate calls.
+
+    Raises:
+        ValueError: If a method is unknown, if the layer is no part of the model or
+            gives no (N, K, h, w), if the score does not depend on it, if another
+            argument is out of range, or if the image can't be used.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such image file.
     """
     if isinstance(methods, str):
         raise TypeError(f"methods is a list of names, not the text {methods!r}")
@@ -340,28 +433,40 @@ def resize_map(raw: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
         )[0]
         for cells, pixels in zip(raw.shape[-2:], size, strict=True)
     )
-    # Two products of small matrices take a fifth of the time of interpolating each pixel.
+    # Two products of small matrices take a fifth of the time that it takes to
+    # interpolate each pixel.
     return rows.T @ (raw @ columns)
 
 
 def scale_map(maps: Tensor) -> Tensor:
-    """Each map (N, H, W) divided by its own maximum, in place; a map without positive
-    values stays zero. 0 keeps its meaning.
+    """Divide each map (N, H, W) by its own maximum, in place. 0 keeps its meaning.
+
+    A map without positive values stays zero.
     """
     peak = maps.amax(dim=(1, 2), keepdim=True)
     return maps.div_(peak.where(peak > 0, torch.inf))
 
 
 def default_target_layer(model: nn.Module, x: Tensor) -> str:
-    """The dotted name of the last module whose output is a grid: the layer to explain
-    where nobody chose one.
+    """The dotted name of the last module whose output is a grid.
 
-    A model from `load_classifier` names its own. Else one forward pass on x (N, 3, H,
-    W) tells: of the modules with output (N, K, h, w), h and w above 1, the one that
-    finishes last, pooling left out. ResNet: layer4; VGG: features. A Vision Transformer
-    has no grid but that of its patch embedding, its first layer: Grad-CAM says little
-    there.
-    Raises ValueError where no module gives a grid.
+    This is the layer to explain where nobody chose one. A model from
+    :func:`chapter4.load_classifier` names its own. For any other model one forward pass
+    finds the layer. Of the modules with output (N, K, h, w), h and w above 1, it is the
+    one that finishes last, pooling left out. ResNet: layer4; VGG: features.
+
+    A Vision Transformer has no grid but that of its patch embedding, its first layer.
+    Grad-CAM says little there.
+
+    Args:
+        model: A classifier.
+        x: Images (N, 3, H, W), for the forward pass.
+
+    Returns:
+        The layer's dotted name.
+
+    Raises:
+        ValueError: If no module gives a grid.
     """
     own = getattr(model, "target_layer", None)
     if isinstance(own, str):
@@ -423,9 +528,10 @@ def _find(model: nn.Module, layer: nn.Module | str) -> tuple[nn.Module, str]:
             "target_layer is a module of the model or its dotted name, not"
             f" {type(layer).__name__}"
         )
-    # Nearest first, and only so far: the layer to explain is mostly near the top.
+    # The top of the model first, for the layer to explain is mostly near it. The search
+    # stops where the layer is found.
     places, seen = [(model, "")], {model}
-    for module, path in places:  # which grows meanwhile
+    for module, path in places:  # the list grows meanwhile
         if module is layer:
             return layer, path
         for name, child in module._modules.items():

@@ -1,5 +1,6 @@
-"""Section 4.1: what the score would do if a pixel moved. Vanilla gradients, Gradient x
-Input, SmoothGrad.
+"""Section 4.1: how the score changes with each pixel.
+
+Three methods: vanilla gradients, Gradient x Input and SmoothGrad.
 """
 
 from __future__ import annotations
@@ -40,23 +41,35 @@ def vanilla_gradients(
     *,
     score: Score = "logit",
 ) -> GradientAttribution:
-    """Saliency: how fast the score changes with each pixel, max over channels of
-    |dF/dx|.
+    """Saliency: how fast the score changes with each pixel.
 
-    S(h, w) = max over c of |dF_target(x) / dx(c, h, w)|, in score units per unit of
-    normalised input.
+    The map is the largest absolute derivative over the channels, in score units per
+    unit of normalised input::
 
-    image: a path, a PIL image, or a normalised float tensor (3, H, W) or (N, 3, H, W).
-    model: a classifier that gives logits (N, K); a plain nn.Module gets ImageNet's
-    preprocessing for a path or PIL image.
-    target_class: class index, one per image for a batch, or None for the predicted
-    class.
-    score: "logit", or "probability" for the softmax, whose gradient vanishes as it
-    nears 1.
-    Returns a result that unpacks to (map, target): map (H, W) or (N, H, W);
-    `.attributions` is the signed gradient.
-    Raises ValueError, TypeError or FileNotFoundError for bad input.
-    Source: Simonyan et al. 2013, arXiv:1312.6034.
+        S(h, w) = max over c of |dF_target(x) / dx(c, h, w)|
+
+    Args:
+        image: A path, a PIL image, or a normalised float tensor (3, H, W) or
+            (N, 3, H, W).
+        model: A classifier that gives logits (N, K). A plain ``nn.Module`` gets
+            ImageNet's preprocessing for a path or a PIL image.
+        target_class: The index of the class to explain, one per image for a batch, or
+            None for the predicted class.
+        score: F, the score to explain: "logit", or "probability" for the softmax, whose
+            gradient vanishes as it nears 1.
+
+    Returns:
+        A result that unpacks to (map, target). The map is (H, W) or (N, H, W);
+        ``.attributions`` is the signed gradient, (3, H, W) or (N, 3, H, W).
+
+    Raises:
+        ValueError: If an argument is out of range, if the image can't be used, or if
+            the model gives no finite logits (N, K) or no finite gradient.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such image file.
+
+    References:
+        Simonyan et al. 2013, arXiv:1312.6034.
     """
     x = image_tensor(image, model)
     with frozen_eval(model):
@@ -73,15 +86,36 @@ def gradient_input(
     *,
     score: Score = "logit",
 ) -> GradientAttribution:
-    """Gradient x Input: the first-order share of each normalised input number in the
-    score.
+    """Gradient x Input: the first-order share of each input number in the score.
 
-    `.attributions` = x * dF_target/dx, signed; `.map` is its absolute value's max over
-    channels. x is the NORMALISED input, so a pixel of the mean colour scores 0. Sums to
-    F only where F is homogeneous of degree 1 in x.
+    ``.attributions`` is ``x * dF_target/dx``, signed. ``.map`` is the maximum of its
+    absolute value over the channels.
 
-    Arguments, result and errors as in `vanilla_gradients`. Source: Shrikumar et al.
-    2016, arXiv:1605.01713.
+    x is the NORMALISED input, so a pixel of the mean colour scores 0. The attributions
+    sum to F only where F is homogeneous of degree 1 in x.
+
+    Args:
+        image: A path, a PIL image, or a normalised float tensor (3, H, W) or
+            (N, 3, H, W).
+        model: A classifier that gives logits (N, K). A plain ``nn.Module`` gets
+            ImageNet's preprocessing for a path or a PIL image.
+        target_class: The index of the class to explain, one per image for a batch, or
+            None for the predicted class.
+        score: F, the score to explain: "logit", or "probability" for the softmax, whose
+            gradient vanishes as it nears 1.
+
+    Returns:
+        A result that unpacks to (map, target). The map is (H, W) or (N, H, W);
+        ``.attributions`` is (3, H, W) or (N, 3, H, W).
+
+    Raises:
+        ValueError: If an argument is out of range, if the image can't be used, or if
+            the model gives no finite logits (N, K) or no finite gradient.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such image file.
+
+    References:
+        Shrikumar et al. 2016, arXiv:1605.01713.
     """
     x = image_tensor(image, model)
     with frozen_eval(model):
@@ -103,20 +137,48 @@ def smooth_grad(
     score: Score = "logit",
     logits: Tensor | None = None,
 ) -> GradientAttribution:
-    """SmoothGrad: the mean gradient over noisy copies of the image, then max over
-    channels of its absolute value.
+    """SmoothGrad: the mean gradient over noisy copies of the image.
 
-    M(h, w) = max over c of |1/n sum_i dF_target/dx (x + e_i)|, e_i ~ N(0, sigma^2),
-    sigma = noise_level * (max(x) - min(x)) of each image's own normalised tensor.
+    The map is the maximum over the channels of the absolute value of that mean::
 
-    n_samples: noisy copies; the clean image is not one of them. noise_level: a fraction
-    of the range, 0 or more.
-    seed: the same seed gives the same map whatever the chunk size; the images of a
-    batch share the noise, so that each gets the map that it would get alone.
-    chunk_size: noisy copies per pass; memory grows with it, never with n_samples.
-    logits: the model's logits for the image, (N, K), where they are known already: saves
-    a forward pass. Other arguments, result and errors as in `vanilla_gradients`.
-    Source: Smilkov et al. 2017, arXiv:1706.03825.
+        M(h, w) = max over c of |1/n sum_i dF_target/dx (x + e_i)(c, h, w)|
+        e_i ~ N(0, sigma^2)
+        sigma = noise_level * (max(x) - min(x))
+
+    The range, max(x) - min(x), is that of each image's own normalised tensor.
+
+    Args:
+        image: A path, a PIL image, or a normalised float tensor (3, H, W) or
+            (N, 3, H, W).
+        model: A classifier that gives logits (N, K). A plain ``nn.Module`` gets
+            ImageNet's preprocessing for a path or a PIL image.
+        target_class: The index of the class to explain, one per image for a batch, or
+            None for the class predicted for the clean image.
+        n_samples: The number of noisy copies. The clean image is not one of them.
+        noise_level: The standard deviation of the noise as a fraction of the range, 0
+            or more.
+        seed: The seed of the noise. The same seed gives the same map, whatever the
+            chunk size. The images of a batch share the noise, so that each image gets
+            the map that it would get alone.
+        chunk_size: Noisy copies in one pass through the model; None chooses a number
+            that suits the device. Memory grows with it, never with ``n_samples``.
+        score: F, the score to explain: "logit", or "probability" for the softmax, whose
+            gradient vanishes as it nears 1.
+        logits: The model's logits (N, K) for the image, where they are known already.
+            This saves a forward pass.
+
+    Returns:
+        A result that unpacks to (map, target). The map is (H, W) or (N, H, W);
+        ``.attributions`` is the signed mean gradient, (3, H, W) or (N, 3, H, W).
+
+    Raises:
+        ValueError: If an argument is out of range, if the image can't be used, or if
+            the model gives no finite logits (N, K) or no finite gradient.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such image file.
+
+    References:
+        Smilkov et al. 2017, arXiv:1706.03825.
     """
     n_samples = check_count("n_samples", n_samples)
     if isinstance(noise_level, bool) or not isinstance(noise_level, numbers.Real):
@@ -151,12 +213,21 @@ def smooth_grad(
 def noisy_copies(
     x: Tensor, sigma: Tensor, n_samples: int, seed: int
 ) -> Iterator[tuple[Tensor, int, float]]:
-    """x + sigma * e for images x (N, 3, H, W) and sigma (N,...), e normal and the same
-    for all images of a sample: each copy (3, H, W), its image's number and its weight
-    1 / n.
+    """Noisy copies ``x + sigma * e`` of images, one sample after the other.
+
+    The noise e is normal, and the same for all images of a sample.
+
+    Args:
+        x: Images (N, 3, H, W).
+        sigma: The standard deviation of the noise for each image, (N, ...).
+        n_samples: Copies of each image.
+        seed: The seed of the noise.
+
+    Yields:
+        A copy (3, H, W), the index of its image and its weight, 1 / n_samples.
     """
-    # One draw a sample, on the CPU: the sequence depends neither on the chunk size nor
-    # on the device.
+    # One draw for each sample, on the CPU, so that the sequence depends neither on the
+    # chunk size nor on the device.
     generator = seeded(seed)
     for _ in range(n_samples):
         noise = torch.randn(x.shape[1:], generator=generator, dtype=x.dtype).to(

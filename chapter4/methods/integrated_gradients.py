@@ -1,5 +1,6 @@
-"""Section 4.3: Integrated Gradients share out over the pixels what the score gains from
-a baseline to the image.
+"""Section 4.3: Integrated Gradients.
+
+They divide among the pixels what the score gains from a baseline to the image.
 """
 
 from __future__ import annotations
@@ -49,12 +50,16 @@ RULES = (
 
 @dataclass(frozen=True)
 class IntegratedGradientsAttribution(GradientAttribution):
-    """Integrated Gradients: `.attributions` is signed, `.map` sums its absolute values
-    over channels.
+    """Integrated Gradients with their completeness error.
 
-    delta: completeness error |sum(attributions) - (F(x) - F(x'))| / |F(x) - F(x')|, nan
-    where F(x) = F(x').
-    baseline_score: F(x').
+    ``.attributions`` is signed; ``.map`` sums its absolute values over the channels.
+    The other attributes are those of :class:`chapter4.GradientAttribution`.
+
+    Attributes:
+        delta: The completeness error
+            ``|sum(attributions) - (F(x) - F(x'))| / |F(x) - F(x')|``, one per image for
+            a batch. It is nan where F(x) = F(x').
+        baseline_score: F(x'), the score of the baseline, one per image for a batch.
     """
 
     delta: float | list[float] = float("nan")
@@ -76,34 +81,63 @@ def integrated_gradients(
     tolerance: float | None = None,
     logits: Tensor | None = None,
 ) -> IntegratedGradientsAttribution:
-    """Integrated Gradients: (x - x') times the mean gradient of F on the straight line
-    from baseline x' to image x.
+    """Integrated Gradients: the gradients on the line from a baseline to the image.
 
-    IG_i = (x_i - x'_i) * integral over alpha in [0, 1] of dF/dx_i (x' + alpha (x -
-    x')), by a sum of n_steps gradients.
-    Completeness: the attributions sum to F(x) - F(x'), up to the error `.delta` of the
-    sum. F is the score that is named.
+    The mean gradient of F on the straight line from the baseline x' to the image x is
+    multiplied by (x - x')::
 
-    image, model, target_class, score: as in `vanilla_gradients`; the class is chosen at
-    the image, not at the baseline.
-    baseline: "black", "white", "random", "blur" or "mean" (see `make_baseline`), or a
-    normalised tensor of the image's shape.
-    rule: "gausslegendre", "riemann_middle", "riemann_right" (the printed formula),
-    "riemann_left", "riemann_trapezoid".
-    backend: our own sum, in memory of one chunk, or "captum" for Captum's. seed: for
-    the random baseline.
-    tolerance: stop once the estimated relative L2 error of the attributions is at most
-    this, such as 0.05. Then n_steps is the most that is spent, and steps go where the
-    gradient changes (see `chapter4.adaptive_path`). `.settings` says what came of it:
-    "gradients" taken, "estimated_error", "converged" or not. The steps follow the
-    gradients: another chunk_size may, by rounding, lead to others within the tolerance.
-    logits: the model's logits for the image, (N, K), where they are known already: saves
-    a forward pass.
-    Raises ValueError, TypeError or FileNotFoundError for bad input.
-    Source: Sundararajan et al. 2017, arXiv:1703.01365.
+        IG_i = (x_i - x'_i) * integral of g_i(alpha) over alpha in [0, 1]
+        g_i(alpha) = dF/dx_i at x' + alpha (x - x')
+
+    The integral is computed as a sum of ``n_steps`` gradients. Completeness: the
+    attributions sum to F(x) - F(x'), up to the error ``.delta`` of that sum.
+
+    Args:
+        image: A path, a PIL image, or a normalised float tensor (3, H, W) or
+            (N, 3, H, W).
+        model: A classifier that gives logits (N, K). A plain ``nn.Module`` gets
+            ImageNet's preprocessing for a path or a PIL image.
+        target_class: The index of the class to explain, one per image for a batch, or
+            None for the class predicted for the image (not for the baseline).
+        baseline: "black", "white", "random", "blur" or "mean" (see
+            :func:`chapter4.make_baseline`), or a normalised tensor of the image's
+            shape.
+        n_steps: The number of gradients for each image.
+        seed: The seed of the random baseline.
+        chunk_size: Steps in one pass through the model; None chooses a number that
+            suits the device. Memory grows with it, never with ``n_steps``.
+        score: F, the score to explain: "logit", or "probability" for the softmax, whose
+            gradient vanishes as it nears 1.
+        rule: "gausslegendre", "riemann_middle", "riemann_right" (the printed formula),
+            "riemann_left" or "riemann_trapezoid".
+        backend: "chapter4" for our own sum, in memory of one chunk, or "captum" for
+            Captum's.
+        tolerance: Stop once the estimated relative L2 error of the attributions is at
+            most this, such as 0.05. Then ``n_steps`` is the most that is spent, and
+            steps go where the gradient changes (see
+            ``chapter4.methods.adaptive_path``). ``.settings`` says how it ended:
+            "gradients" taken, "estimated_error", and whether it "converged". The steps
+            follow the gradients, so another ``chunk_size`` may, by rounding, lead to
+            other steps within the tolerance.
+        logits: The model's logits (N, K) for the image, where they are known already.
+            This saves a forward pass.
+
+    Returns:
+        A result that unpacks to (map, target). The map is (H, W) or (N, H, W);
+        ``.attributions`` is (3, H, W) or (N, 3, H, W), signed.
+
+    Raises:
+        ValueError: If an argument is out of range, if a tolerance is given together
+            with a rule or backend, if the image can't be used, or if the model gives no
+            finite logits (N, K) or no finite gradient.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such image file.
+
+    References:
+        Sundararajan et al. 2017, arXiv:1703.01365.
     """
     n_steps = check_count("n_steps", n_steps)
-    seeded(seed)  # says what is wrong with it, also where no baseline needs it
+    seeded(seed)  # a wrong seed is an error even where no baseline needs it
     x = image_tensor(image, model)
     start = _baseline_tensor(baseline, x, model, seed)
     if backend not in ("chapter4", "captum"):
@@ -131,8 +165,15 @@ def integrated_gradients(
             ends = list(zip(start_values.tolist(), values.tolist(), strict=True))
             found = [
                 _adaptive(
-                    *(model, x[i], start[i], targets[i], score, ends[i]),
-                    *(tolerance, n_steps, chunk_size),
+                    model,
+                    x[i],
+                    start[i],
+                    targets[i],
+                    score,
+                    ends[i],
+                    tolerance,
+                    n_steps,
+                    chunk_size,
                 )
                 for i in range(len(x))
             ]
@@ -183,17 +224,33 @@ def make_baseline(
     seed: int = 0,
     blur_sigma: float | None = None,
 ) -> Tensor:
-    """A baseline, made in PIXEL space and then normalised, as the model normalises its
-    photos.
+    """Make a baseline in PIXEL space and then normalise it.
 
-    name: "black" and "white" (pixel values 0 and 1), "mean" (the colour that normalises
-    to 0), "random" (uniform in [0, 1] for every pixel and channel, by seed), "blur"
-    (the image itself under a Gaussian of blur_sigma pixels; default 9 % of the shorter
-    side). model: whose preprocessing to use; ImageNet's without one.
-    Returns the normalised tensor in the shape of the image tensor, (1, 3, H, W) for a
-    path or PIL image.
-    Raises ValueError for an unknown name or a blur_sigma that is not positive. Source:
-    Sturmfels et al. 2020, Distill.
+    It is normalised as the model normalises its photos.
+
+    Args:
+        name: "black" and "white" (pixel values 0 and 1), "mean" (the colour that
+            normalises to 0), "random" (uniform in [0, 1] for every pixel and channel,
+            by ``seed``), or "blur" (the image itself under a Gaussian).
+        image: A path, a PIL image, or a normalised float tensor (3, H, W) or
+            (N, 3, H, W).
+        model: The model whose preprocessing to use; ImageNet's without one.
+        seed: The seed of the random baseline.
+        blur_sigma: The Gaussian's standard deviation in pixels; default 9 % of the
+            shorter side.
+
+    Returns:
+        The normalised tensor in the shape of the image tensor, (1, 3, H, W) for a path
+        or a PIL image.
+
+    Raises:
+        ValueError: If the name is unknown, if ``blur_sigma`` is not positive, or if the
+            image can't be used.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such image file.
+
+    References:
+        Sturmfels et al. 2020, Distill.
     """
     carrier = model if model is not None else nn.Identity()
     x = image_tensor(image, carrier)
@@ -202,12 +259,21 @@ def make_baseline(
 
 
 def quadrature(rule: str, n_steps: int) -> tuple[list[float], list[float]]:
-    """Points in [0, 1] and weights that sum to 1. ValueError for an unknown rule, or a
-    trapezoid of one step.
+    """Points in [0, 1], and weights that sum to 1.
+
+    Args:
+        rule: One of ``RULES``.
+        n_steps: The number of points.
+
+    Returns:
+        The points and their weights, ``n_steps`` of each.
+
+    Raises:
+        ValueError: If the rule is unknown, or for a trapezoid of one step.
     """
     n = n_steps
     if rule == "gausslegendre":
-        # NumPy's leggauss fills an n x n matrix; this one needs memory for n numbers.
+        # NumPy's leggauss fills an n x n matrix. This one needs memory for n numbers.
         from scipy.special import roots_legendre
 
         nodes, weights = roots_legendre(n)
@@ -359,7 +425,7 @@ def _blur(pixels: Tensor, sigma: float | None) -> Tensor:
     sigma = 0.09 * short if sigma is None else float(sigma)
     if not 0 < sigma < math.inf:
         raise ValueError(f"blur_sigma is a positive number of pixels, not {sigma}")
-    # Three sigmas hold the kernel; reflection at the border allows no more than the
-    # image itself.
+    # The kernel reaches three sigmas. Reflection at the border allows no radius larger
+    # than the image.
     radius = min(round(3 * sigma), short - 1)
     return gaussian_blur(pixels, kernel_size=[2 * radius + 1] * 2, sigma=[sigma, sigma])

@@ -1,5 +1,6 @@
-"""What Integrated Gradients tend to: the same path in many more steps and in float64, to
-measure cheaper rules against.
+"""A very accurate Integrated Gradients, to measure cheaper rules against.
+
+It takes the same path in many more steps and in float64.
 """
 
 from __future__ import annotations
@@ -43,15 +44,40 @@ def reference_attributions(
     chunk_size: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Signed Integrated Gradients (3, H, W) of one image by each score, in float64 by the
-    midpoint rule.
+    """Signed Integrated Gradients of one image by each score, in float64.
 
     The input and the baseline are those that the model itself gets, in its own dtype;
-    only the arithmetic is finer. One forward pass serves all scores. The model is copied
-    and stays as it was. progress: called with the number of steps done.
+    only the arithmetic is finer. One forward pass serves all scores. The model is
+    copied and stays as it was.
+
     The midpoint rule is the one that suits a gradient that jumps: its error falls as
-    1/n_steps whatever the network.
-    Raises ValueError for several images; else as `integrated_gradients`.
+    1/n_steps, whatever the network.
+
+    Args:
+        image: One image: a path, a PIL image, or a normalised float tensor (3, H, W) or
+            (1, 3, H, W).
+        model: A classifier that gives logits (N, K). A plain ``nn.Module`` gets
+            ImageNet's preprocessing for a path or a PIL image.
+        target_class: The index of the class to explain, or None for the predicted
+            class.
+        baseline: "black", "white", "random", "blur" or "mean" (see
+            :func:`chapter4.make_baseline`), or a normalised tensor of the image's
+            shape.
+        scores: The scores to explain, "logit" and "probability".
+        n_steps: Steps of the midpoint rule.
+        chunk_size: Steps in one pass through the model; None chooses a number that
+            suits the device.
+        progress: Called with the number of steps done.
+
+    Returns:
+        For each score the attributions, (3, H, W), signed.
+
+    Raises:
+        ValueError: If there are several images, if an argument is out of range, if the
+            image can't be used, or if the model gives no finite logits (N, K) or no
+            finite gradient.
+        TypeError: If an argument has the wrong type.
+        FileNotFoundError: If there is no such image file.
     """
     n_steps = check_count("n_steps", n_steps)
     x = image_tensor(image, model)

@@ -1,10 +1,11 @@
 """Procedural pictures of shapes whose ground truth is known by construction.
 
 Every picture is a function of (seed, index) alone, so a data set needs no download and
-no file. The optional
-logo is drawn from a random stream of its own: a picture with it and the same picture
-without it differ inside the logo's box and nowhere else, which is what makes the logo's
-effect on a model a controlled experiment.
+no file.
+
+The optional logo is drawn from a random stream of its own. So a picture with it and the
+same picture without it differ inside the logo's box and nowhere else. That makes the
+logo's effect on a model a controlled experiment.
 """
 
 from __future__ import annotations
@@ -46,12 +47,13 @@ _PICTURE_STREAM, _LOGO_STREAM = 0, 1
 class ShapeSample:
     """One picture with its ground truth.
 
-    image: uint8 array (64, 64, 3), RGB.
-    label: index into `CLASSES`; the label is index % 10, so any run of ten indices is
-    balanced.
-    mask: bool array (64, 64), True where the object covers at least half a pixel.
-    logo_box: (top, left, bottom, right) in pixels, bottom and right exclusive, or None
-    where no logo was planted.
+    Attributes:
+        image: uint8 array (64, 64, 3), RGB.
+        label: The index into ``CLASSES``. It is index % 10, so any run of ten indices
+            is balanced.
+        mask: bool array (64, 64), True where the object covers at least half a pixel.
+        logo_box: (top, left, bottom, right) in pixels, bottom and right exclusive, or
+            None where no logo was planted.
     """
 
     image: NDArray[np.uint8]
@@ -69,10 +71,11 @@ class ShapeSample:
 class ShapeBatch:
     """N pictures as tensors.
 
-    images: float32 tensor (N, 3, 64, 64), pixel space, 0 to 1.
-    labels: int64 tensor (N,).
-    masks: bool tensor (N, 64, 64).
-    logo_boxes: N boxes or Nones, as in `ShapeSample`.
+    Attributes:
+        images: float32 tensor (N, 3, 64, 64), pixel space, 0 to 1.
+        labels: int64 tensor (N,).
+        masks: bool tensor (N, 64, 64).
+        logo_boxes: N boxes or Nones, as in ``ShapeSample``.
     """
 
     images: torch.Tensor
@@ -84,8 +87,14 @@ class ShapeBatch:
 def class_index(name: str) -> int:
     """The index of a shape class.
 
-    name: one of `CLASSES`.
-    Returns its index, 0 to 9. Raises ValueError, with the nearest name, for any other.
+    Args:
+        name: One of ``CLASSES``.
+
+    Returns:
+        Its index, 0 to 9.
+
+    Raises:
+        ValueError: If there is no such class; the message has the nearest name.
     """
     if name not in CLASSES:
         near = get_close_matches(str(name), CLASSES, n=1, cutoff=0.0)[0]
@@ -103,15 +112,22 @@ def make_shape(
     logo_probability: float = 0.0,
     logo_class: str | None = None,
 ) -> ShapeSample:
-    """Draw picture number `index` of the data set `seed`.
+    """Draw picture number ``index`` of the data set ``seed``.
 
-    index: at least 0; decides the label (index % 10) and, with the seed, everything
-    else.
-    seed: at least 0; another seed is another data set.
-    logo_probability: chance, 0 to 1, that the logo is planted beside the object.
-    logo_class: plant it on this class only; None means on any class.
-    Returns a `ShapeSample`. Raises TypeError or ValueError for arguments outside these
-    ranges.
+    Args:
+        index: At least 0. It decides the label (index % 10) and, with the seed,
+            everything else.
+        seed: At least 0. Another seed is another data set.
+        logo_probability: The chance, 0 to 1, that the logo is planted beside the
+            object.
+        logo_class: The only class on which to plant it; None means any class.
+
+    Returns:
+        The picture with its ground truth.
+
+    Raises:
+        TypeError: If ``index`` or ``seed`` is not a whole number.
+        ValueError: If an argument is outside these ranges.
     """
     _check_count("index", index)
     _check_count("seed", seed)
@@ -152,12 +168,21 @@ def make_shapes(
     logo_probability: float = 0.0,
     logo_class: str | None = None,
 ) -> ShapeBatch:
-    """Draw many pictures as tensors a model can take.
+    """Draw many pictures as tensors that a model can take.
 
-    indices: a number N, meaning pictures 0 to N - 1, or the indices themselves.
-    seed, logo_probability, logo_class: as in `make_shape`.
-    Returns a `ShapeBatch` in pixel space, 0 to 1 (not normalised). Raises ValueError if
-    there is no index.
+    Args:
+        indices: A number N, meaning pictures 0 to N - 1, or the indices themselves.
+        seed: At least 0. Another seed is another data set.
+        logo_probability: The chance, 0 to 1, that the logo is planted beside the
+            object.
+        logo_class: The only class on which to plant it; None means any class.
+
+    Returns:
+        The pictures in pixel space, 0 to 1 (not normalised), with their ground truth.
+
+    Raises:
+        TypeError: If an index or the seed is not a whole number.
+        ValueError: If there is no index, or if an argument is outside these ranges.
     """
     import torch
 
@@ -182,7 +207,8 @@ def make_shapes(
 def logo() -> NDArray[np.uint8]:
     """The planted logo: a yellow saltire on dark blue in a white frame.
 
-    Returns a uint8 array (10, 10, 3), RGB.
+    Returns:
+        A uint8 array (10, 10, 3), RGB.
     """
     picture = np.full((LOGO_SIZE, LOGO_SIZE, 3), 255, dtype=np.uint8)
     picture[1:-1, 1:-1] = (20, 30, 120)
@@ -195,10 +221,15 @@ def logo() -> NDArray[np.uint8]:
 def paste_logo(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     """Put the logo on a copy of a picture.
 
-    image: uint8 array (H, W, 3), RGB, left as it is.
-    box: (top, left, bottom, right), 10 x 10 pixels inside the picture.
-    Returns the copy. Raises ValueError if the box has another size or leaves the
-    picture.
+    Args:
+        image: uint8 array (H, W, 3), RGB, left as it is.
+        box: (top, left, bottom, right), 10 x 10 pixels inside the picture.
+
+    Returns:
+        The copy.
+
+    Raises:
+        ValueError: If the box has another size or is not inside the picture.
     """
     top, left, bottom, right = box
     height, width = image.shape[:2]
@@ -254,8 +285,9 @@ def _smooth_noise(rng: np.random.Generator) -> NDArray[np.float64]:
 def _distractors(
     ground: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Lines and dots of random colours; none of them is one of the ten shapes at an
-    object's size.
+    """Add lines and dots of random colours.
+
+    None of them is one of the ten shapes at an object's size.
     """
     from PIL import Image, ImageDraw
 
@@ -299,8 +331,9 @@ def _object_coverage(name: str, rng: np.random.Generator) -> NDArray[np.float64]
 
 
 def _outlines(name: str) -> list[NDArray[np.float64]]:
-    """The outline in the unit circle, (points, 2) as x, y with y downwards; a second
-    outline is a hole.
+    """The outline in the unit circle, (points, 2) as x, y with y downwards.
+
+    A second outline is a hole.
     """
     if name == "circle":
         return [_arc(0.9, 0.0, 360.0, 48)]
@@ -334,8 +367,8 @@ def _outlines(name: str) -> list[NDArray[np.float64]]:
         )
         return [np.stack([x, y - 2.0], axis=1) / 16.5]
     if name == "crescent":
-        # The inner arc, of a circle of radius 0.8 about x = 0.6, ends where it meets
-        # the outer one.
+        # The inner arc is part of a circle of radius 0.8 about x = 0.6. It ends where
+        # it meets the outer arc.
         ends = np.degrees(np.arccos((1.0 + 0.6**2 - 0.8**2) / (2.0 * 0.6)))
         meet = np.radians(ends)
         inner = np.degrees(np.arctan2(np.sin(meet), np.cos(meet) - 0.6))
@@ -360,8 +393,9 @@ def _outlines(name: str) -> list[NDArray[np.float64]]:
 
 
 def _arc(radius: float, first: float, last: float, points: int) -> NDArray[np.float64]:
-    """Points on a circle about the origin from angle `first` to angle `last` in
-    degrees, both included.
+    """Points on a circle about the origin.
+
+    They go from angle ``first`` to angle ``last`` in degrees, both included.
     """
     at = np.radians(np.linspace(first, last, points))
     return radius * np.stack([np.cos(at), np.sin(at)], axis=1)
@@ -372,20 +406,21 @@ def _contrasting_colour(
     coverage: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """A random colour at least 0.25 (Euclidean, RGB 0 to 1) from the mean colour of
-    what the object hides.
+    """A random colour that differs from the mean colour of what the object hides.
+
+    It is at least 0.25 away (Euclidean, RGB 0 to 1).
     """
     hidden = (background * coverage[:, :, None]).sum(axis=(0, 1)) / coverage.sum()
     candidates = rng.random((32, 3))
     distance = np.linalg.norm(candidates - hidden, axis=1)
     far = np.flatnonzero(distance >= 0.25)
-    # 32 candidates all near one colour have not been met, but the farthest is the right
-    # answer then.
+    # It has not happened that all 32 candidates were near that colour. If it does, the
+    # farthest one is the best answer.
     return candidates[far[0] if far.size else int(distance.argmax())]
 
 
 def _free_box(mask: NDArray[np.bool_], rng: np.random.Generator) -> Box:
-    """A 10 x 10 box, uniformly among those that keep 2 px of distance from the object."""
+    """A 10 x 10 box, uniformly among those at least 2 px away from the object."""
     margin = np.pad(mask, _LOGO_MARGIN).cumsum(axis=0).cumsum(axis=1)
     sums = np.pad(margin, ((1, 0), (1, 0)))
     side = LOGO_SIZE + 2 * _LOGO_MARGIN

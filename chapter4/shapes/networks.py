@@ -1,9 +1,8 @@
-"""The two small networks that are trained on the shapes, for 64 px pictures: a ResNet
-and a ViT.
+"""The two small networks that are trained on the shapes: a ResNet and a ViT.
 
-Both take NORMALISED images, (pixel - 0.5) / 0.5, and give logits for the ten classes of
-`shapes.CLASSES`; the normalising is left to whoever wraps them, as with any ImageNet
-model.
+Both take pictures of 64 px, NORMALISED to ``(pixel - 0.5) / 0.5``, and give logits for
+the ten classes of ``shapes.drawing.CLASSES``. Whoever uses them normalises the
+pictures, as with any ImageNet model.
 """
 
 from __future__ import annotations
@@ -54,10 +53,13 @@ class _Block(nn.Module):
 class TinyResNet(nn.Module):
     """A ResNet of four blocks with global average pooling and a linear head.
 
-    Each of `layer1` to `layer4` holds one block, so that torchvision's names, `layer4`
-    and `layer4[-1]`, work here too. The output of `layer4` (after the ReLU) is (N, 96,
-    8, 8). On such a head Grad-CAM is the class activation map divided by 64, which
-    makes the model an exact test bed.
+    Each of ``layer1`` to ``layer4`` holds one block, so that torchvision's names,
+    ``layer4`` and ``layer4[-1]``, work here too. The output of ``layer4`` (after the
+    ReLU) is (N, 96, 8, 8). On such a head Grad-CAM is the class activation map divided
+    by 64, which makes the model an exact test bed.
+
+    Args:
+        n_classes: The number of classes.
     """
 
     def __init__(self, n_classes: int = len(CLASSES)) -> None:
@@ -73,7 +75,7 @@ class TinyResNet(nn.Module):
         self.fc = nn.Linear(96, n_classes)
 
     def features(self, x: Tensor) -> Tensor:
-        """The output of `layer4`, (N, 96, 8, 8), for normalised images (N, 3, 64, 64)."""
+        """The output of ``layer4``, (N, 96, 8, 8), for normalised (N, 3, 64, 64)."""
         x = self.relu(self.bn1(self.conv1(x)))  # (N, 24, 32, 32)
         x = self.layer2(self.layer1(x))  # (N, 48, 16, 16)
         return self.layer4(self.layer3(x))
@@ -83,11 +85,17 @@ class TinyResNet(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Four small convolutions in the place of a ViT's patch embedding.
+    """Four small convolutions in place of a ViT's patch embedding.
 
-    A small ViT learns from few pictures only with such a stem (Xiao et al. 2021,
-    arXiv:2106.14881). The stride is 8, so there is one token for each 8 x 8 patch; a
-    token sees the 22 x 22 pixels about its patch's centre, not the patch alone.
+    A small ViT learns from few pictures only with such a stem. The stride is 8, so
+    there is one token for each 8 x 8 patch. A token sees the 22 x 22 pixels about its
+    patch's centre, not the patch alone.
+
+    Args:
+        hidden_size: The length of a token.
+
+    References:
+        Xiao et al. 2021, arXiv:2106.14881.
     """
 
     def __init__(self, hidden_size: int) -> None:
@@ -97,8 +105,8 @@ class ConvStem(nn.Module):
         self.image_size = (SIZE, SIZE)
         self.patch_size = (8, 8)
         self.num_patches = (SIZE // 8) ** 2
-        # Even kernels where the stride is 2: a token's view is then centred on its
-        # patch.
+        # The kernels are even where the stride is 2, so that a token's view is centred
+        # on its patch.
         self.stem = nn.Sequential(
             nn.Conv2d(3, 24, 4, 2, 1),
             nn.BatchNorm2d(24),
@@ -120,24 +128,38 @@ class ConvStem(nn.Module):
 def tiny_resnet(seed: int = 0) -> TinyResNet:
     """The tiny ResNet with random weights, in eval mode.
 
-    seed: of the initial weights; torch's global random state is left as it was.
-    Returns a network from (N, 3, 64, 64), normalised, to logits (N, 10). Source: He et
-    al. 2015, arXiv:1512.03385.
+    Args:
+        seed: The seed of the initial weights. torch's global random state is left as it
+            was.
+
+    Returns:
+        A network from (N, 3, 64, 64), normalised, to logits (N, 10).
+
+    References:
+        He et al. 2015, arXiv:1512.03385.
     """
     with _seeded(seed):
         return TinyResNet().eval()
 
 
 def tiny_vit(seed: int = 0) -> ViTForImageClassification:
-    """The tiny Vision Transformer with random weights, in eval mode and with eager
-    attention.
+    """The tiny Vision Transformer with random weights, in eval mode.
 
-    Six layers of four heads over one [CLS] token and 8 x 8 = 64 patches, in Hugging
-    Face's own classes, so that whatever works on it works on ViT-B/16 too.
-    seed: of the initial weights; torch's global random state is left as it was.
-    Returns a model whose output has `.logits` (N, 10) and, asked with
-    output_attentions=True, `.attentions`: six tensors (N, 4, 65, 65). Input (N, 3, 64,
-    64), normalised. Source: Dosovitskiy et al. 2020, arXiv:2010.11929.
+    It has six layers of four heads over one [CLS] token and 8 x 8 = 64 patches, with
+    eager attention. It is made of Hugging Face's own classes, so that whatever works on
+    it works on ViT-B/16 too.
+
+    Args:
+        seed: The seed of the initial weights. torch's global random state is left as it
+            was.
+
+    Returns:
+        A model from (N, 3, 64, 64), normalised, to an output with ``.logits`` (N, 10).
+        With ``output_attentions=True`` it also has ``.attentions``, six tensors
+        (N, 4, 65, 65).
+
+    References:
+        Dosovitskiy et al. 2020, arXiv:2010.11929.
     """
     from transformers import ViTConfig, ViTForImageClassification
 

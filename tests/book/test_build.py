@@ -1,4 +1,4 @@
-"""The build script: pinned downloads, results that are forgotten when they no longer hold, our own kernel."""
+"""The build script: pinned downloads, outdated results forgotten, our own kernel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "book" / "build.py"
 
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Return the build script as a module whose folders are empty ones under ``tmp_path``."""
+    """Return the build script as a module with empty folders under ``tmp_path``."""
     spec = importlib.util.spec_from_file_location("book_build", SOURCE)
     assert spec is not None
     assert spec.loader is not None
@@ -58,7 +58,10 @@ def tarball(files: dict[str, bytes]) -> bytes:
 def test_unpack_keeps_what_is_named_and_nothing_else(
     build: ModuleType, tmp_path: Path
 ) -> None:
-    """Named files and folders arrive with their content; the rest, and a path that climbs out, does not."""
+    """Named files and folders arrive with their content, and nothing else does.
+
+    Nor does a path that climbs out.
+    """
     files = {
         "a.js": b"1",
         "fonts/x.woff": b"2",
@@ -104,7 +107,7 @@ def test_unpack_names_a_missing_file(build: ModuleType, tmp_path: Path) -> None:
 
 
 def test_requirements_are_the_packages_own(build: ModuleType) -> None:
-    """Runtime requirements with their installed versions; those of the extras do not count."""
+    """Runtime requirements with their installed versions; extras do not count."""
     found = build.requirements()
     assert f"torch=={metadata.version('torch')}" in found
     assert not any(r.startswith(("jupyter-book", "ruff", "pytest")) for r in found)
@@ -129,7 +132,10 @@ def kept(build: ModuleType) -> set[str]:
 
 
 def test_nothing_changed_keeps_everything(build: ModuleType) -> None:
-    """A second build starts from the first one's results, and compiled files do not count as a change."""
+    """A second build starts from the first one's results.
+
+    Compiled files do not count as a change.
+    """
     leave_results(build)
     cache = build.ROOT / "chapter4" / "__pycache__"
     cache.mkdir()
@@ -139,7 +145,7 @@ def test_nothing_changed_keeps_everything(build: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["chapter4/methods/gradients.py", "chapter4/weights.safetensors"]
+    "name", ["chapter4/gradients.py", "chapter4/weights.safetensors"]
 )
 def test_a_changed_package_executes_again(build: ModuleType, name: str) -> None:
     """A changed function or a new weight file makes every cell run again."""
@@ -160,7 +166,10 @@ def test_a_changed_frame_keeps_the_executed_cells(build: ModuleType) -> None:
 def test_a_new_address_writes_every_page_again(
     build: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The launch buttons lead to the repository: no page keeps an old address, and no cell runs for it."""
+    """The launch buttons lead to the repository.
+
+    No page keeps an old address, and no cell runs for it.
+    """
     monkeypatch.delenv("CHAPTER4_REPOSITORY", raising=False)
     leave_results(build)
     monkeypatch.setenv("CHAPTER4_REPOSITORY", "https://github.com/somebody/course")
@@ -169,7 +178,7 @@ def test_a_new_address_writes_every_page_again(
 
 
 def test_a_failed_build_is_not_passed_the_second_time(build: ModuleType) -> None:
-    """Without the mark of success pages are read again, so that their warnings are heard again."""
+    """Without the mark of success pages are read again, to repeat their warnings."""
     leave_results(build)
     build.forget_what_changed(
         fresh=False
@@ -188,7 +197,10 @@ def test_fresh_forgets_everything(build: ModuleType) -> None:
 def test_our_kernel_wins(
     build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A ``python3`` kernel of the user's own, wherever Jupyter may look for it, does not run the pages."""
+    """A ``python3`` kernel of the user's own does not run the pages.
+
+    That holds wherever Jupyter may look for it.
+    """
     for folder in ("home/.local/share/jupyter", "elsewhere"):
         spec = tmp_path / folder / "kernels" / "python3" / "kernel.json"
         spec.parent.mkdir(parents=True)
@@ -222,7 +234,7 @@ def test_our_kernel_wins(
 def test_pages_run_without_a_hub(
     build: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kernels see no model hub, none of the user's IPython files, and no stray modules."""
+    """Kernels see no model hub, no IPython files of the user, no stray modules."""
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     env = build.child_environment()
     assert env["HF_HUB_OFFLINE"] == "1"
