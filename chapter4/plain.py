@@ -5,7 +5,8 @@ less time, and leaves every model as it was. The tests hold the two to each othe
 
 Everywhere here ``image`` is a tensor (C, H, W) as the model takes it: normalised.
 ``model`` is in evaluation mode (``model.eval()``) and turns images (N, C, H, W) into
-one score for each class, (N, K). ``target_class`` is the number of the class to explain.
+one score for each class, (N, K). ``target_class`` is the number of the class that is
+explained.
 """
 
 from __future__ import annotations

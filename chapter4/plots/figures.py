@@ -513,7 +513,7 @@ def text_figure(
 
 
 def diverging() -> Colormap:
-    """The map vlag of seaborn: blue for negative values, white at 0, red for positive values.
+    """The map vlag of seaborn: blue below 0, white at 0, red above.
 
     Both ends are equally light, unlike those of a scale from red to green.
     """
