@@ -1,4 +1,4 @@
-"""`python -m autograder`."""
+"""``python -m autograder``."""
 
 import sys
 

@@ -1,4 +1,8 @@
-"""The command line: `autograder check NOTEBOOK` for one's own notebook, and what instructors and authors need."""
+"""The command line.
+
+``autograder check NOTEBOOK`` checks one's own notebook; the other commands are for
+instructors and authors.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,15 @@ OF_THE_COURSE = ("bundle", "grade", "release", "sample-class")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Returns 0 for done, 1 if a public check or the command failed; wrong usage ends with 2."""
+    """The command line.
+
+    Args:
+        arguments: The arguments after the command's name; None takes those of the
+            process.
+
+    Returns:
+        0 if done, 1 if a public check or the command failed, 2 for wrong usage.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     whole = Path(__file__).with_name("course").is_dir()
     if not whole and given and given[0] in OF_THE_COURSE:
@@ -30,7 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_parser(whole: bool = True) -> argparse.ArgumentParser:
-    """The parser of the command line; `whole`: with what the student's bundle lacks."""
+    """The parser of the command line.
+
+    Args:
+        whole: Add the commands that the student's bundle lacks.
+    """
     parser = argparse.ArgumentParser(
         prog="autograder", description="Check and grade the course's problems."
     )
@@ -55,7 +71,7 @@ def make_parser(whole: bool = True) -> argparse.ArgumentParser:
 
 
 def _add_course_commands(commands: Any) -> None:
-    """What an instructor or author has."""
+    """Add the commands for instructors and authors."""
     from autograder.course.sample_class import add_sample_class_command
     from autograder.course.student_bundle import add_bundle_command
     from autograder.grading.command import add_grade_command
@@ -75,7 +91,7 @@ def _add_course_commands(commands: Any) -> None:
 
 
 def run_check(options: argparse.Namespace) -> int:
-    """`autograder check`."""
+    """Run ``autograder check``; return its exit code."""
     from autograder.sandbox.notebook import Unreadable, cells_of, read_notebook
 
     if not options.notebook.is_file():
@@ -134,7 +150,10 @@ def run_check(options: argparse.Namespace) -> int:
 
 
 def problem_of(path: Path, notebook: object) -> str:
-    """The problem that a notebook is about: from its name, or from the checks that it calls."""
+    """The problem that a notebook is about, or "".
+
+    The notebook's name says so, or else the checks that it calls.
+    """
     named = re.search(r"problem\d", path.stem)
     called = re.search(r'self_check\(\\?["\'](problem\d)', repr(notebook))
     if named:
@@ -143,7 +162,7 @@ def problem_of(path: Path, notebook: object) -> str:
 
 
 def run_release(options: argparse.Namespace) -> int:
-    """`autograder release`."""
+    """Run ``autograder release``; return its exit code."""
     from autograder.course.release import write_releases
 
     try:

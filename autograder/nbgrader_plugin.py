@@ -1,5 +1,8 @@
-"""nbgrader with our checks: a submission is read with caps, brought back into the form of the release, and graded in
-the sandbox instead of in its own kernel. Gradebook, formgrader, feedback and export stay nbgrader's.
+"""nbgrader with our checks.
+
+A submission is read with caps, brought back into the form of the release, and graded in
+the sandbox instead of in its own kernel. Gradebook, formgrader, feedback and export
+stay nbgrader's.
 """
 
 from __future__ import annotations
@@ -46,19 +49,46 @@ from autograder.selfcheck import report
 log = logging.getLogger("traitlets")
 
 TAGS = (
-    *("br", "del", "details", "div", "dd", "dl", "dt", "h1", "h2", "h3", "h4", "h5"),
-    *("h6", "hr", "p", "pre", "span", "sub", "summary", "sup"),
-    *("table", "tbody", "td", "th", "thead", "tr"),
+    "br",
+    "del",
+    "details",
+    "div",
+    "dd",
+    "dl",
+    "dt",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "p",
+    "pre",
+    "span",
+    "sub",
+    "summary",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "th",
+    "thead",
+    "tr",
 )
 
 
 class GraderError(RuntimeError):
-    """Something is wrong on our side: nbgrader then leaves the submission ungraded and says so, instead of 0 points."""
+    """Something is wrong on our side.
+
+    nbgrader then leaves the submission ungraded and says so. It does not give 0 points.
+    """
 
 
 def configure(config: Any) -> None:
-    """Set what nbgrader_config.py needs for grading."""
-    # nbgrader calls `alembic` by name, which fails where nobody has activated the environment.
+    """Set what ``nbgrader_config.py`` needs for grading."""
+    # nbgrader calls `alembic` by name, which fails where nobody has activated the
+    # environment.
     scripts = sysconfig.get_path("scripts")
     if scripts not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.pathsep.join([scripts, os.environ.get("PATH", "")])
@@ -79,8 +109,8 @@ def configure(config: Any) -> None:
         AssignLatePenalties,
         CheckCellMetadata,
     ]
-    # A student's Markdown must not run scripts in the browser of whoever reads it. The first alone is not enough:
-    # nbgrader's templates pass it by.
+    # A student's Markdown must not run scripts in the browser of whoever reads it.
+    # sanitize_html alone is not enough: nbgrader's templates bypass it.
     config.HTMLExporter.sanitize_html = True
     config.HTMLExporter.filters = {"markdown2html": harmless_markdown}
 
@@ -96,7 +126,10 @@ def harmless_markdown(source: str) -> str:
 
 
 class CappedExporter(NotebookExporter):
-    """Reads a submission with caps. What can't be read becomes an empty notebook that says why, and earns nothing."""
+    """Reads a submission with caps.
+
+    A file that can't be read becomes an empty notebook that says why. It earns nothing.
+    """
 
     def from_filename(
         self, filename: str, resources: Any = None, **kw: Any
@@ -117,7 +150,10 @@ def _read(path: Path) -> Any:
 
 
 def drop_links(assignment: str, student: str, notebooks: Sequence[str]) -> None:
-    """Remove links, pipes and devices from a submission: nbgrader would copy what they lead to, and hand it out."""
+    """Remove links, pipes and devices from a submission.
+
+    nbgrader would copy what they lead to, and hand it out.
+    """
     for folder in {Path(notebook).parent for notebook in notebooks}:
         for path in sorted(folder.rglob("*"), reverse=True):
             kind = path.lstat().st_mode
@@ -127,7 +163,10 @@ def drop_links(assignment: str, student: str, notebooks: Sequence[str]) -> None:
 
 
 class RestoreRelease(NbGraderPreprocessor):
-    """The submission in the form of the release: our cells as we wrote them, all metadata ours, nothing twice."""
+    """Brings a submission into the form of the release.
+
+    Our cells are as we wrote them, all metadata is ours, and nothing is there twice.
+    """
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         course = self.parent.parent.coursedir
@@ -148,17 +187,22 @@ class RestoreRelease(NbGraderPreprocessor):
 
 
 def _drop_others(folder: Path, release: Path) -> None:
-    """Files that came with the submission are not handed on to the formgrader and the feedback."""
+    """Remove files that came with the submission.
+
+    So they do not reach the formgrader and the feedback.
+    """
     for path in folder.rglob("*") if folder.is_dir() else ():
         if path.is_file() and not (release / path.relative_to(folder)).is_file():
             path.unlink()
 
 
 def restored(submitted: Any, release: Any) -> Any:
-    """A notebook with the release's metadata and locked cells, and the student's solutions and own cells.
+    """A submission in the form of its release.
 
-    A cell is known by its grade_id, or by its id where an editor dropped the metadata. A second copy of a solution
-    stays as the student's own code; one of our cells goes; a missing cell comes back after its predecessor.
+    It has the release's metadata and locked cells, and the student's solutions and own
+    cells. A cell is known by its grade_id, or by its id where an editor dropped the
+    metadata. A second copy of a solution stays as the student's own code, but a second
+    copy of one of our cells goes. A missing cell comes back after its predecessor.
     """
     ours = {c.metadata.nbgrader.grade_id: c for c in release.cells if _grade_id(c)}
     found: dict[str, Any] = {}
@@ -186,7 +230,10 @@ def restored(submitted: Any, release: Any) -> Any:
 def _put_back(
     cells: list[Any], found: dict[str, Any], ours: dict[str, Any], release: Any
 ) -> None:
-    """Each missing cell of ours, after whatever stands before it in the release and is still there."""
+    """Put each missing cell of ours back.
+
+    It goes after the nearest cell that is before it in the release and still there.
+    """
     place = 0
     for cell in release.cells:
         grade_id = _grade_id(cell)
@@ -216,7 +263,10 @@ def _grade_id(cell: Any) -> str:
 
 
 class RunChecks(NbGraderPreprocessor):
-    """In the place of Execute: asks the submission in the sandbox, and writes each graded cell's output."""
+    """Takes the place of ``Execute``.
+
+    It asks the submission in the sandbox, and writes each graded cell's output.
+    """
 
     unsafe_no_sandbox = Bool(
         False,
@@ -259,12 +309,15 @@ class RunChecks(NbGraderPreprocessor):
 
 
 def _root_of(preprocessor: Any) -> Path:
-    """The course's folder: a preprocessor's parent is the exporter, whose parent is the converter."""
+    """The course's folder.
+
+    A preprocessor's parent is the exporter, and the exporter's parent is the converter.
+    """
     return Path(preprocessor.parent.parent.coursedir.root)
 
 
 def verdict_outputs(results: Sequence[CheckResult]) -> list[Any]:
-    """A graded cell's output: the report, and last the points, where nbgrader looks for them."""
+    """A graded cell's output: the report, then the points, where nbgrader looks."""
     earned = round(sum(r.earned for r in results), 6)
     return [
         nbformat.v4.new_output("stream", name="stdout", text=report(results) + "\n"),
@@ -281,7 +334,7 @@ atexit.register(_stack.close)
 
 
 def _launcher(problem: str, root: Path, unsafe: bool) -> Any:
-    """One warm sandbox per problem: it serves all submissions of a run."""
+    """One sandbox per problem: it stays open and serves all submissions of a run."""
     from autograder.sandbox.launcher import Sandbox, Subprocess
 
     key = (problem, root, unsafe)

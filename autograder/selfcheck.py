@@ -1,4 +1,7 @@
-"""A student's own check: the public checks of a task, in words, in the notebook or in a terminal."""
+"""A student's own check: the public checks of a task, in words.
+
+It works in the notebook and in a terminal.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,27 @@ WORDS = {
     "not-run": "NOT RUN",
     "grader-error": "OUR ERROR",
 }
-# How often each task's check has failed in this kernel: the next time shows the next hint.
+# How often each task's check has failed in this kernel: each failure shows the next
+# hint.
 _failures: Counter[tuple[str, str]] = Counter()
 
 
 def self_check(
     problem: str, task: str, namespace: Mapping[str, Any], *, seed: int = SEED
 ) -> float | None:
-    """Run a task's public checks on the functions in `namespace`, and print what passed, what failed, why and a hint.
+    """Run a task's public checks on the functions in ``namespace``.
 
-    problem: "problem2". task: the graded cell's name. namespace: globals(). Returns None if all passed; otherwise the
-    part of the task's points that the public checks would leave, which is what nbgrader's `validate` looks at.
+    It prints what passed, what failed, why, and a hint.
+
+    Args:
+        problem: The problem, such as "problem2".
+        task: The graded cell's name.
+        namespace: ``globals()``.
+        seed: Decides every input.
+
+    Returns:
+        None if all checks passed; otherwise the points that the public checks give,
+        which is what nbgrader's ``validate`` looks at.
     """
     results = run_checks(
         problem, LocalStudent(namespace), seed, public_only=True, task=task
@@ -54,7 +67,7 @@ def all_passed(results: Sequence[CheckResult]) -> bool:
 
 
 def next_hint(problem: str, task: str, number: int) -> str:
-    """Hint `number` of a task, counted from 0; after the last one, the last again."""
+    """Hint ``number`` of a task, counted from 0; after the last one, the last again."""
     module = importlib.import_module(f"autograder.problems.{problem}.checks")
     hints: Sequence[str] = getattr(module, "HINTS", {}).get(task, ())
     return hints[min(number, len(hints) - 1)] if hints else ""
@@ -63,8 +76,15 @@ def next_hint(problem: str, task: str, number: int) -> str:
 def report(results: Sequence[CheckResult], *, hint: str = "", hidden: float = 0) -> str:
     """The results as plain text of at most 88 columns, in words and not in colours.
 
-    A check that is not public gets one sentence. hint: shown at the end. hidden: points of the task's checks that are
-    not among the results.
+    A check that is not public gets one sentence.
+
+    Args:
+        results: The verdicts of the checks.
+        hint: A text to show at the end, or "".
+        hidden: The points of the task's checks that are not among the results.
+
+    Returns:
+        The text, of several lines.
     """
     passed = sum(r.status == "passed" for r in results)
     earned, points = sum(r.earned for r in results), sum(r.points for r in results)

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-# Before torch and matplotlib are imported. The hub stays shut: a test that needs it would pass on some machines only.
+# Before torch and matplotlib are imported. The hub stays shut: a test that needs it
+# would pass on some machines only.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
@@ -36,7 +37,7 @@ def cat():
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The largest deviation from each oracle in this run, for CI and for `pytest -v`."""
+    """The largest deviation from each oracle in this run, for CI and ``pytest -v``."""
     import sys
 
     deviations = getattr(sys.modules.get("oracles"), "DEVIATIONS", {})
@@ -48,7 +49,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """CI installs everything, so that a skipped test there is a failure (CHAPTER4_NO_SKIPS=1)."""
+    """CI installs everything: a skipped test fails there (CHAPTER4_NO_SKIPS=1)."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if (
         os.environ.get("CHAPTER4_NO_SKIPS") == "1"

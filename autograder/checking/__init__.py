@@ -1,1 +1,1 @@
-"""The checks are run here, and a wrong answer's mistake is found."""
+"""Runs the checks, and finds the mistake behind a wrong answer."""

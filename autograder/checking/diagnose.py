@@ -1,4 +1,7 @@
-"""Which known mistake explains a student's numbers: run all of them on the same inputs and compare."""
+"""Finds the known mistake that explains a student's numbers.
+
+All known mistakes of a task run on the student's inputs, and the numbers are compared.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,30 @@ from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
 
 Features = Callable[[Any], Any]
-# Task -> the name of its function, and its maker: it gives the function with one
-# mistake; "" makes none.
+# Task -> the name of its function, and the function's maker. `maker(mistake)` returns
+# the function with that mistake, and `maker("")` returns it without any.
 Functions = Mapping[str, tuple[str, Callable[[str], Callable[..., Any]]]]
 Reseed = Callable[[tuple[Any, ...], int], tuple[Any, ...]]
 
-# Runs of a variant that draws random numbers, each with other seeds; a few rule out most.
+# How often a variant that draws random numbers is run, each time with other seeds. FEW
+# runs rule out most variants.
 FEW, REPEATS = 4, 12
-# Deviation, in standard errors from that many runs, up to which two random results are called alike. Student's t with
-# 11 degrees of freedom passes 6 once in 10,000, with 3 degrees of freedom 22 as seldom.
+# Number of runs -> by how many standard errors two random results may differ and still
+# count as alike. With 11 degrees of freedom, Student's t exceeds 6 once in 10,000
+# times; with 3 degrees of freedom it exceeds 22 as seldom.
 ALIKE = {FEW: 22.0, REPEATS: 6.0}
-ROUNDING = 1e-4  # of the largest feature; the nets are float32
+ROUNDING = 1e-4  # relative to the largest feature; the models are float32
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake: `build` gives the wrong function, `hint` is what a student who made it should read."""
+    """A known mistake.
+
+    Attributes:
+        name: Its name in the catalogue of mistakes.
+        hint: What a student who made the mistake should read.
+        build: Makes the wrong function.
+    """
 
     name: str
     hint: str
@@ -40,14 +51,14 @@ class Mistake:
 
 
 def right_functions(functions: Functions) -> dict[str, Callable[..., Any]]:
-    """Task -> its function without a mistake."""
+    """Each task's function without a mistake."""
     return {task: make("") for task, (_, make) in functions.items()}
 
 
 def mistakes(
     functions: Functions, hints: Mapping[str, Mapping[str, str]]
 ) -> dict[str, list[Mistake]]:
-    """Task -> the mistakes that its numbers tell."""
+    """Each task's mistakes that can be recognised from its numbers."""
     return {
         task: [
             Mistake(name, hint, partial(make, name))
@@ -94,8 +105,14 @@ class Transcript:
     ) -> None:
         """Keep one reply.
 
-        features: reply -> a few numbers that tell the mistakes apart. reseed: (arguments, k) -> the same question with
-        other random numbers; None where the reply does not depend on any. cost: the cheap ones are compared first.
+        Args:
+            task: The task that the question belongs to.
+            arguments: What the student's function was called with.
+            reply: What it returned.
+            features: Turns a reply into a few numbers that tell the mistakes apart.
+            reseed: Turns (arguments, k) into the same question with other random
+                numbers; None where the reply does not depend on any.
+            cost: What the question costs. Cheap questions are compared first.
         """
         seen = _numbers(features, reply)
         if seen is not None:
@@ -103,13 +120,18 @@ class Transcript:
             self._probes.setdefault(task, []).append(probe)
 
     def hint(self, task: str) -> str:
-        """The hint of the mistake that explains every reply in this task; "" if none does, or too many do."""
+        """The hint of the mistake that explains every reply in this task.
+
+        Returns:
+            The hint, or two hints in one text where two explain the replies. "" if the
+            replies are right, or if no hint or more than two explain them.
+        """
         if task not in self._hints:
             self._hints[task] = self._explain(task)
         return self._hints[task]
 
     def _explain(self, task: str) -> str:
-        # What needs no repeats first: it rules out most.
+        # Questions that need no repeats come first: they rule out most mistakes.
         probes = sorted(
             self._probes.get(task, []), key=lambda p: (p.reseed is not None, p.cost)
         )
@@ -118,7 +140,7 @@ class Transcript:
             return ""
         right, mistakes = known.RIGHT[task], known.MISTAKES[task]
         if _explains(right, probes):
-            return ""  # the numbers are right; what is wrong is said by the check
+            return ""  # the numbers are right; the check says what is wrong
         hints = [m.hint for m in mistakes if _explains(m.build(), probes)]
         hints = list(dict.fromkeys(hints))
         if len(hints) == 2:
@@ -166,7 +188,7 @@ def _like(function: Callable[..., Any], probe: _Probe) -> bool:
 
 
 def _built(argument: Any) -> Any:
-    """A fresh copy: a variant may change what it is given."""
+    """A fresh copy of an argument: a variant may change what it is given."""
     if isinstance(argument, Recipe):
         return tiny_models.build(argument)
     if isinstance(argument, torch.Tensor):
@@ -175,7 +197,10 @@ def _built(argument: Any) -> Any:
 
 
 def _numbers(features: Features, reply: Any) -> np.ndarray | None:
-    """The features as a flat float64 array, or None if the reply has another form or is not finite."""
+    """The features as a flat float64 array.
+
+    None if the reply has another form or is not finite.
+    """
     try:
         values = np.asarray(features(reply), dtype=np.float64).ravel()
     except (ValueError, TypeError, IndexError, AttributeError):

@@ -1,10 +1,10 @@
-"""Checks: plain pytest functions that ask a student's code for numbers, and say in words
-what is wrong with them.
+"""Runs the checks, which ask a student's code for numbers.
 
-A problem's public checks stand in autograder/problems/problemN/checks.py, the others in
-its folder `instructors`, which students do not get. The same functions serve the
-student's own check, nbgrader and the batch run; only the `student` that they are given
-differs.
+A check is a plain pytest function that says in words what is wrong with the numbers.
+A problem's public checks are in ``autograder/problems/problemN/checks.py``. The others
+are in its folder ``instructors``, which students do not get. The same functions serve
+the student's own check, nbgrader and the batch run; only the ``student`` that they are
+given differs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from autograder.checking.diagnose import Transcript
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
-# What a failure of the student's code makes of the check. Anything else that is raised is our own mistake.
+# The kind of a failure of the student's code -> the status of the check. Any other
+# exception is our own mistake.
 STATUS_OF_KIND = {
     "missing": "error",
     "raised": "error",
@@ -37,8 +38,9 @@ STATUS_OF_KIND = {
     "timed-out": "timeout",
     "crashed": "crashed",
 }
-# What a student reads of a check that is not public: nothing of what it asks or expects, nor of what their code said
-# when it was asked, which may repeat the question.
+# What a student reads about a check that is not public. It says nothing of what the
+# check asks or expects. It does not repeat what the student's code said either, because
+# that may repeat the question.
 HIDDEN_REASONS = {
     "failed": "the answer is not right.",
     "error": "your code raised an error or gave no usable value.",
@@ -53,7 +55,14 @@ _ONE_AT_A_TIME = threading.Lock()  # pytest keeps global state
 
 @dataclass(frozen=True)
 class Check:
-    """What is known of a check before it runs. `id` is "task/name"; a task is one graded cell of the notebook."""
+    """What is known of a check before it runs.
+
+    Attributes:
+        id: "task/name"; a task is one graded cell of the notebook.
+        points: The points that the check can give.
+        title: What is asked, in words.
+        public: Whether the student's own check runs it.
+    """
 
     id: str
     points: float
@@ -69,9 +78,18 @@ class Check:
 class CheckResult:
     """The verdict of one check.
 
-    status: passed, failed, error (the student's code raised or is missing), timeout, crashed, not-run, or grader-error:
-    then the points mean nothing, and whoever reports them must say so. message: one line for the student, "" if passed.
-    hint: the known mistake that explains the numbers, if one does.
+    Attributes:
+        id: "task/name"; a task is one graded cell of the notebook.
+        title: What is asked, in words.
+        points: The points that the check can give.
+        earned: The points that the student gets.
+        status: One of passed, failed, error (the student's code raised or is missing),
+            timeout, crashed, not-run and grader-error. After a grader-error the points
+            mean nothing, and whoever reports them must say so.
+        message: One line for the student, "" if passed; after a grader-error, what
+            went wrong on our side.
+        public: Whether the student's own check runs it.
+        hint: The known mistake that explains the numbers, if one does.
     """
 
     id: str
@@ -89,12 +107,19 @@ class CheckResult:
 
 
 def reason_of(result: CheckResult) -> str:
-    """Why points were lost, in one line that a student may read; "" if none were.
+    """Why points were lost, in one line that a student may read.
 
-    Of a hidden check it is the known mistake that explains the numbers, or else the kind of trouble.
+    For a hidden check this is the known mistake that explains the numbers, or else the
+    kind of trouble.
+
+    Args:
+        result: The verdict of one check.
+
+    Returns:
+        The line, or "" if no points were lost.
     """
     if result.public:
-        # Of a traceback of ours, what was raised.
+        # The last line of a traceback of ours says what was raised.
         return result.message.strip().split("\n")[-1]
     if result.status == "failed" and not result.hint and result.earned:
         return "a part of the answer is not right."
@@ -102,7 +127,12 @@ def reason_of(result: CheckResult) -> str:
 
 
 class Shortfall(Exception):
-    """A check's verdict that not all points are earned."""
+    """A check's verdict that not all points are earned.
+
+    Args:
+        message: What is wrong, in words.
+        fraction: The share of the points that is earned, in [0, 1).
+    """
 
     def __init__(self, message: str, fraction: float = 0.0) -> None:
         super().__init__(message)
@@ -110,13 +140,22 @@ class Shortfall(Exception):
 
 
 def require(condition: object, message: str) -> None:
-    """End the check without points, and with `message`, unless `condition` holds."""
+    """End the check with ``message`` and without points, unless ``condition`` holds."""
     if not condition:
         raise Shortfall(message)
 
 
 def credit(fraction: float, message: str) -> NoReturn:
-    """End the check with this fraction of its points, and say in `message` what the rest would have needed."""
+    """End the check with this fraction of its points.
+
+    Args:
+        fraction: The share of the points that is earned, in [0, 1).
+        message: What the rest of the points would have needed.
+
+    Raises:
+        Shortfall: Always: it ends the check.
+        ValueError: The fraction is not in [0, 1).
+    """
     if not 0 <= fraction < 1:
         raise ValueError(f"a fraction of the points is in [0, 1), not {fraction}")
     raise Shortfall(message, fraction)
@@ -125,16 +164,28 @@ def credit(fraction: float, message: str) -> NoReturn:
 def check(
     id: str, points: float, title: str, *, public: bool
 ) -> Callable[[Function], Function]:
-    """Mark a pytest function `test_...(student, ...)` as a check.
+    """Mark a pytest function ``test_...(student, ...)`` as a check.
 
-    id: "task/name", where the task is the grade_id of the notebook's graded cell. title: what is asked, in words.
-    public: whether the student's own check runs it. Fixtures: `student`, `rng` (seeded), `transcript`.
+    The function can use the fixtures ``student``, ``rng`` (seeded) and ``transcript``.
+
+    Args:
+        id: "task/name", where the task is the grade_id of the notebook's graded cell.
+        points: The points that the check can give.
+        title: What is asked, in words.
+        public: Whether the student's own check runs it.
+
+    Returns:
+        The decorator of the function.
+
+    Raises:
+        ValueError: The id has another form.
     """
     if id.count("/") != 1:
         raise ValueError(f"a check's id is 'task/name', not {id!r}")
 
     def mark(function: Function) -> Function:
-        function.check = Check(id, points, title, public)  # type: ignore[attr-defined]
+        known = Check(id, points, title, public)
+        function.check = known  # type: ignore[attr-defined]  # read from pytest's item
         return function
 
     return mark
@@ -167,13 +218,16 @@ def problems_with_checks() -> list[str]:
 
 
 def points_of(problem: str) -> dict[str, float]:
-    """Task -> points that all its checks can give together, those included that students do not have."""
+    """The points that all checks of each task can give together.
+
+    The hidden checks count too, even in the student's bundle, which lacks them.
+    """
     points: dict[str, float] = {}
     for known in checks_of(problem):
         points[known.task] = points.get(known.task, 0) + known.points
-    told = _PROBLEMS / "points.json"
-    if told.is_file():  # in the student's bundle, where the hidden checks are not
-        points = json.loads(told.read_text(encoding="utf-8"))[problem]
+    file = _PROBLEMS / "points.json"
+    if file.is_file():  # in the student's bundle, which lacks the hidden checks
+        points = json.loads(file.read_text(encoding="utf-8"))[problem]
     return points
 
 
@@ -185,10 +239,22 @@ def run_checks(
     public_only: bool = False,
     task: str | None = None,
 ) -> list[CheckResult]:
-    """Ask `student` everything that the problem's checks ask; one result per check, in their order.
+    """Ask ``student`` everything that the problem's checks ask.
 
-    seed: decides every input; grading takes a fresh one. task: the checks of one task only. Raises ValueError if there
-    is no such problem or task. Never raises for what the student's code does.
+    This never raises for what the student's code does.
+
+    Args:
+        problem: The problem, such as "problem2".
+        student: Answers the questions, as ``autograder.sandbox.student.Student`` does.
+        seed: Decides every input; grading takes a fresh one.
+        public_only: Leave out the hidden checks.
+        task: Run the checks of this task only.
+
+    Returns:
+        One result per check, in the order of the checks.
+
+    Raises:
+        ValueError: There is no such problem or task.
     """
     wanted = [
         c
@@ -200,10 +266,16 @@ def run_checks(
     run = _Run(student, seed, wanted, Transcript(problem))
     arguments = [
         *map(str, _files(problem)),
-        *("-c", str(_OPTIONS), "--rootdir", str(_PROBLEMS)),
-        *("--import-mode=importlib", "--noconftest", "--assert=plain"),
+        "-c",
+        str(_OPTIONS),
+        "--rootdir",
+        str(_PROBLEMS),
+        "--import-mode=importlib",
+        "--noconftest",
+        "--assert=plain",
     ]
-    # None of these may write a file, print, install a handler or turn a student's warning into a failure.
+    # These plugins would write files, print, install handlers, or turn a student's
+    # warning into a failure.
     for plugin in ("cacheprovider", "terminal", "capture", "logging", "warnings"):
         arguments += ["-p", f"no:{plugin}"]
     for plugin in ("faulthandler", "unraisableexception", "threadexception"):
@@ -214,14 +286,15 @@ def run_checks(
         warnings.catch_warnings(),
         np.errstate(all="ignore"),
     ):
-        # NumPy warns of a student's giants; where warnings are errors that would be ours.
+        # NumPy warns of a student's huge numbers. Where warnings are errors, such a
+        # warning would count as our mistake.
         warnings.simplefilter("ignore")
         code = pytest.main(arguments, plugins=[run])
         return run.finish(code)
 
 
 class _Run:
-    """The pytest plugin of one run: gives the fixtures, keeps the verdicts."""
+    """The pytest plugin of one run: it gives the fixtures and keeps the verdicts."""
 
     def __init__(
         self, student: Any, seed: int, wanted: list[Check], transcript: Transcript
@@ -241,12 +314,19 @@ class _Run:
 
     @pytest.fixture
     def rng(self, request: pytest.FixtureRequest) -> np.random.Generator:
-        """Its own stream for each check, so that one more check leaves the others' inputs as they were."""
+        """Each check's own random numbers.
+
+        One more check then leaves the inputs of the others as they were.
+        """
         name = request.function.check.id.encode()
         return np.random.default_rng([self._seed, zlib.crc32(name)])
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Nobody reads pytest's own report, and its long tracebacks take most of a failing check's time."""
+        """Make pytest's tracebacks short.
+
+        Nobody reads pytest's own report, and its long tracebacks take most of the time
+        of a failing check.
+        """
         config.option.tbstyle = "native"
 
     @pytest.hookimpl(tryfirst=True)
@@ -283,7 +363,8 @@ class _Run:
             status, message = "not-run", self._stopped[known.task]
         elif kind in STATUS_OF_KIND:
             status, message = STATUS_OF_KIND[kind], str(error)
-            # Not the same again for every check: the time is everybody's.
+            # The task's other checks would run into the same again, and all checks
+            # share the time.
             if kind == "timed-out":
                 self._stopped[known.task] = "an earlier call took too long"
             elif kind == "crashed":
@@ -296,7 +377,11 @@ class _Run:
         )
 
     def finish(self, code: int) -> list[CheckResult]:
-        """All results; what pytest never came to is a mistake of ours. Hints last, when all the transcript is there."""
+        """All results, in the order of the checks.
+
+        A check that pytest never reached is a mistake of ours. The hints come last,
+        when the transcript is complete.
+        """
         results = []
         for known in self._wanted:
             missing = CheckResult(
@@ -320,7 +405,10 @@ _NONE = Check("", 0, "", False)
 
 @contextmanager
 def _pytest_environment() -> Iterator[None]:
-    """No plugins or options of the surrounding project; PYTEST_CURRENT_TEST as an outer pytest left it."""
+    """Hide the surrounding project's pytest plugins and options.
+
+    Afterwards PYTEST_CURRENT_TEST is as an outer pytest left it.
+    """
     names = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST")
     before = {name: os.environ.pop(name, None) for name in names}
     before["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = os.environ.get(

@@ -1,1 +1,1 @@
-"""What authors and instructors make of the course: releases, bundles, a sample class."""
+"""What authors and instructors make of the course: releases, bundles, sample class."""

@@ -1,4 +1,8 @@
-"""solutions/problemN/problemN.md -> the notebook that nbgrader reads -> exercises/problemN/problemN.ipynb."""
+"""Makes the notebooks in ``exercises/`` from the sources in ``solutions/``.
+
+The way is ``solutions/problemN/problemN.md`` -> the notebook that nbgrader reads ->
+``exercises/problemN/problemN.ipynb``.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +23,11 @@ def problems(course: Path = COURSE) -> list[str]:
 
 
 def source_notebook(markdown: Path) -> Any:
-    """A source as a notebook. Cells get ids that stay the same: their grade_id, or their place.
+    """A source as a notebook.
 
-    The ids find a student's cells again where an editor has dropped nbgrader's metadata.
+    Each cell gets an id that stays the same: its grade_id, or else its place. By these
+    ids a student's cells are found again where an editor has dropped nbgrader's
+    metadata.
     """
     import jupytext
 
@@ -34,9 +40,10 @@ def source_notebook(markdown: Path) -> Any:
 
 
 def write_sources(course: Path = COURSE) -> list[Path]:
-    """Write the notebook beside each source that has changed since; git ignores them.
+    """Write a notebook beside each source that has changed since the last time.
 
-    nbgrader_config.py calls it, because nbgrader looks for notebooks only.
+    ``nbgrader_config.py`` calls it, because nbgrader looks for notebooks only. Git
+    ignores these notebooks.
     """
     written = []
     for markdown in course.glob("solutions/*/*.md"):
@@ -48,7 +55,10 @@ def write_sources(course: Path = COURSE) -> list[Path]:
 
 
 def released(problem: str, course: Path = COURSE) -> bytes:
-    """The release of a problem as nbgrader makes it, in a course of its own: the gradebook is left alone."""
+    """The release of a problem as nbgrader makes it.
+
+    nbgrader works in a temporary course, so the course's gradebook is left alone.
+    """
     from nbgrader.apps import NbGraderAPI
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -72,7 +82,18 @@ def released(problem: str, course: Path = COURSE) -> bytes:
 
 
 def write_releases(course: Path = COURSE, only: Sequence[str] = ()) -> list[Path]:
-    """Write exercises/ anew from solutions/: all, or `only` these problems."""
+    """Write ``exercises/`` anew from ``solutions/``.
+
+    Args:
+        course: The course's folder.
+        only: The problems to write; if empty, all.
+
+    Returns:
+        The notebooks that were written.
+
+    Raises:
+        ValueError: A problem in ``only`` has no source.
+    """
     unknown = set(only) - set(problems(course))
     if unknown:
         raise ValueError(f"no source of {', '.join(sorted(unknown))} in solutions/")
@@ -86,7 +107,7 @@ def write_releases(course: Path = COURSE, only: Sequence[str] = ()) -> list[Path
 
 
 def course_config(course: Path = COURSE) -> Any:
-    """What the course's nbgrader_config.py sets."""
+    """What the course's ``nbgrader_config.py`` sets."""
     from traitlets.config import PyFileConfigLoader
 
     return PyFileConfigLoader("nbgrader_config.py", path=str(course)).load_config()
@@ -95,7 +116,7 @@ def course_config(course: Path = COURSE) -> Any:
 def _write(notebook: Any, target: Path) -> None:
     import nbformat
 
-    # Beside it first: somebody may read it at this moment.
+    # The file is written beside the target first: somebody may be reading the target.
     beside = target.with_suffix(".tmp")
     nbformat.write(notebook, beside)
     shutil.move(beside, target)
@@ -103,7 +124,7 @@ def _write(notebook: Any, target: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """nbgrader's own notes go to its log only if something is wrong."""
+    """Silences nbgrader's notes; only its errors are logged."""
     logger = logging.getLogger("traitlets")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,7 @@
-"""`autograder sample-class DIR`: a small course with what six students handed in, to try grading on."""
+"""``autograder sample-class DIR`` makes a small course, to try grading on.
+
+Six students have handed in their work.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,13 @@ STUB = 'raise NotImplementedError("write your own code here")'
 class Pupil:
     """What one student of the sample class did.
 
-    edits: task -> the part of the sample answer that is replaced, and by what; an empty part stands for the whole body,
-    which then is as it was handed out. mistakes: task -> the name in the catalogue of what the edit does. words: the
-    text for each difference, None for the sample answer's. file: the notebook's name.
+    Attributes:
+        name: The student's name.
+        edits: Task -> the part of the sample answer that is replaced, and by what. An
+            empty part stands for the whole body, which then is as it was handed out.
+        mistakes: Task -> the name in the catalogue of the mistake that the edit makes.
+        words: The text for each difference; None for the sample answer's.
+        file: The notebook's name.
     """
 
     name: str
@@ -39,9 +46,18 @@ PUPILS = (
         {"roughness": ("np.abs(np.diff", "np.square(np.diff")},
         {"roughness": "squared differences"},
         {
-            "information": "Vanilla gradients look at pixels and Grad-CAM looks at a layer, which has 49 cells.",
-            "resolution": "Vanilla gradients have 224 by 224 values, and Grad-CAM has 224 by 224 values as well.",
-            "noise": "Grad-CAM is smoother on the photo of the rocket (0.01 and not 0.6), so it is more correct.",
+            "information": (
+                "Vanilla gradients look at pixels and Grad-CAM looks at a layer, which"
+                " has 49 cells."
+            ),
+            "resolution": (
+                "Vanilla gradients have 224 by 224 values, and Grad-CAM has 224 by 224"
+                " values as well."
+            ),
+            "noise": (
+                "Grad-CAM is smoother on the photo of the rocket (0.01 and not 0.6), so"
+                " it is more correct."
+            ),
         },
     ),
     Pupil(
@@ -54,21 +70,35 @@ PUPILS = (
     ),
     Pupil(
         "dan",
-        {"resolution": ("generate_cam(image).raw.shape", "generate_cam(image).map.shape")},
+        {
+            "resolution": (
+                "generate_cam(image).raw.shape",
+                "generate_cam(image).map.shape",
+            )
+        },
         {"resolution": "Grad-CAM in pixels"},
         {
-            "information": "Mirroring the gradient changed the vanilla map by 97 % and Grad-CAM by 0 %.",
-            "resolution": "224 by 224 values for each pixel here, and 7 by 7 for each cell of the layer there.",
-            "noise": "The roughness on three photos is 0.58 to 0.69 for vanilla gradients, 0.01 to 0.02 for Grad-CAM.",
+            "information": (
+                "Mirroring the gradient changed the vanilla map by 97 % and Grad-CAM by"
+                " 0 %."
+            ),
+            "resolution": (
+                "224 by 224 values for each pixel here, and 7 by 7 for each cell of the"
+                " layer there."
+            ),
+            "noise": (
+                "The roughness on three photos is 0.58 to 0.69 for vanilla gradients,"
+                " 0.01 to 0.02 for Grad-CAM."
+            ),
         },
     ),
     Pupil("eve", {"information": ("", STUB)}),
     Pupil("finn", file=f"{PROBLEM} (1).ipynb"),
-)  # fmt: skip
+)
 
 
 def add_sample_class_command(commands: Any) -> None:
-    """Add `sample-class` to the command line's subcommands."""
+    """Add ``sample-class`` to the command line's subcommands."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "sample-class",
         help="make a small course with six submissions, to try grading on",
@@ -82,9 +112,12 @@ def add_sample_class_command(commands: Any) -> None:
 
 
 def run_sample_class(options: argparse.Namespace) -> int:
-    """`autograder sample-class`."""
+    """Run ``autograder sample-class``; return its exit code."""
     if options.folder.exists() and any(options.folder.iterdir()):
-        print(f"autograder: {options.folder} is not empty: name a new folder", file=sys.stderr)  # fmt: skip
+        print(
+            f"autograder: {options.folder} is not empty: name a new folder",
+            file=sys.stderr,
+        )
         return 2
     for path in write_sample_class(options.folder):
         print(path)
@@ -92,7 +125,7 @@ def run_sample_class(options: argparse.Namespace) -> int:
 
 
 def write_sample_class(folder: Path) -> list[Path]:
-    """Write the course; the notebooks that were handed in."""
+    """Write the course, and return the notebooks that were handed in."""
     source = Path("solutions", PROBLEM, f"{PROBLEM}.md")
     (folder / source).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(COURSE / source, folder / source)

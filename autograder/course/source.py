@@ -1,7 +1,7 @@
-"""A problem's source, read: statement, tasks, hints, rubrics and the sample answer.
+"""Reads a problem's source: statement, tasks, hints, rubrics and the sample answer.
 
-The notebook is made from the same file (release.py), and the book's pages show these
-parts: there is one text of a problem.
+The notebook is made from the same file (``release.py``), and the book's pages show
+these parts. So there is only one text of a problem.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from autograder.course.release import COURSE, source_notebook
 
 FACTS = re.compile(r"(Easy|Medium|Hard)\. About (\d+) minutes\. (\d+) points: ")
 MARKS = re.compile(r"^ *### (?:BEGIN|END) SOLUTION\n?", re.MULTILINE)
-# What a person reads who gives the points, and nobody else.
+# Only a person who gives points reads this.
 MARK_SCHEME = re.compile(r"=== BEGIN MARK SCHEME ===.*?=== END MARK SCHEME ===", re.S)
 # The cell that puts all functions to work; it defines nothing.
 STUDY = "study"
@@ -24,11 +24,15 @@ STUDY = "study"
 
 @dataclass(frozen=True)
 class Part:
-    """A cell that a reader sees: its kind, its name, and its text or code.
+    """A cell that a reader sees.
 
-    Kinds: `text`, `given` (code that the notebook brings along), `answer` (code whose
-    body the student writes, without nbgrader's marks), `rubric`. A name is a cell's
-    grade_id without the ending `-code`; given code and text may have none.
+    Attributes:
+        kind: One of ``text``, ``given`` (code that the notebook brings along),
+            ``answer`` (code whose body the student writes, without nbgrader's marks)
+            and ``rubric``.
+        name: The cell's grade_id without the ending ``-code``. Given code and text may
+            have none: then it is "".
+        content: The text or the code.
     """
 
     kind: str
@@ -38,7 +42,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Problem:
-    """What the source of a problem says, in its order; check cells are left out."""
+    """What the source of a problem says.
+
+    Attributes:
+        name: The problem's name, such as "problem2".
+        title: The problem's title.
+        difficulty: Easy, Medium or Hard.
+        minutes: About how long the problem takes.
+        points: The points of the whole problem.
+        by_hand: Those points that a person gives.
+        statement: The text before the tasks.
+        parts: The other cells in their order, without check cells.
+    """
 
     name: str
     title: str
@@ -50,9 +65,16 @@ class Problem:
     parts: tuple[Part, ...]
 
     def answer(self, task: str) -> str:
-        """The sample answer of a task, by its name such as `smooth-grad`, as code.
+        """The sample answer of a task.
 
-        Raises ValueError for a task that has none.
+        Args:
+            task: The task's name, such as ``smooth-grad``.
+
+        Returns:
+            The answer as code.
+
+        Raises:
+            ValueError: The task has no sample answer.
         """
         answers = {p.name: p.content for p in self.parts if p.kind == "answer"}
         if task not in answers:
@@ -64,10 +86,18 @@ class Problem:
 
 
 def read_problem(problem: str, course: Path = COURSE) -> Problem:
-    """Read solutions/problemN/problemN.md.
+    """Read ``solutions/problemN/problemN.md``.
 
-    Raises ValueError where there is no such source, or where its first cell does not
-    begin with a title and the line of difficulty, minutes and points.
+    Args:
+        problem: The problem's name, such as "problem2".
+        course: The course's folder.
+
+    Returns:
+        What the source says.
+
+    Raises:
+        ValueError: There is no such source, or its first cell does not begin with a
+            title and the line of difficulty, minutes and points.
     """
     path = course / "solutions" / problem / f"{problem}.md"
     if not path.is_file():
@@ -85,7 +115,7 @@ def _read(path: Path, changed: int) -> Problem:
             f"{path.name} must begin with a title and a line such as"
             " 'Medium. About 60 minutes. 20 points: 12 for ...'"
         )
-    # From there on the first cell is about the notebook and its checks.
+    # From this paragraph on, the first cell is about the notebook and its checks.
     turn = next(
         i for i, p in enumerate(paragraphs) if p.startswith("The cell under each task")
     )
@@ -117,11 +147,19 @@ def _part(cell_type: str, source: str, mark: dict[str, object]) -> Part:
 
 
 def sample_answer(problem: int) -> SimpleNamespace:
-    """The functions of the sample answer of a problem (1 to 5), ready to call.
+    """The functions of the sample answer of a problem, ready to call.
 
-    `sample_answer(2).smooth_grad` is the listing on the page of problem 2, and
-    `sample_answer(2).run_study()` runs the cell that puts all of them to work. Raises
-    ValueError for a problem that isn't there.
+    ``sample_answer(2).smooth_grad`` is the listing on the page of problem 2, and
+    ``sample_answer(2).run_study()`` runs the cell that puts all of them to work.
+
+    Args:
+        problem: 1 to 5.
+
+    Returns:
+        The functions and ``run_study``, as attributes.
+
+    Raises:
+        ValueError: There is no such problem.
     """
     source = read_problem(f"problem{problem}")
     names: dict[str, object] = {"__name__": f"sample_answer_of_{source.name}"}

@@ -1,4 +1,7 @@
-"""The zip that students get: notebooks, package, public checks and book; no solution, no hidden check."""
+"""Makes the zip that students get: notebooks, package, public checks and book.
+
+It has no solution and no hidden check.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from typing import Any
 from autograder.course.release import COURSE
 
 NAME = "chapter4-student"
-# What instructors alone have: folders of autograder, and one in each problem's folder.
+# Only instructors have these folders of autograder, and the one in each problem's
+# folder.
 NOT_FOR_STUDENTS = ("course", "grading", "instructors")
 README = Path(__file__).with_name("students.md")
 LEFT_OUT = "The sample answer is left out here."
@@ -29,7 +33,7 @@ FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold, for ev
 
 
 def add_bundle_command(commands: Any) -> None:
-    """Add `bundle` to the command line's subcommands."""
+    """Add ``bundle`` to the command line's subcommands."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "bundle",
         help="make the zip that students get (for instructors)",
@@ -49,7 +53,7 @@ def add_bundle_command(commands: Any) -> None:
 
 
 def run_bundle(options: argparse.Namespace) -> int:
-    """`autograder bundle`."""
+    """Run ``autograder bundle``; return its exit code."""
     files = members()
     write(files, options.output)
     size = options.output.stat().st_size / 1e6
@@ -103,7 +107,10 @@ def _copied(course: Path) -> Iterator[Path]:
 
 
 def _points() -> str:
-    """The points of each task, hidden checks included: they are no secret, the notebooks print them."""
+    """The points of each task, hidden checks included.
+
+    They are no secret: the notebooks print them.
+    """
     from autograder.checking.runner import points_of, problems_with_checks
 
     points = {problem: points_of(problem) for problem in problems_with_checks()}
@@ -121,7 +128,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _installable(project: str) -> str:
-    """pyproject.toml without the sections of tools that work on the whole course."""
+    """``pyproject.toml`` without the sections of tools for the whole course."""
     sections = re.split(r"^(?=\[)", project, flags=re.MULTILINE)
     wanted = ("[build-system]", "[project", "[tool.setuptools")
     return "".join(section for section in sections if section.startswith(wanted))
@@ -165,7 +172,10 @@ def _sources(book: Path) -> dict[str, bytes]:
 
 
 def without_answers(page: str) -> str:
-    """A built page without its folded sample answer. Links into it lead to where it was."""
+    """A built page without its folded sample answer.
+
+    Links into the answer lead to the place where it was.
+    """
     if 'class="solution' not in page:
         return page
     from bs4 import BeautifulSoup

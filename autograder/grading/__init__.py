@@ -1,1 +1,1 @@
-"""`autograder grade`: from a folder of submissions to grades and feedback."""
+"""``autograder grade``: from a folder of submissions to grades and feedback."""

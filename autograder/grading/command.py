@@ -1,4 +1,7 @@
-"""`autograder grade submitted/ --output DIR`: grades a folder, and writes what teachers and students read."""
+"""``autograder grade submitted/ --output DIR`` grades a folder of submissions.
+
+It writes what teachers and students read.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class WrongUsage(ValueError):
 
 
 def add_grade_command(commands: Any) -> None:
-    """Add `grade` to the command line's subcommands."""
+    """Add ``grade`` to the command line's subcommands."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "grade",
         help="grade a folder of submissions (for instructors)",
@@ -90,7 +93,7 @@ def add_grade_command(commands: Any) -> None:
 
 
 def run_grade(options: argparse.Namespace) -> int:
-    """`autograder grade`."""
+    """Run ``autograder grade``; return its exit code."""
     from autograder.grading.state import Refused
     from autograder.sandbox.launcher import SandboxUnavailable
 
@@ -124,8 +127,10 @@ def _graded(options: argparse.Namespace) -> int:
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     if not found.submissions:
-        raise WrongUsage(f"there is no submission to any problem in {options.submitted}; expected is "
-                         "<student>/problemN/problemN.ipynb")  # fmt: skip
+        raise WrongUsage(
+            f"there is no submission to any problem in {options.submitted}; expected"
+            " is <student>/problemN/problemN.ipynb"
+        )
     if course is not None:
         for problem in dict.fromkeys(s.problem for s in found.submissions):
             course.check(problem)
@@ -133,8 +138,10 @@ def _graded(options: argparse.Namespace) -> int:
     with scheduler.open_run(
         state, options.seed, sandbox=sandbox, budget=options.budget
     ) as run:
-        print(f"{len(found.submissions)} rows, seed {run['seed']}"
-              f"{', going on with the run that was stopped' if run['resumed'] else ''}")  # fmt: skip
+        print(
+            f"{len(found.submissions)} rows, seed {run['seed']}"
+            f"{', going on with the run that was stopped' if run['resumed'] else ''}"
+        )
         plan = scheduler.Plan(
             options.submitted,
             run["seed"],
@@ -148,7 +155,10 @@ def _graded(options: argparse.Namespace) -> int:
         _write(options.output, rows, run)
         bad = [row for row in rows if row.status == "grader-error" or row.note]
         run["finished"] = not bad
-    print(f"written to {options.output}: grades.csv, grades.json, junit.xml, index.html, feedback/")  # fmt: skip
+    print(
+        f"written to {options.output}: grades.csv, grades.json, junit.xml, index.html,"
+        " feedback/"
+    )
     if bad:
         print(
             f"autograder: {len(bad)} of {len(rows)} rows have a problem of ours, not of"
@@ -159,7 +169,7 @@ def _graded(options: argparse.Namespace) -> int:
 
 
 def _checked(options: argparse.Namespace) -> list[str]:
-    """The problems that are asked for by name. Raises WrongUsage."""
+    """The problems that are asked for by name; WrongUsage if an option is wrong."""
     from autograder.grading.submissions import problems_with_checks
     from autograder.sandbox.student import BUDGET_SECONDS
 
@@ -233,9 +243,10 @@ def _rows(
             try:
                 course.write(submission, record, run["seed"], options.submitted)
                 entry = course.entry(submission)
-            except Exception as error:  # one row's trouble is not the others'
+            except Exception as error:  # the other rows go on
                 note = f"not in the gradebook: {type(error).__name__}: {error}"
-        rows.append(row(record, hand_max=hand[submission.problem], entry=entry, note=note))  # fmt: skip
+        hand_max = hand[submission.problem]
+        rows.append(row(record, hand_max=hand_max, entry=entry, note=note))
     if course is not None and sys.stderr.isatty():
         print(file=sys.stderr)
     return rows
@@ -252,11 +263,11 @@ def _write(output: Path, rows: Sequence[Row], run: dict[str, Any]) -> None:
         page = page_of(row.record.student, row.record.problem)
         write_whole(output / page, student_page(row, run["started"]))
         pages.append(page.as_posix())
-    for page in set(run["pages"]) - set(pages):  # of somebody who is gone
+    for page in set(run["pages"]) - set(pages):  # pages of somebody who is gone
         (output / page).unlink(missing_ok=True)
     run["pages"] = pages
     write_whole(output / "index.html", summary_page(rows, run))
     write_whole(output / "junit.xml", junit_xml(rows))
     write_whole(output / "grades.csv", grades_csv(rows))
-    # Last: whoever finds it finds all the others of the same run.
+    # This comes last: whoever finds it finds all other files of the same run.
     write_whole(output / "grades.json", grades_json(rows, run))

@@ -1,4 +1,8 @@
-"""A run's results as files: grades.csv for a table, grades.json with everything, junit.xml for other tools."""
+"""A run's results as files.
+
+``grades.csv`` is a table, ``grades.json`` has everything, and ``junit.xml`` is for
+other tools.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +29,23 @@ COLUMNS = (
     "status",
     "seconds",
 )
-# What a spreadsheet takes for the start of a formula, in full width too.
+# Characters that a spreadsheet takes for the start of a formula, also in full width.
 _FORMULA = tuple("=+-@\t\r＝＋－＠")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One submission's result. score: with what is graded by hand; None where nobody has judged the work.
+    """One submission's result.
 
-    status: the record's, or needs-hand-grading. note: what went wrong in writing the gradebook, or "".
+    Attributes:
+        record: What the run found out about the submission.
+        status: The record's status, or needs-hand-grading.
+        score: The points, with those given by hand; None where nobody has judged the
+            work.
+        max_score: The most points that can be earned, with those given by hand.
+        auto_max: The most points that the checks can give.
+        by_hand: Whether somebody still has to grade a part of it.
+        note: What went wrong in writing the gradebook, or "".
     """
 
     record: Record
@@ -56,7 +68,18 @@ def row(
     entry: Any = None,
     note: str = "",
 ) -> Row:
-    """A record as a row. entry: what the gradebook says of it: the last word on the score and on hand grading."""
+    """A record as a row.
+
+    Args:
+        record: What the run found out about a submission.
+        hand_max: The points of the problem that a person gives.
+        entry: What the gradebook says of the submission, or None. It has the last word
+            on the score and on hand grading.
+        note: What went wrong in writing the gradebook, or "".
+
+    Returns:
+        The row.
+    """
     auto_max = round(sum(points_of(record.problem).values()), DIGITS)
     max_score = round(auto_max + hand_max, DIGITS)
     score, by_hand = record.auto_score, hand_max > 0
@@ -72,7 +95,10 @@ def row(
 
 
 def hand_points(problem: str, courses: Sequence[Path]) -> float:
-    """The points of a problem that a person gives, as its release in the first course that has one says."""
+    """The points of a problem that a person gives.
+
+    The problem's release says so, in the first of the courses that has one.
+    """
     for course in courses:
         try:
             release = read_notebook(course / "exercises" / problem / f"{problem}.ipynb")
@@ -94,7 +120,11 @@ def number(value: float | None) -> str:
 
 
 def grades_csv(rows: Sequence[Row]) -> str:
-    """grades.csv. A name that a spreadsheet would take for a formula gets an apostrophe; not so in grades.json."""
+    """The text of ``grades.csv``.
+
+    A name that a spreadsheet would take for a formula gets an apostrophe here; in
+    ``grades.json`` it does not.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -116,8 +146,8 @@ def grades_csv(rows: Sequence[Row]) -> str:
 
 
 def grades_json(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
-    """grades.json: the run's seed and versions, and every check of every submission."""
-    told = {
+    """The text of ``grades.json``: seed, versions, every check of every submission."""
+    content = {
         "format": 1,
         **{k: run[k] for k in ("seed", "started", "sandbox", "budget")},
         "versions": versions(),
@@ -142,11 +172,14 @@ def grades_json(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
             for r in rows
         ],
     }
-    return json.dumps(told, indent=1) + "\n"
+    return json.dumps(content, indent=1) + "\n"
 
 
 def junit_xml(rows: Sequence[Row]) -> str:
-    """junit.xml: a test suite per submission, a test case per check; what has no checks is an error of its own."""
+    """The text of ``junit.xml``: a test suite per submission, a test case per check.
+
+    A submission without checks has one test case, which is an error.
+    """
     whole = ElementTree.Element("testsuites", name="autograder")
     for r in rows:
         suite = ElementTree.SubElement(
@@ -168,8 +201,12 @@ def junit_xml(rows: Sequence[Row]) -> str:
                 suite, "testcase", classname=r.record.problem, name="submission"
             )
             _verdict(case, r.status, r.record.message)
-        for count, kind in (("tests", "testcase"), ("failures", "testcase/failure"),
-                            ("errors", "testcase/error"), ("skipped", "testcase/skipped")):  # fmt: skip
+        for count, kind in (
+            ("tests", "testcase"),
+            ("failures", "testcase/failure"),
+            ("errors", "testcase/error"),
+            ("skipped", "testcase/skipped"),
+        ):
             suite.set(count, str(len(suite.findall(kind))))
     ElementTree.indent(whole)
     text = ElementTree.tostring(whole, encoding="unicode", xml_declaration=False)
@@ -189,7 +226,7 @@ def _verdict(case: ElementTree.Element, status: str, message: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """Without the characters that XML can't hold."""
+    """The text without the characters that XML can't hold."""
     return "".join(
         c
         for c in text

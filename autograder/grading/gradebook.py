@@ -1,6 +1,8 @@
-"""A run's scores in nbgrader's gradebook, written by nbgrader's own autograde, with our results instead of a kernel.
+"""A run's scores in nbgrader's gradebook.
 
-What a person has graded by hand stays. It is open for review again only where the work or its automatic points changed.
+nbgrader's own autograde writes them, with our results instead of a kernel. What a
+person has graded by hand stays. It is open for review again only where the work or its
+automatic points changed.
 """
 
 from __future__ import annotations
@@ -40,7 +42,13 @@ class NoGradebook(Refused):
 
 @dataclass(frozen=True)
 class Entry:
-    """What the gradebook says of a submission. by_hand: whether somebody still has to grade a part of it."""
+    """What the gradebook says of a submission.
+
+    Attributes:
+        score: The points, those given by hand included, less the late penalty.
+        max_score: The most points that can be earned.
+        by_hand: Whether somebody still has to grade a part of it.
+    """
 
     score: float
     max_score: float
@@ -48,7 +56,14 @@ class Entry:
 
 
 class Course:
-    """An nbgrader course: its configuration, releases and gradebook. Raises NoGradebook."""
+    """An nbgrader course: its configuration, releases and gradebook.
+
+    Args:
+        folder: The course's folder.
+
+    Raises:
+        NoGradebook: The folder is not a course, or its configuration lacks our checks.
+    """
 
     def __init__(self, folder: Path) -> None:
         if not (folder / CONFIG).is_file():
@@ -73,12 +88,17 @@ class Course:
             self.directory = CourseDirectory(config=self._config)
 
     def students(self) -> list[str]:
-        """Who is expected, as the gradebook has it."""
+        """The students who are expected, from the gradebook."""
         with self._open() as book:
             return [student.id for student in book.students]
 
     def check(self, problem: str) -> None:
-        """Raises NoGradebook unless the gradebook knows the problem with the points that our checks give."""
+        """Check that the gradebook knows the problem, with the points of our checks.
+
+        Raises:
+            NoGradebook: It does not know the problem or has other tasks or points, or
+                the problem has no release.
+        """
         again = (
             f"run `nbgrader generate_assignment {problem} --force` in"
             f" {self.directory.root}, or take --no-gradebook"
@@ -104,7 +124,16 @@ class Course:
     ) -> None:
         """Write a submission's scores, and the notebook that the formgrader shows.
 
-        Raises ValueError if the notebook is not the one that was graded any more; whatever nbgrader raises.
+        Besides the error below, this raises whatever nbgrader raises.
+
+        Args:
+            submission: Where the notebook is.
+            record: The result of grading it.
+            seed: The seed of the run.
+            within: The folder of all submissions.
+
+        Raises:
+            ValueError: The notebook has changed since it was graded.
         """
         with _quiet(), tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / f"{submission.problem}.ipynb"
@@ -115,7 +144,10 @@ class Course:
             self._settle(submission, record, before)
 
     def entry(self, submission: Submission) -> Entry | None:
-        """What the gradebook says, late penalty included; None if it does not know the submission."""
+        """What the gradebook says, with the late penalty subtracted.
+
+        None if it does not know the submission.
+        """
         with self._open() as book:
             try:
                 found = book.find_submission(submission.problem, submission.student)
@@ -146,7 +178,10 @@ class Course:
         return Path(folder) / f"{submission.problem}.ipynb"
 
     def _before(self, submission: Submission) -> dict[str, tuple[Any, ...]]:
-        """What a person has settled so far: cell -> its automatic points and the work as it then was."""
+        """What a person has settled so far.
+
+        Cell -> its automatic points, and the work as it then was.
+        """
         work = _work_in(self._graded(submission))
         with self._open() as book:
             try:
@@ -171,7 +206,7 @@ class Course:
             ).grades
             for grade in grades:
                 if record.auto_score is None:
-                    # Nobody has judged it, so that 0 would be a lie: a person has to.
+                    # Nobody has judged it, so 0 points would be wrong: a person has to.
                     grade.auto_score, grade.needs_manual_grade = None, True
                 elif before.get(grade.name) == (grade.auto_score, work):
                     grade.needs_manual_grade = False
@@ -179,7 +214,7 @@ class Course:
 
 
 def _configuration(folder: Path) -> Config:
-    """The user's and the course's configuration, as nbgrader's own commands read them."""
+    """The user's and the course's configuration, as nbgrader's commands read them."""
     whole = Config()
     for place in [*map(Path, reversed(jupyter_config_path())), folder.resolve()]:
         if (place / CONFIG).is_file():
@@ -188,7 +223,10 @@ def _configuration(folder: Path) -> Config:
 
 
 def _copy(submission: Submission, record: Record, within: Path, place: Path) -> None:
-    """The notebook that was graded, and nothing that lies beside it but the time at which it was handed in."""
+    """Copy the notebook that was graded, and the time at which it was handed in.
+
+    Nothing else that is beside it is copied.
+    """
     try:
         notebook = read_notebook(submission.path, within)
     except Unreadable as error:
@@ -208,7 +246,10 @@ def _copy(submission: Submission, record: Record, within: Path, place: Path) -> 
 
 
 def _is_time(text: str) -> bool:
-    """Whether nbgrader takes it for a time, written as its own commands write it; anything else it would choke on."""
+    """Whether nbgrader can read the text as a time, in the form that it writes itself.
+
+    Any other text would make nbgrader fail.
+    """
     form = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( ?[\w:+-]{1,9})?"
     if not re.fullmatch(form, text, re.ASCII):
         return False
@@ -227,14 +268,14 @@ def _placeholder(why: str) -> dict[str, Any]:
 
 
 def _work_in(path: Path) -> list[str] | None:
-    """The text of all cells of a notebook that nbgrader has written; None if there is none."""
+    """The text of all cells of a notebook that nbgrader has written, or None."""
     with contextlib.suppress(OSError, ValueError):
         return [cell.source for cell in nbformat.read(path, 4).cells]
     return None
 
 
 class _KnownResults(RunChecks):
-    """In the place of RunChecks: writes results that are known already."""
+    """Takes the place of ``RunChecks``, and writes results that are known already."""
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         record: Record = self.parent.parent.record
@@ -254,7 +295,7 @@ class _KnownResults(RunChecks):
 
 
 class _Writer(Autograde):
-    """nbgrader's Autograde for one submission at a time, whose names need no pattern to be found by."""
+    """nbgrader's Autograde for one submission, without patterns for names."""
 
     def write(
         self, submission: Submission, record: Record, seed: int, notebook: Path
@@ -265,10 +306,10 @@ class _Writer(Autograde):
         self.start()
 
     def init_notebooks(self) -> None:
-        """Nothing to look for."""
+        """There is nothing to look for."""
 
     def convert_notebooks(self) -> None:
-        """As nbgrader's, for this one submission, and without the patterns; an error is raised."""
+        """As nbgrader's, for one submission and without patterns; errors are raised."""
         student, problem = self._names.student, self._names.problem
         self.notebooks = [str(self._source / f"{problem}.ipynb")]
         graded = Path(self._format_dest(problem, student))
@@ -301,13 +342,13 @@ class _Writer(Autograde):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """nbgrader tells every step; errors are raised to us anyway."""
+    """Silences nbgrader, which logs every step; its errors are raised to us anyway."""
     logger = logging.getLogger("traitlets")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # nbgrader's use of its libraries
+            warnings.simplefilter("ignore")  # about nbgrader's use of its libraries
             yield
     finally:
         logger.setLevel(before)

@@ -1,7 +1,9 @@
-"""HTML: a page for each submission, with what its student may see, and one page for the teacher.
+"""HTML: a page for each submission, and one page for the teacher.
 
-Everything is escaped by the template engine, nothing is asked of the network, no script runs (and none could: the pages
-forbid it), states are words, and the pages read in the dark and on a phone.
+A submission's page has what its student may see. The template engine escapes
+everything. The pages load nothing from the network. No script runs, and none could,
+because the pages forbid it. States are words. The pages can be read in the dark and on
+a phone.
 """
 
 from __future__ import annotations
@@ -67,7 +69,15 @@ STATUS = {
 
 @dataclass(frozen=True)
 class Line:
-    """A check as its student sees it: of a hidden one title, state, points and a reason that tells nothing of it."""
+    """A check as its student sees it.
+
+    Attributes:
+        title: What is asked, in words.
+        word: The state as a word.
+        points: The points, such as "1 of 2 points".
+        message: Why points were lost, or "". For a hidden check it reveals nothing of
+            the check.
+    """
 
     title: str
     word: str
@@ -77,7 +87,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Task:
-    """A task's checks, and the known mistakes that explain its numbers: of the student's code, not of any check."""
+    """A task as its student sees it.
+
+    Attributes:
+        name: The task's name.
+        points: The points of all its checks, such as "3 of 4 points".
+        lines: The task's checks.
+        hints: The known mistakes that explain the numbers. They are about the student's
+            code, not about any check.
+    """
 
     name: str
     points: str
@@ -88,7 +106,8 @@ class Task:
 def student_page(row: Row, started: str) -> str:
     """The page of one submission."""
     checks = () if row.record.auto_score is None else row.record.checks
-    # The public checks of all tasks come first, so that a task's are not side by side.
+    # The public checks of all tasks come first, so the checks of one task are not side
+    # by side.
     tasks = [
         _task(name, [check for check in checks if check.task == name])
         for name in dict.fromkeys(check.task for check in checks)
@@ -99,7 +118,7 @@ def student_page(row: Row, started: str) -> str:
         problem=_title(row.record.problem),
         word=word,
         meaning=meaning,
-        # A grader's traceback is nothing for students.
+        # A traceback of the grader is not for students.
         why=row.record.message if row.status in ("unreadable", "missing") else "",
         tasks=tasks,
         started=_date(started),
@@ -125,7 +144,11 @@ def _line(check: CheckResult) -> Line:
 
 
 def summary_page(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
-    """The teacher's page: each problem in numbers, its checks by how many fail them, and all submissions."""
+    """The teacher's page.
+
+    It has each problem in numbers, how many submissions fail each check, and all
+    submissions.
+    """
     by_problem: dict[str, list[Row]] = {}
     for row in rows:
         by_problem.setdefault(row.record.problem, []).append(row)

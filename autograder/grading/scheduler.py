@@ -1,4 +1,7 @@
-"""The instructor's run: submissions -> a result for each, by several workers; stopped, it can be gone on with."""
+"""The instructor's run: several workers find a result for each submission.
+
+A run that was stopped can be continued.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ from autograder.sandbox.launcher import SandboxUnavailable
 from autograder.sandbox.notebook import Unreadable, read_notebook
 from autograder.sandbox.student import BUDGET_SECONDS
 
-# Of one submission beyond twice the student's own time, sandbox's start included. It is for our mistakes.
+# Seconds that a submission may take beyond twice the student's own time, the start of
+# the sandbox included. Only a mistake of ours takes longer.
 PATIENCE = 600.0
 STOP_SECONDS = 20.0
 WORKER = (sys.executable, "-m", "autograder.grading.worker")
@@ -33,8 +37,15 @@ Say = Callable[[Record, int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run is done. seed: the same questions for everybody. hide: folders that no sandbox may show. budget:
-    seconds that a submission's own code may take in all.
+    """How a run is done.
+
+    Attributes:
+        within: The folder of all submissions.
+        seed: Decides the questions, which are the same for everybody.
+        workers: How many workers there are at most.
+        sandbox: Whether submissions run in the sandbox.
+        hide: Folders that no sandbox may show.
+        budget: Seconds that a submission's own code may take in all.
     """
 
     within: Path
@@ -45,16 +56,27 @@ class Plan:
     budget: float = BUDGET_SECONDS
 
     def basis(self, digest: str, problem: str) -> str:
-        """All that decides what a notebook comes to in this run."""
+        """A digest of everything that decides a notebook's result in this run."""
         return basis_of(digest, problem, self.seed, self.sandbox, self.budget)
 
 
 def grade_all(
     submissions: Sequence[Submission], plan: Plan, state: State, say: Say
 ) -> dict[str, Record]:
-    """A record for each submission, by its key. Each is in `state` as soon as it is known.
+    """Find a record for each submission.
 
-    say: told of each record, with how many are done and how many there are. Raises SandboxUnavailable.
+    Args:
+        submissions: What to grade.
+        plan: How the run is done.
+        state: Keeps each record as soon as it is known.
+        say: Is called with each record, with how many are done, and with how many there
+            are.
+
+    Returns:
+        Key of a submission -> its record.
+
+    Raises:
+        SandboxUnavailable: There is no sandbox here.
     """
     records: dict[str, Record] = {}
     waiting: queue.SimpleQueue[Submission] = queue.SimpleQueue()
@@ -79,10 +101,10 @@ def grade_all(
                 target=_work, args=[worker, plan, waiting, finished], daemon=True
             ).start()
         for _ in range(count):
-            told = finished.get()
-            if isinstance(told, BaseException):
-                raise told
-            submission, record = told
+            outcome = finished.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            submission, record = outcome
             if record.status != "grader-error":
                 state.save(submission.key, record)
             done(submission, record)
@@ -112,20 +134,20 @@ def _work(
     waiting: queue.SimpleQueue[Submission],
     finished: queue.SimpleQueue[Any],
 ) -> None:
-    """What the thread of one worker does: it waits for the worker's process, nothing else."""
+    """The thread of one worker: it only waits for the worker's process."""
     try:
         while True:
             try:
                 submission = waiting.get_nowait()
             except queue.Empty:
                 return
-            told = worker.ask(submission)
-            basis = plan.basis(told.get("digest", ""), submission.problem)
-            checks = tuple(CheckResult(**check) for check in told.pop("checks", ()))
+            answer = worker.ask(submission)
+            basis = plan.basis(answer.get("digest", ""), submission.problem)
+            checks = tuple(CheckResult(**check) for check in answer.pop("checks", ()))
             record = Record(
                 submission.student,
                 submission.problem,
-                **told,
+                **answer,
                 basis=basis,
                 checks=checks,
             )
@@ -140,11 +162,11 @@ class _WorkerProcess:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._process: subprocess.Popen[bytes] | None = None
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 # closed at our exit
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed at our exit
         self._closed = False
 
     def ask(self, submission: Submission) -> dict[str, Any]:
-        """What a submission comes to; a worker that dies over it twice is a grader-error."""
+        """A submission's result; a grader-error if the worker dies over it twice."""
         order = {
             "problem": submission.problem,
             "path": str(submission.path),
@@ -159,7 +181,10 @@ class _WorkerProcess:
                     raise SandboxUnavailable(answer["unavailable"])
                 return answer
             why = self._last_words()
-        return {"status": "grader-error", "message": f"the grader's process ended twice: {why}"}  # fmt: skip
+        return {
+            "status": "grader-error",
+            "message": f"the grader's process ended twice: {why}",
+        }
 
     def _put(self, order: bytes) -> dict[str, Any] | None:
         process = self._started()
@@ -197,7 +222,7 @@ class _WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                # Ctrl-C is for the run: it ends its workers itself.
+                # Ctrl-C must reach the run only, which ends its workers itself.
                 start_new_session=True,
             )
         return self._process
@@ -217,7 +242,8 @@ class _WorkerProcess:
         process = self._process
         if process is not None and process.stdin is not None:
             with contextlib.suppress(OSError):
-                process.stdin.close()  # it then ends by itself, and takes its sandbox along
+                # The worker then ends by itself, and ends its sandbox too.
+                process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_SECONDS)
             _kill(process)
@@ -230,7 +256,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """A worker's: one thread each, and this autograder wherever the run was started."""
+    """A worker's environment variables.
+
+    Numerical libraries use one thread each, and ``autograder`` is this one, wherever
+    the run was started.
+    """
     here = str(Path(__file__).resolve().parents[2])
     paths = [here, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     one = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
@@ -243,7 +273,7 @@ def environment() -> dict[str, str]:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -251,10 +281,19 @@ def cores() -> int:
 
 @contextlib.contextmanager
 def open_run(state: State, seed: int | None, **more: Any) -> Iterator[dict[str, Any]]:
-    """A run, new or gone on with: what is known of it, with what the block adds, is saved at its end.
+    """Open a run, new or continued.
 
-    seed: None for a fresh one, or that of the run that is gone on with; more: what else is to be known. The block sets
-    "finished": otherwise the next run goes on with this one.
+    What is known of the run, with what the block adds, is saved at the block's end. The
+    block sets "finished"; otherwise the next run continues this one.
+
+    Args:
+        state: Where the run is kept.
+        seed: The run's seed. None takes the seed of the run that is continued, or a
+            fresh one.
+        **more: What else is to be known of the run.
+
+    Yields:
+        What is known of the run.
     """
     with state.locked():
         run = state.run()

@@ -1,4 +1,7 @@
-"""What a run has found out so far, on disk after each submission: killed at any moment, it goes on where it was."""
+"""What a run has found out so far, on disk after each submission.
+
+A run can be killed at any moment, and later goes on where it was.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,25 @@ from typing import Any
 import autograder
 from autograder.checking.runner import CheckResult
 
-# Points are sums of fractions: rounded where they are shown, so that 0.1 + 0.2 is 0.3.
+# Points are sums of fractions. They are rounded to this many digits where they are
+# shown, so that 0.1 + 0.2 is 0.3.
 DIGITS = 6
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one submission came to.
+    """The result of one submission.
 
-    status: graded, timed-out, crashed, unreadable, missing or grader-error. message: why, in one line or a traceback.
-    digest: of the notebook that was graded. basis: of all that decided the result. failed_cells: cell -> why.
+    Attributes:
+        student: The student's name, as it is shown.
+        problem: The problem, such as "problem2".
+        status: One of graded, timed-out, crashed, unreadable, missing and grader-error.
+        message: Why, in one line or as a traceback.
+        seconds: How long it took, without the start of the sandbox.
+        digest: Stands for the notebook that was graded.
+        basis: Stands for everything that decided the result.
+        checks: The verdicts of all checks.
+        failed_cells: A cell's name -> why it failed.
     """
 
     student: str
@@ -48,26 +60,34 @@ class Record:
         return round(sum(check.earned for check in self.checks), DIGITS)
 
 
-def record_of(told: Mapping[str, Any]) -> Record:
-    """A record from its JSON. Raises ValueError, TypeError or KeyError for anything else."""
-    checks = tuple(CheckResult(**check) for check in told["checks"])
-    return Record(**{**told, "checks": checks})
+def record_of(data: Mapping[str, Any]) -> Record:
+    """A record from its JSON.
+
+    Raises:
+        ValueError, TypeError, KeyError: The JSON is not a record's.
+    """
+    checks = tuple(CheckResult(**check) for check in data["checks"])
+    return Record(**{**data, "checks": checks})
 
 
 def digest_of(notebook: Mapping[str, Any]) -> str:
-    """A notebook's content in short, however its JSON is laid out."""
+    """A digest of a notebook's content, however its JSON is laid out."""
     return hashlib.sha256(json.dumps(notebook, sort_keys=True).encode()).hexdigest()
 
 
 def basis_of(digest: str, problem: str, seed: int, sandbox: bool, budget: float) -> str:
-    """All that decides a result: the notebook, the seed, the time, the checks, the libraries and the sandbox."""
+    """A digest of everything that decides a result.
+
+    That is the notebook, the problem, the seed, the time limit, the checks, the
+    libraries, and whether there is a sandbox.
+    """
     whole = [digest, problem, seed, sandbox, budget, code(), versions()]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
 
 @cache
 def code() -> str:
-    """The autograder's own text in short."""
+    """A digest of the autograder's own source."""
     total = hashlib.sha256()
     for path in sorted(Path(autograder.__file__).parent.rglob("*.py")):
         total.update(hashlib.sha256(path.read_bytes()).digest())
@@ -76,7 +96,7 @@ def code() -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """What a result may depend on."""
+    """The versions of what a result may depend on."""
     found = {"python": platform.python_version()}
     for name in ("chapter4", "numpy", "scipy", "torch", "transformers", "nbgrader"):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -85,7 +105,7 @@ def versions() -> dict[str, str]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that nobody, at any moment, finds a part of it."""
+    """Write a file so that nobody, at any moment, finds only a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.parent / f".{secrets.token_hex(8)}.tmp"
     try:
@@ -108,7 +128,7 @@ class Busy(Refused):
 
 
 class State:
-    """The folder DIR/state: run.json, and one file per submission that has been graded."""
+    """The folder ``DIR/state``: ``run.json``, and one file per graded submission."""
 
     def __init__(self, output: Path) -> None:
         self._folder = output / "state"
@@ -116,7 +136,13 @@ class State:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """No other run on this folder meanwhile; raises Busy. The lock ends with the process, however that ends."""
+        """Keep other runs off this folder meanwhile.
+
+        The lock ends with the process, however that ends. There is none on Windows.
+
+        Raises:
+            Busy: Another run works on this folder.
+        """
         with open(self._folder / "lock", "w") as file:
             try:
                 import fcntl
@@ -133,12 +159,12 @@ class State:
             yield
 
     def run(self) -> dict[str, Any]:
-        """What is known of the last run, {} if nothing."""
-        told = _json(self._folder / "run.json")
-        return told if isinstance(told, dict) else {}
+        """What is known of the last run, ``{}`` if nothing."""
+        run = _json(self._folder / "run.json")
+        return run if isinstance(run, dict) else {}
 
-    def save_run(self, told: Mapping[str, Any]) -> None:
-        write_whole(self._folder / "run.json", json.dumps(told, indent=1))
+    def save_run(self, run: Mapping[str, Any]) -> None:
+        write_whole(self._folder / "run.json", json.dumps(run, indent=1))
 
     def record(self, key: str) -> Record | None:
         """A submission's record, if there is one that can be read."""
@@ -155,7 +181,7 @@ class State:
         for path in self._folder.glob("*.json"):
             if path.name != "run.json":
                 path.unlink()
-        for path in self._folder.glob(".*.tmp"):  # of a run that was killed
+        for path in self._folder.glob(".*.tmp"):  # left by a run that was killed
             path.unlink()
 
 

@@ -1,4 +1,7 @@
-"""What was handed in: the folders submitted/<student>/problemN/, and students' names that may be anything."""
+"""What was handed in: the folders ``submitted/<student>/problemN/``.
+
+Students' names may be anything.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,24 @@ from pathlib import Path
 from autograder.checking.runner import problems_with_checks
 
 # Characters that turn the direction of writing, so that a name reads as another one.
-_TURNING = {*"\u061c\u200e\u200f", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}  # fmt: skip
+_TURNING = {
+    *"\u061c\u200e\u200f",
+    *map(chr, range(0x202A, 0x202F)),
+    *map(chr, range(0x2066, 0x206A)),
+}
 _LONGEST = 255  # bytes in a file's name
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One student's file for one problem. path: where it must lie. missing: why there is nothing to grade, or ""."""
+    """One student's file for one problem.
+
+    Attributes:
+        student: The student's name, as it is shown.
+        problem: The problem, such as "problem2".
+        path: Where the file must be.
+        missing: Why there is nothing to grade, or "".
+    """
 
     student: str
     problem: str
@@ -34,7 +48,12 @@ class Submission:
 
 @dataclass(frozen=True)
 class Found:
-    """All submissions, by problem and student, and what was left out, a line each."""
+    """All submissions, and notes on them.
+
+    Attributes:
+        submissions: The submissions, in the order of problems and then of students.
+        notes: What was left out or looks wrong, a line each.
+    """
 
     submissions: list[Submission]
     notes: list[str]
@@ -45,8 +64,14 @@ def find(
 ) -> Found:
     """The submissions in a folder.
 
-    problems: those to grade; none: all that anybody has handed in. students: who is expected; one row is made for
-    everybody, whether they handed in or not.
+    Args:
+        folder: The folder of all submissions.
+        problems: The problems to grade; if none, all that anybody has handed in.
+        students: Who is expected. Each of them gets a submission for each problem,
+            whether they handed in or not.
+
+    Returns:
+        The submissions, and notes on what was left out.
     """
     notes: list[str] = []
     folders = _student_folders(folder, notes)
@@ -56,7 +81,10 @@ def find(
         known = problems_with_checks()
         wanted = [name for name in known if name in there]
         odd = sorted(name for name in there if name not in known)
-        notes += [f"left out, because there are no checks for it: {name}" for name in map(shown, odd)]  # fmt: skip
+        notes += [
+            f"left out, because there are no checks for it: {name}"
+            for name in map(shown, odd)
+        ]
     for name in students:
         folders.setdefault(shown(name), folder / _file_name(shown(name)))
     notes += _lookalikes(folders)
@@ -72,7 +100,9 @@ def _student_folders(folder: Path, notes: list[str]) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not (path.is_dir() or path.is_symlink()):
-            notes.append(f"left out, because it is no student's folder: {shown(path.name)}")  # fmt: skip
+            notes.append(
+                f"left out, because it is no student's folder: {shown(path.name)}"
+            )
             continue
         student, number = shown(path.name), 1
         while student in folders:
@@ -83,7 +113,7 @@ def _student_folders(folder: Path, notes: list[str]) -> dict[str, Path]:
 
 
 def _names_in(student: Path) -> list[str]:
-    """The problems of a student; nothing behind a link is looked at."""
+    """The problems in a student's folder; nothing behind a link is looked at."""
     if student.is_symlink():
         return []
     try:
@@ -98,7 +128,7 @@ def _submission(student: str, problem: str, folder: Path) -> Submission:
 
 
 def _why_missing(folder: Path, path: Path) -> str:
-    """ "" if there is something to grade, or to call unreadable."""
+    """Why there is nothing to grade; "" if there is something, even if unreadable."""
     if folder.is_symlink() or path.parent.is_symlink() or os.path.lexists(path):
         return ""
     if not folder.is_dir():
@@ -115,8 +145,10 @@ def _why_missing(folder: Path, path: Path) -> str:
 
 
 def shown(name: str) -> str:
-    """A folder's name as one line of printable text: what can't be printed, or turns the direction of writing, is
-    written as an escape.
+    """A folder's name as one line of printable text.
+
+    A character that can't be printed, or turns the direction of writing, is written as
+    an escape.
     """
     return "".join(_escaped(c) if _is_odd(c) else c for c in name)
 
@@ -128,7 +160,7 @@ def _is_odd(character: str) -> bool:
 
 def _escaped(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
@@ -140,7 +172,9 @@ def _lookalikes(students: Iterable[str]) -> list[str]:
         plain = unicodedata.normalize("NFKC", student).casefold()
         plain = "".join(c for c in plain if unicodedata.category(c) != "Cf").strip()
         if plain in seen:
-            notes.append(f"two students whose names look alike: {seen[plain]!a} and {student!a}")  # fmt: skip
+            notes.append(
+                f"two students whose names look alike: {seen[plain]!a} and {student!a}"
+            )
         seen.setdefault(plain, student)
     return notes
 
@@ -155,5 +189,5 @@ def _file_name(student: str) -> str:
 
 
 def page_of(student: str, problem: str) -> Path:
-    """Where a student's page lies in the output folder."""
+    """Where a student's page is in the output folder."""
     return Path("feedback") / _file_name(student) / f"{problem}.html"

@@ -1,7 +1,8 @@
-"""One worker of a grading run: a process of ours that asks one submission after another, each in the sandbox.
+"""One worker of a grading run: a process that grades one submission after another.
 
-A process, because pytest keeps global state: threads would wait for each other. It reads orders and writes answers, a
-line of JSON each. When the run that started it is gone, it ends.
+Each submission runs in the sandbox. The worker is a process because pytest keeps global
+state, so that threads would wait for each other. It reads orders and writes answers, a
+line of JSON each. It ends when the run that started it is gone.
 """
 
 from __future__ import annotations
@@ -39,14 +40,19 @@ from autograder.sandbox.student import (
     one_line,
 )
 
-# What of a submission's status a check or a cell decides, the gravest first.
+# Status of a check, or kind of a cell's failure -> the submission's status. The gravest
+# comes first.
 _GRAVEST = {"crashed": "crashed", "timeout": "timed-out", "timed-out": "timed-out"}
 
 _ENDED = threading.Event()  # whoever gave the orders is gone
 
 
 class NotingStudent(SandboxedStudent):
-    """A student of whom one can ask afterwards what went wrong, in cells too. kinds: those of all StudentErrors."""
+    """A student that remembers what went wrong, in cells too.
+
+    Attributes:
+        kinds: The kinds of all its ``StudentError``s.
+    """
 
     def __init__(
         self, launcher: Launcher, cells: Sequence[Cell], **limits: float
@@ -69,28 +75,48 @@ class NotingStudent(SandboxedStudent):
 
 
 class Worker:
-    """Grades submissions; keeps the sandbox of the last problem warm. limits: as SandboxedStudent has them."""
+    """Grades submissions, and keeps the sandbox of the last problem for the next one.
+
+    Args:
+        sandbox: Whether submissions run in the sandbox.
+        hide: Folders that the sandbox may not show.
+        **limits: The limits that ``SandboxedStudent`` takes.
+    """
 
     def __init__(self, sandbox: bool, hide: Sequence[Path], **limits: float) -> None:
         self._sandbox, self._hide, self._limits = sandbox, hide, limits
         self._problem = ""
         self._launcher: Launcher | None = None
-        self._starting = 0.0  # seconds of this submission that are the sandbox's
+        self._starting = 0.0  # seconds of this submission that starting a sandbox took
 
     def grade(
         self, problem: str, path: Path, within: Path, seed: int
     ) -> dict[str, Any]:
-        """What one submission comes to, as a record has it. Raises SandboxUnavailable."""
+        """Grade one submission.
+
+        Args:
+            problem: The problem, such as "problem2".
+            path: The submission's file.
+            within: The folder of all submissions.
+            seed: Decides the questions.
+
+        Returns:
+            The fields of the submission's ``Record`` that grading finds out.
+
+        Raises:
+            SandboxUnavailable: There is no sandbox here.
+        """
         start = time.perf_counter()
         self._starting = 0.0
         try:
-            told = self._judge(problem, path, within, seed)
+            result = self._judge(problem, path, within, seed)
         except SandboxUnavailable:
             raise
         except Exception:  # one row per submission, whatever happens
-            told = {"status": "grader-error", "message": traceback.format_exc().strip()}
+            why = traceback.format_exc().strip()
+            result = {"status": "grader-error", "message": why}
         seconds = time.perf_counter() - start - self._starting
-        return {**told, "seconds": round(max(0.0, seconds), 3)}
+        return {**result, "seconds": round(max(0.0, seconds), 3)}
 
     def _judge(
         self, problem: str, path: Path, within: Path, seed: int
@@ -108,7 +134,7 @@ class Worker:
                 raise KeyboardInterrupt
             if all(result.status != "grader-error" for result in results):
                 break
-            self.close()  # it may have been the sandbox: once more, in a new one
+            self.close()  # the sandbox may be to blame: try once more, in a new one
         status = status_of(results, student.kinds)
         return {
             "status": status,
@@ -142,7 +168,10 @@ class Worker:
 
 
 def status_of(results: Sequence[CheckResult], kinds: set[str]) -> str:
-    """A submission's status. A cell that hung or crashed counts only where points were lost."""
+    """A submission's status.
+
+    A cell that hung or crashed counts only where points were lost.
+    """
     met = {result.status for result in results}
     if "grader-error" in met:
         return "grader-error"
@@ -152,7 +181,7 @@ def status_of(results: Sequence[CheckResult], kinds: set[str]) -> str:
 
 
 def _why(status: str, results: Sequence[CheckResult]) -> str:
-    """The first check's message that explains the status."""
+    """The message of the first check that explains the status."""
     for result in results:
         if _GRAVEST.get(result.status, result.status) == status:
             return result.message
@@ -188,14 +217,14 @@ def _worker(settings: dict[str, Any]) -> Worker:
 
 
 def _order(line: bytes) -> dict[str, Any]:
-    told = json.loads(line)
-    return {**told, "path": Path(told["path"]), "within": Path(told["within"])}
+    order = json.loads(line)
+    return {**order, "path": Path(order["path"]), "within": Path(order["within"])}
 
 
 def _read(orders: queue.SimpleQueue[bytes]) -> None:
     for line in sys.stdin.buffer:
         orders.put(line)
-    # The run has ended or was killed: what is being graded is nobody's any more.
+    # The run has ended or was killed: nobody wants the result any more.
     _ENDED.set()
     orders.put(b"")
     if hasattr(signal, "pthread_kill"):

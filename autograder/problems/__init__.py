@@ -1,1 +1,1 @@
-"""One folder for each problem, with all that the autograder knows of it."""
+"""One folder for each problem, with everything that the autograder knows about it."""

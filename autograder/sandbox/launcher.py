@@ -1,8 +1,8 @@
 """Starts and stops the processes in which student code runs.
 
-`Sandbox` is the real thing: bubblewrap around a warm fork server. `Subprocess` is a mere
-subprocess, for a student's own machine and for --unsafe-no-sandbox. Both give `Process`es,
-one per submission.
+``Sandbox`` is the real thing: bubblewrap around a fork server. ``Subprocess`` is a
+plain subprocess, for a student's own machine and for ``--unsafe-no-sandbox``. Both give
+one ``Process`` per submission.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ START_SECONDS = 120.0
 ORDER_SECONDS = 30.0
 STOP_SECONDS = 5.0
 INSIDE = "/grader"
-# Where no machine has a folder of its own: the Python that is shown could lie in it.
+# No machine has a folder of this name. Another folder might hold the Python that the
+# sandbox shows.
 HOME = "/student"
-# One thread: many small operations on few cores, and a fork that is safe.
+# One thread: submissions do many small operations on few cores, and a fork is safe.
 ENVIRONMENT = {
     "HOME": HOME,
     "HF_HUB_OFFLINE": "1",
     "LANG": "C.UTF-8",
-    "MALLOC_ARENA_MAX": "2",  # each thread's own would count against the memory limit
+    "MALLOC_ARENA_MAX": "2",  # an arena per thread would count against the memory limit
     "MKL_NUM_THREADS": "1",
     "MPLBACKEND": "Agg",
     "MPLCONFIGDIR": f"{HOME}/.matplotlib",
@@ -57,7 +58,8 @@ student code is graded in a sandbox, and {what}.
 Install it on Debian or Ubuntu with: apt-get install bubblewrap
 On macOS and Windows: run the same command in a Linux container or in WSL.
 CONTRIBUTING.md has the recipes, and what to do where it is there but cannot start.
---unsafe-no-sandbox grades without it: submissions can then read and change your files."""
+--unsafe-no-sandbox grades without it: submissions can then read and change your \
+files."""
 
 
 class SandboxUnavailable(RuntimeError):
@@ -66,8 +68,11 @@ class SandboxUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one submission's process may use. memory: bytes beyond what torch has mapped
-    already. cpu_seconds: in all, start to end.
+    """What one submission's process may use.
+
+    Attributes:
+        memory: Bytes beyond what torch has mapped already.
+        cpu_seconds: Seconds of computing in all, from start to end.
     """
 
     memory: int = 2 * 2**30
@@ -76,19 +81,24 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a process ended. code: as subprocess has it, negative for a signal."""
+    """How a process ended.
+
+    Attributes:
+        code: The exit code as ``subprocess`` gives it, negative for a signal.
+        cpu_seconds: Seconds of computing that it used; 0 where nobody measured them.
+    """
 
     code: int
     cpu_seconds: float
 
 
 class Process(Protocol):
-    """One submission's process: a socket to put questions through, and its end."""
+    """One submission's process, with a socket for the questions."""
 
     sock: socket.socket
 
     def end(self) -> Ending:
-        """Kills the process, if it still runs, and all that it started."""
+        """Kills the process, if it still runs, and everything that it started."""
 
 
 class Launcher(Protocol):
@@ -97,18 +107,24 @@ class Launcher(Protocol):
     limits: Limits
 
     def open(self) -> Process:
-        """A new process that nobody has used."""
+        """Starts a new process that nobody has used."""
 
     def close(self) -> None:
         """Ends everything."""
 
 
 class Sandbox:
-    """Bubblewrap around a fork server that has torch imported. One per problem and worker;
-    a context manager.
+    """Bubblewrap around a fork server that has imported torch; a context manager.
 
-    problem: 1 to 5, which says what of `chapter4` and Captum there is. hide: folders that must
-    not be seen even if they lie inside a folder that is shown. Raises SandboxUnavailable.
+    There is one for each problem and worker.
+
+    Args:
+        problem: 1 to 5. It decides which parts of ``chapter4`` and Captum are inside.
+        limits: What each submission's process may use; None for the defaults.
+        hide: Folders that must not be seen even if they are in a folder that is shown.
+
+    Raises:
+        SandboxUnavailable: Bubblewrap is missing or cannot start here.
     """
 
     def __init__(
@@ -184,11 +200,11 @@ class Sandbox:
         self.close()
 
     def ended(self, forked: _Forked) -> Ending:
-        """Has the fork server end a process."""
+        """Makes the fork server end a process."""
         self._running.discard(forked)
         self._control.send(json.dumps({"end": forked.pid}).encode())
-        told = self._answer(ORDER_SECONDS)
-        return Ending(told["code"], told["cpu_seconds"])
+        answer = self._answer(ORDER_SECONDS)
+        return Ending(answer["code"], answer["cpu_seconds"])
 
     def _answer(self, seconds: float) -> dict[str, Any]:
         self._control.settimeout(seconds)
@@ -207,7 +223,8 @@ class Sandbox:
         return answer
 
     def _stop(self) -> None:
-        # The fork server leaves when we hang up, and all in its process space with it.
+        # The fork server ends when we hang up, and so does everything in its process
+        # space.
         self._control.close()
         try:
             self._bwrap.wait(STOP_SECONDS)
@@ -230,13 +247,18 @@ class _Forked:
         return self._ending
 
     def lost(self) -> None:
-        """Its sandbox is being closed."""
+        """Notes that the process ended with its sandbox, which is being closed."""
         self.sock.close()
         self._ending = Ending(-9, 0.0)
 
 
 class Subprocess:
-    """Subprocesses without a sandbox: student code can do what its user can do."""
+    """Subprocesses without a sandbox: student code can do what its user can do.
+
+    Args:
+        problem: 1 to 5. It decides which parts of ``chapter4`` and Captum there are.
+        limits: Kept because every launcher has them; nothing here enforces them.
+    """
 
     def __init__(self, problem: int, *, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
@@ -301,7 +323,7 @@ class Subprocess:
 def _called_back(
     server: socket.socket, process: subprocess.Popen[bytes]
 ) -> socket.socket:
-    """The call of a process that was started, unless it has ended instead."""
+    """The connection from a process that was started; OSError if none comes."""
     server.settimeout(0.1)
     for _ in range(round(START_SECONDS / 0.1)):
         with contextlib.suppress(TimeoutError):
@@ -314,14 +336,14 @@ def _called_back(
 
 
 class _Spawned:
-    """A process of its own, in a process group of its own."""
+    """A subprocess in a process group of its own."""
 
     def __init__(self, sock: socket.socket, process: subprocess.Popen[bytes]) -> None:
         self.sock, self._process = sock, process
 
     def end(self) -> Ending:
         self.sock.close()
-        if hasattr(os, "killpg"):  # what it started too
+        if hasattr(os, "killpg"):  # also ends what the process has started
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
@@ -334,30 +356,32 @@ def python(module: str, settings: dict[str, Any]) -> list[str]:
 
 
 def bubblewrap(problem: int, folder: Path, hide: Sequence[Path] = ()) -> list[str]:
-    """bubblewrap's arguments: the system and Python read-only, the cut-down packages, and
-    nothing else. folder: an empty one, for the texts that are made for the sandbox.
+    """Bubblewrap's arguments for the sandbox of one problem.
+
+    Inside are the system and Python, both read-only, the cut-down packages, and nothing
+    else.
+
+    Args:
+        problem: 1 to 5.
+        folder: An empty folder, for the texts that are made for the sandbox.
+        hide: Folders that must look empty if they are in a folder that is shown.
+
+    Returns:
+        The arguments, without the command's own name.
     """
     stub_package.build(problem, folder, linked=False)
     own = folder / "autograder" / "sandbox" / "inside"
     stub_package.copy_code(Path(__file__).with_name("inside"), own)
     for package in (own.parent, own.parents[1]):
         (package / "__init__.py").write_text("", encoding="utf-8")
-    arguments = [
-        *("--unshare-all", "--unshare-user", "--disable-userns"),
-        *("--uid", "65534", "--gid", "65534", "--hostname", "grader"),
-        # The fork server makes namespaces and mounts; its children give the right up.
-        *(
-            "--cap-drop",
-            "ALL",
-            "--cap-add",
-            "CAP_SYS_ADMIN",
-            "--cap-add",
-            "CAP_SETPCAP",
-        ),
-        *("--die-with-parent", "--new-session", "--clearenv"),
-    ]
+    arguments = ["--unshare-all", "--unshare-user", "--disable-userns"]
+    arguments += ["--uid", "65534", "--gid", "65534", "--hostname", "grader"]
+    # The fork server makes namespaces and mounts; its children give the right up.
+    arguments += ["--cap-drop", "ALL"]
+    arguments += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
+    arguments += ["--die-with-parent", "--new-session", "--clearenv"]
     arguments += ["--proc", "/proc", "--dev", "/dev"]
-    # For the fork server alone; each submission gets its own over them.
+    # These are for the fork server alone; each submission mounts its own over them.
     for place in sorted({*writable()} - {"/dev/shm"}):
         arguments += ["--size", str(2**24), "--tmpfs", place]
     for path in shown():
@@ -375,7 +399,8 @@ def bubblewrap(problem: int, folder: Path, hide: Sequence[Path] = ()) -> list[st
     paths = os.pathsep.join([INSIDE, *map(str, libraries())])
     for name, value in (ENVIRONMENT | {"PYTHONPATH": paths}).items():
         arguments += ["--setenv", name, value]
-    # Last: bubblewrap's root and /dev are memory without a limit.
+    # This comes last. Bubblewrap's root and /dev are memory without a limit, so nobody
+    # may write to them.
     return [*arguments, "--chdir", "/", "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
@@ -383,13 +408,16 @@ def shown() -> list[Path]:
     """What of this machine can be seen inside: the system and this Python."""
     wanted = [Path("/usr"), Path("/etc/ld.so.cache"), Path("/etc/fonts")]
     wanted += [Path(sys.base_prefix), Path(sys.prefix), *libraries()]
-    # What is reached through a link is wanted under both names.
+    # A folder that is reached through a link is needed under both names.
     found = {p for path in wanted if path.exists() for p in (path, path.resolve())}
     return sorted(p for p in found if not any(q in p.parents for q in found))
 
 
 def writable() -> list[str]:
-    """Folders that a submission may write to. /tmp is none where Python itself lies below it."""
+    """Folders that a submission may write to.
+
+    ``/tmp`` is not among them where Python itself is below it.
+    """
     taken = any(Path("/tmp") in path.parents for path in shown())
     return [HOME, "/dev/shm", *(() if taken else ("/tmp",))]
 

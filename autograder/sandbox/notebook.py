@@ -1,8 +1,9 @@
-"""A submission's file as code to run: the student's cells in order, without the cells
-that are ours. Nothing in the file is believed, and nothing in it is run here.
+"""Reads a submission's file: the student's cells in order, without our cells.
 
-Both ways of grading read here, nbgrader's and the batch run's: a file is a notebook for
-both, or for both it is not.
+Nothing in the file is trusted, and nothing in it is run here.
+
+Both ways of grading, nbgrader's and the batch run's, read files here. So they always
+agree whether a file is a notebook.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ MAX_DEPTH = 50
 
 
 class Unreadable(ValueError):
-    """The file is no notebook that can be graded; the message says why."""
+    """The file is not a notebook that can be graded; the message says why."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One code cell. name: "cell 3", by its place among all cells, as a student counts."""
+    """One code cell.
+
+    Attributes:
+        name: Such as "cell 3", by its place among all cells, as a student counts.
+        source: Its code as text.
+    """
 
     name: str
     source: str
@@ -38,8 +44,16 @@ class Cell:
 def read_cells(path: Path | str, within: Path | None = None) -> list[Cell]:
     """The code cells of a submission, without nbgrader's test and locked cells.
 
-    within: the folder of all submissions, below which no folder may be a link: somebody
-    else's work could lie behind it. Raises Unreadable.
+    Args:
+        path: The submission's file.
+        within: The folder of all submissions. No folder below it may be a link, because
+            a link could lead to somebody else's work.
+
+    Returns:
+        The cells in order.
+
+    Raises:
+        Unreadable: The file is not a notebook that can be graded.
     """
     return cells_of(read_notebook(path, within))
 
@@ -47,10 +61,20 @@ def read_cells(path: Path | str, within: Path | None = None) -> list[Cell]:
 def read_notebook(path: Path | str, within: Path | None = None) -> dict[str, Any]:
     """A submission as a valid notebook of format 4.5, whatever minor version it has.
 
-    What nobody should lose points for is mended: cells without an id or with the same
-    one, and metadata of the wrong form. Outputs and pictures are left out. Raises
-    Unreadable, with one line, for what is no plain file, too large, no JSON, or no
-    notebook by nbformat's schema.
+    Nobody should lose points for a missing or repeated id of a cell, or for metadata of
+    the wrong form, so these are mended. Outputs and pictures are left out.
+
+    Args:
+        path: The submission's file.
+        within: The folder of all submissions. No folder below it may be a link, because
+            a link could lead to somebody else's work.
+
+    Returns:
+        The notebook, valid by nbformat's schema.
+
+    Raises:
+        Unreadable: The file is not a plain file, is too large, is not JSON, or is not a
+            notebook by nbformat's schema. The message is one line.
     """
     path = Path(path)
     if within is not None and path.resolve() != within.resolve() / path.relative_to(
@@ -78,7 +102,7 @@ def read_notebook(path: Path | str, within: Path | None = None) -> dict[str, Any
 
 
 def cells_of(notebook: dict[str, Any]) -> list[Cell]:
-    """The code cells of a notebook that are the student's."""
+    """The student's code cells in a notebook."""
     return [
         Cell(f"cell {i}", cell["source"])
         for i, cell in enumerate(notebook["cells"], start=1)
@@ -87,7 +111,7 @@ def cells_of(notebook: dict[str, Any]) -> list[Cell]:
 
 
 def _valid(notebook: dict[str, Any]) -> dict[str, Any]:
-    """The notebook in format 4.5, of the parts that matter to us. Raises Unreadable."""
+    """The notebook in format 4.5, with the parts that matter to us; or Unreadable."""
     import nbformat
     from nbformat.validator import normalize
 
@@ -97,7 +121,7 @@ def _valid(notebook: dict[str, Any]) -> dict[str, Any]:
         raise Unreadable("the notebook does not say its nbformat_minor")
     if not isinstance(notebook.get("metadata"), dict):
         raise Unreadable("the notebook has no metadata")
-    # Since 4.0 a minor version has added things and taken nothing away.
+    # Since 4.0, minor versions have only added things.
     whole = {
         "cells": _with_ids(cells),
         "metadata": notebook["metadata"],
@@ -121,7 +145,7 @@ def _valid(notebook: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cell(cell: Any, i: int) -> dict[str, Any]:
-    """Cell number i, of the parts that matter to us."""
+    """Cell number ``i``, with the parts that matter to us."""
     if not isinstance(cell, dict):
         raise Unreadable(f"cell {i} is no cell")
     kind = cell.get("cell_type")
@@ -137,7 +161,7 @@ def _cell(cell: Any, i: int) -> dict[str, Any]:
 
 
 def _with_ids(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each cell with an id of its own; the same file gives the same ones every time."""
+    """Give each cell an id of its own; the same file always gets the same ids."""
     seen: set[str] = set()
     for i, cell in enumerate(cells):
         known = cell["id"]
@@ -153,7 +177,7 @@ def _with_ids(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _depth(value: Any) -> int:
-    """How deep lists and mappings stand in each other."""
+    """How deep lists and mappings are nested."""
     depth, level = 0, [value]
     while level:
         depth += 1
@@ -163,8 +187,8 @@ def _depth(value: Any) -> int:
 
 
 def _bytes_of(path: Path) -> bytes:
-    # Opened first and looked at then, so that nobody can change it between; a link is
-    # not followed, and a pipe would block.
+    # The file is opened before it is looked at, so that nobody can change it in
+    # between. O_NOFOLLOW refuses a link, and without O_NONBLOCK a pipe would block.
     flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         descriptor = os.open(path, os.O_RDONLY | flags)

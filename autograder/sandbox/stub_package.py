@@ -1,10 +1,14 @@
-"""The `chapter4` and the Captum that student code finds while it is graded: what the
-problem asks for is a stub that says to write it, and its source is not there.
+"""Makes the ``chapter4`` and the Captum that student code finds while it is graded.
 
-What a problem allows besides photos and models stands in its own folder,
-autograder/problems/problemN/__init__.py: BUILDS_ON, folders and files of chapter4;
-STUBBED, other people's packages that have what it asks for; PRELOADED, modules that are
-imported before a submission's process is forked.
+What the problem asks for is a stub there: it tells students to write it, and the real
+source is not there.
+
+What a problem allows besides photos and models is set in its own folder, in
+``autograder/problems/problemN/__init__.py``:
+
+- ``BUILDS_ON``: folders and files of ``chapter4``;
+- ``STUBBED``: other people's packages that have what the problem asks for;
+- ``PRELOADED``: modules that are imported before a submission's process is forked.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from pathlib import Path
 
 import chapter4
 
-# What every problem may use: photos and models, and the networks among them.
+# What every problem may use: photos, models and networks.
 ALWAYS = ("inputs", "shapes")
 # Imported before the fork: every submission starts with it at no cost.
 PRELOADED = ("numpy", "torch", "matplotlib.pyplot", "IPython.core.inputtransformer2")
@@ -27,7 +31,10 @@ STUB = Path(__file__).with_name("stub.py.txt")
 def build(problem: int, folder: Path, *, linked: bool) -> None:
     """Write the packages for one problem into an empty folder.
 
-    linked: the data as links; otherwise as empty folders, to mount the data on.
+    Args:
+        problem: 1 to 5.
+        folder: The empty folder.
+        linked: Write links to the data; otherwise empty folders, to mount the data on.
     """
     package = folder / "chapter4"
     package.mkdir()
@@ -54,7 +61,10 @@ def build(problem: int, folder: Path, *, linked: bool) -> None:
 
 
 def copy_code(source: Path, target: Path) -> None:
-    """Copy a Python file, or the Python files of a folder; each folder on the way is a package."""
+    """Copy a Python file, or the Python files of a folder.
+
+    The folder that takes a file becomes a package.
+    """
     if source.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
@@ -66,7 +76,7 @@ def copy_code(source: Path, target: Path) -> None:
 
 
 def data() -> dict[str, Path]:
-    """Folders of data that come as they are: name inside -> folder outside."""
+    """Folders of data that are passed on unchanged: name inside -> folder outside."""
     return {f"chapter4/{name}": PACKAGE / name for name in ("photos", "weights")}
 
 
@@ -88,7 +98,10 @@ def _settings(problem: int, name: str) -> tuple[str, ...]:
 
 
 def _code_of(package: Path, module: str, like: Path | None = None) -> Path:
-    """The file of a module of chapter4 ("methods.gradcam"), as `like` has it: a folder's is its __init__.py."""
+    """The file of a module of ``chapter4``, such as "methods.gradcam".
+
+    Where the module is a folder in ``like``, the file is its ``__init__.py``.
+    """
     inside = Path(*module.split("."))
     is_folder = ((like or package) / inside).is_dir()
     return package / (

@@ -1,8 +1,9 @@
-"""The only door to student code: `student.call("smooth_grad", ...)`.
+"""The only door to student code: ``student.call("smooth_grad", ...)``.
 
-`LocalStudent` calls functions of the very process, for a student's check in their own
-kernel. `SandboxedStudent` puts the question to a process that may lie, hang or die, and
-turns each of these into a `StudentError`. Both give the same values for the same code.
+``LocalStudent`` calls functions of this very process, for a student's check in their
+own kernel. ``SandboxedStudent`` puts the question to a process that may lie, hang or
+die, and turns each of these into a ``StudentError``. Both give the same values for the
+same code.
 """
 
 from __future__ import annotations
@@ -23,16 +24,21 @@ from autograder.sandbox.inside import protocol, values
 from autograder.sandbox.launcher import Ending, Launcher, Process
 from autograder.sandbox.notebook import Cell
 
-# Of a whole submission, by the clock. The slowest right answer of the five problems takes 2.2 s of computing, and 9.7 s
-# where others want the machine too: ten times that. One that is slow on purpose keeps a worker for no longer.
+# A whole submission's time by the clock. The slowest right answer of the five problems
+# takes 2.2 s of computing, and 9.7 s on a busy machine; the budget is ten times that. A
+# submission that is slow on purpose keeps a worker busy for no longer.
 BUDGET_SECONDS = 100.0
 MAX_LINE = 300
-# A cell that kills the process is left out the next time; so many times at most.
+# A cell that kills the process is left out of the next start. A submission gets this
+# many starts.
 MAX_STARTS = 5
 
 
 def limits_of(budget: float) -> dict[str, float]:
-    """What `SandboxedStudent` allows within a budget of seconds: five calls or two cells that hang use it up."""
+    """What ``SandboxedStudent`` allows within a budget of seconds.
+
+    Five calls or two cells that hang use it up.
+    """
     return {
         "budget_seconds": budget,
         "cell_seconds": budget / 2,
@@ -44,10 +50,13 @@ _LIMITS = limits_of(BUDGET_SECONDS)
 
 
 class StudentError(Exception):
-    """Student code gave no usable answer. `kind` is missing, raised, timed-out, crashed or
-    bad-reply; `line` says it in one line that the student understands.
+    """Student code gave no usable answer.
 
-    reason: for a bad reply type, size, depth, not-finite, form or protocol; else "".
+    Attributes:
+        kind: missing, raised, timed-out, crashed or bad-reply.
+        line: What happened, in one line that the student understands.
+        reason: For a bad reply one of type, size, depth, not-finite, form and protocol;
+            otherwise "".
     """
 
     def __init__(self, kind: str, line: str, reason: str = "") -> None:
@@ -57,9 +66,11 @@ class StudentError(Exception):
 
 @dataclass(frozen=True)
 class ModelAfter:
-    """What a call left of a model. changed: of mode, hooks, requires_grad, gradients and
-    weights those that differ. asked: the inputs of its forward passes, if its recipe has
-    `record`.
+    """The state in which a call left a model.
+
+    Attributes:
+        changed: Those of mode, hooks, requires_grad, gradients and weights that differ.
+        asked: The inputs of its forward passes, if its recipe has ``record``.
     """
 
     changed: tuple[str, ...]
@@ -68,10 +79,17 @@ class ModelAfter:
 
 @dataclass(frozen=True)
 class Observation:
-    """A call's value and what it left behind. All but `value` is the worker's word, which a
-    cheat can forge: good for hints and for what costs as much to forge as to do.
+    """A call's value and what it left behind.
 
-    changed: names or positions of the arguments that were written to.
+    Everything but ``value`` is only what the evaluator says, and a cheat can forge it.
+    It is good for hints, and for things that cost as much to forge as to do.
+
+    Attributes:
+        value: What the function returned.
+        changed: Names or positions of the arguments that were written to.
+        models: The state in which the call left each model.
+        output: The end of what was printed.
+        seconds: How long the call took.
     """
 
     value: Any
@@ -93,11 +111,23 @@ class Student(Protocol):
         finite: bool = True,
         **kwargs: Any,
     ) -> Any:
-        """The value of one call: None, bool, int, float, str, list, dict or NumPy array.
+        """The value of one call.
 
-        Tensors arrive as tensors, `values.Recipe` as the model that it describes; tensors
-        come back as arrays, tuples as lists. deadline: seconds. finite: refuse NaN and
-        infinity. Raises StudentError.
+        Tensors arrive as tensors, and a ``values.Recipe`` arrives as the model that it
+        describes. Tensors come back as arrays, and tuples as lists.
+
+        Args:
+            name: The function's name.
+            *args: Its positional arguments.
+            deadline: Seconds that the answer may take; None for the usual limit.
+            finite: Refuse NaN and infinity.
+            **kwargs: Its keyword arguments.
+
+        Returns:
+            None, bool, int, float, str, list, dict or NumPy array.
+
+        Raises:
+            StudentError: The code gave no usable answer.
         """
 
     def observe(
@@ -109,11 +139,11 @@ class Student(Protocol):
         finite: bool = True,
         **kwargs: Any,
     ) -> Observation:
-        """As `call`, with what the call left behind."""
+        """As ``call``, with what the call left behind."""
 
 
 class _Asking:
-    """What both students share: the question's form, and the answer's."""
+    """What both students share: the form of the question and of the answer."""
 
     def call(
         self,
@@ -124,7 +154,7 @@ class _Asking:
         finite: bool = True,
         **kwargs: Any,
     ) -> Any:
-        """The value of one call; see `Student`."""
+        """The value of one call; see ``Student``."""
         return self.observe(
             name, *args, deadline=deadline, finite=finite, **kwargs
         ).value
@@ -138,7 +168,7 @@ class _Asking:
         finite: bool = True,
         **kwargs: Any,
     ) -> Observation:
-        """A call's value and what it left behind; see `Student`."""
+        """A call's value and what it left behind; see ``Student``."""
         (positional, named), arrays = encoded(args, kwargs)
         question = {"op": "call", "name": name, "args": positional, "kwargs": named}
         answer, results = self._ask(question, arrays, name, deadline)
@@ -159,8 +189,9 @@ class _Asking:
 
 
 class LocalStudent(_Asking):
-    """Functions of this very process: the student's own check in their own kernel, and
-    nothing else. A deadline is not kept.
+    """Functions of this very process, which keeps no deadline.
+
+    It is for the student's own check in their own kernel, and for nothing else.
     """
 
     def __init__(self, namespace: Mapping[str, Any]) -> None:
@@ -184,7 +215,10 @@ class LocalStudent(_Asking):
 
 @contextlib.contextmanager
 def nothing_shown() -> Iterator[None]:
-    """Pictures and values that a function shows in a notebook are kept from the report, as what it prints is."""
+    """Keeps the pictures and values that a function shows out of the report.
+
+    What it prints is kept out too, by ``evaluator.quiet_streams``.
+    """
     pyplot = sys.modules.get("matplotlib.pyplot")
     open_before = set(pyplot.get_fignums()) if pyplot else set()
     with contextlib.ExitStack() as stack:
@@ -195,16 +229,21 @@ def nothing_shown() -> Iterator[None]:
         yield
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         for number in set(pyplot.get_fignums()) - open_before:
-            pyplot.close(number)  # a notebook shows at a cell's end whatever is open
+            pyplot.close(number)  # a notebook shows all open figures when a cell ends
 
 
 class SandboxedStudent(_Asking):
-    """A submission's functions in a process of its own, started when first asked; a
-    context manager.
+    """A submission's functions in a process of its own; a context manager.
 
-    launcher: a `Sandbox` or `Subprocess`. cells: the submission's code. call_seconds, cell_seconds:
-    how long one answer and one cell may take; budget_seconds: all of them together. A
-    process that hangs or dies is replaced for the next call.
+    The process starts with the first question. A process that hangs or dies is replaced
+    for the next call.
+
+    Args:
+        launcher: A ``Sandbox`` or ``Subprocess``.
+        cells: The submission's code.
+        call_seconds: How long one answer may take.
+        cell_seconds: How long one cell may take.
+        budget_seconds: How long all answers and cells may take together.
     """
 
     def __init__(
@@ -231,7 +270,7 @@ class SandboxedStudent(_Asking):
         self.close()
 
     def close(self) -> None:
-        """Ends the process and all that it started."""
+        """Ends the process and everything that it started."""
         self._end()
 
     def _ask(
@@ -256,7 +295,7 @@ class SandboxedStudent(_Asking):
         return ""
 
     def _start(self) -> None:
-        """A process that has run every cell that can be run."""
+        """Starts a process, unless there is one, and runs the cells in it."""
         while self._process is None:
             self._starts += 1
             if self._starts > MAX_STARTS:
@@ -284,8 +323,21 @@ class SandboxedStudent(_Asking):
         name: str,
         seconds: float,
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """One question and its answer. A process that does not keep to the protocol is
-        ended.
+        """Puts one question to the evaluator, and receives the answer.
+
+        A process that does not keep to the protocol is ended.
+
+        Args:
+            question: What ``evaluator.answer`` understands.
+            arrays: The question's arrays.
+            name: The function or cell, for messages.
+            seconds: How long the answer may take.
+
+        Returns:
+            The answer and its arrays.
+
+        Raises:
+            StudentError: No usable answer came, or the answer is an error.
         """
         assert self._process is not None
         if self._budget <= 0:
@@ -293,7 +345,7 @@ class SandboxedStudent(_Asking):
         short = self._budget < seconds
         seconds = min(seconds, self._budget)
         sock, start = self._process.sock, time.monotonic()
-        # What was written before the question was read can't know its ticket.
+        # An answer that was written before the question was read can't know the ticket.
         ticket = secrets.token_hex(8)
         try:
             protocol.send(sock, question | {"id": ticket}, arrays, start + seconds)
@@ -324,7 +376,8 @@ class SandboxedStudent(_Asking):
         limits = self._launcher.limits
         if ending is None:
             return StudentError("crashed", f"the process ended while {name} ran")
-        # The kernel counts in ticks when it limits, and finely when it tells.
+        # The kernel counts coarsely when it applies the limit, and finely when it
+        # reports the time used.
         if ending.cpu_seconds > limits.cpu_seconds - 0.5:
             line = f"{name} used more than {limits.cpu_seconds} seconds of computing"
             return StudentError("timed-out", line)
@@ -341,14 +394,16 @@ class SandboxedStudent(_Asking):
 def encoded(
     args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[list[Any], list[Any]], list[np.ndarray]]:
-    """Arguments as JSON trees, all with their numbers in one list of arrays."""
+    """Arguments as JSON trees; the arrays of all of them are in one list."""
     both, arrays = values.encode([list(args), dict(kwargs)])
     return (both[0], both[1]["dict"]), arrays
 
 
 def one_line(text: str) -> str:
-    """Text from a submission as one printable line: no control characters, no escape
-    sequences, nothing that changes the direction of writing.
+    """Text from a submission as one printable line.
+
+    It has no control characters, no escape sequences, and nothing that changes the
+    direction of writing.
     """
     text = text[: 4 * MAX_LINE]
     kept = "".join(
@@ -360,7 +415,7 @@ def one_line(text: str) -> str:
 
 
 def _checked(answer: dict[str, Any], name: str) -> dict[str, Any]:
-    """An answer of the known form; an error in it is raised."""
+    """Return an answer that has the known form; raise the error in it."""
     match answer:
         case {"output": str(), "value": _, **rest} if not rest:
             return answer
@@ -403,8 +458,8 @@ def _observation(
     raise values.BadValue("a message that follows no known form", "form")
 
 
-def _model_after(told: Any) -> ModelAfter:
-    match told:
+def _model_after(reported: Any) -> ModelAfter:
+    match reported:
         case {"changed": list(changed), "asked": list(asked)} if all(
             isinstance(name, str) for name in changed
         ) and all(isinstance(array, np.ndarray) for array in asked):

@@ -1,4 +1,4 @@
-"""The points for the answers in words, as a person gave them, into the gradebook."""
+"""Write the points that a person gave for the answers in words into the gradebook."""
 
 from nbgrader.api import Gradebook
 

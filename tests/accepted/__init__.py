@@ -20,7 +20,11 @@ def source_of(
     parts: Sequence[Callable[..., Any]],
     around: Iterable[Callable[..., Any]] = (),
 ) -> str:
-    """The cell of a right submission: the source of `around` and of `parts`, whose last ones answer to `names`."""
+    """The cell of a right submission.
+
+    It holds the source of ``around`` and of ``parts``. The last of ``parts`` get the
+    names ``names``.
+    """
     answers = parts[-len(names) :]
     bound = [
         f"{name} = {part.__name__}" for name, part in zip(names, answers, strict=True)

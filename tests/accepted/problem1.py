@@ -1,6 +1,7 @@
-"""Problem 1: right answers, each written in another way. They must all get every point.
+"""Problem 1: right answers, each written in another way.
 
-A submission takes one function for each of the names; `source` writes it as a student's cells would hold it.
+They must all get every point. A submission takes one function for each of the names;
+``source`` writes it as a student's cells would contain it.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def coarse_pool(values, grid):
 
 
 def coarse_loop(values, grid):
-    """Means in a loop, enlarged row by row with np.interp between the squares' middles."""
+    """Means in a loop, enlarged row by row with np.interp between squares' middles."""
     (height, width), (h, w) = values.shape, grid
     down, across = height // h, width // w
     means = np.zeros((h, w))
@@ -265,7 +266,7 @@ class Changed(torch.nn.Module):
 
 
 def change_copy(intervention, place, method, image, model, target_class, layer):
-    """A copy of the model with a module replaced; no hook for the intervention at all."""
+    """A copy of the model with a module replaced; no hook for the intervention."""
     other = copy.deepcopy(model)
     parent, _, name = place.rpartition(".")
     wrapped = Changed(other.get_submodule(place), intervention)
@@ -305,7 +306,7 @@ def change_forward(intervention, place, method, image, model, target_class, laye
 
     def draw():
         if method == "vanilla":
-            score = lambda x: model(x[None])[0, target_class]  # noqa: E731
+            score = lambda x: model(x[None])[0, target_class]  # noqa: E731  # as usual
             return torch.func.grad(score)(image).abs().amax(0).detach().numpy()
         with chapter4.GradCAM(model, layer) as camera:
             cam = camera.generate_cam(image, target_class)
@@ -402,42 +403,70 @@ def labels_by_group():
 _HELPERS = (mirror_gradient, add_constant, distance)
 SUBMISSIONS: dict[str, tuple[Callable[..., Any], ...]] = {
     "the package": (
-        *(grid_of_the_result, rough_diff, coarse_reshape),
-        *(change_package, labels_table),
+        grid_of_the_result,
+        rough_diff,
+        coarse_reshape,
+        change_package,
+        labels_table,
     ),
     "plain PyTorch": (
-        *(grid_by_hook, rough_torch, coarse_pool),
-        *(change_plain, labels_table),
+        grid_by_hook,
+        rough_torch,
+        coarse_pool,
+        change_plain,
+        labels_table,
     ),
     "backward and einsum": (
-        *(grid_of_the_gradient, rough_slices, coarse_loop),
-        *(change_backward, labels_by_group),
+        grid_of_the_gradient,
+        rough_slices,
+        coarse_loop,
+        change_backward,
+        labels_by_group,
     ),
     "a copy with a module replaced": (
-        *(Mirror, Changed),
-        *(grid_by_submodule, rough_loop, coarse_scipy),
-        *(change_copy, labels_table),
+        Mirror,
+        Changed,
+        grid_by_submodule,
+        rough_loop,
+        coarse_scipy,
+        change_copy,
+        labels_table,
     ),
     "a context manager and torch.func": (
         intervened,
-        *(grid_by_hook, rough_convolution, coarse_reshape),
-        *(change_forward, labels_by_group),
+        grid_by_hook,
+        rough_convolution,
+        coarse_reshape,
+        change_forward,
+        labels_by_group,
     ),
     "Captum": (
-        *(grid_of_the_result, rough_torch, coarse_loop),
-        *(change_captum, labels_table),
+        grid_of_the_result,
+        rough_torch,
+        coarse_loop,
+        change_captum,
+        labels_table,
     ),
     "float64 and a backward hook": (
-        *(grid_of_the_gradient, rough_convolution, coarse_pool),
-        *(change_double, labels_by_group),
+        grid_of_the_gradient,
+        rough_convolution,
+        coarse_pool,
+        change_double,
+        labels_by_group,
     ),
     "loops": (
-        *(grid_by_hook, rough_loop, coarse_loop),
-        *(change_plain, labels_by_group),
+        grid_by_hook,
+        rough_loop,
+        coarse_loop,
+        change_plain,
+        labels_by_group,
     ),
     "SciPy": (
-        *(grid_by_submodule, rough_slices, coarse_scipy),
-        *(change_package, labels_table),
+        grid_by_submodule,
+        rough_slices,
+        coarse_scipy,
+        change_package,
+        labels_table,
     ),
 }
 NAMES = (
@@ -461,5 +490,5 @@ import chapter4
 
 
 def source(*parts: Callable[..., Any]) -> str:
-    """The cells of a submission; the last five parts answer to the five names."""
+    """The cells of a submission; the last five parts get the five names."""
     return source_of(_HEADER, NAMES, parts, around=[*_HELPERS, in_own_words])

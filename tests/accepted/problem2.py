@@ -1,6 +1,7 @@
-"""Problem 2: right answers, each written in another way. They must all get every point.
+"""Problem 2: right answers, each written in another way.
 
-A submission takes one function for each of the three names; `source` writes it as a student's cell would hold it.
+They must all get every point. A submission takes one function for each of the names;
+``source`` writes it as a student's cell would contain it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 
 from accepted import source_of
 
-smooth_grad: Callable[..., Any] = None  # type: ignore[assignment]  # the submission's own
+smooth_grad: Any = None  # the submission's own takes its place
 
 
 def loop(image, model, target_class, n_samples, noise_level, seed):
@@ -98,7 +99,7 @@ def einsum(image, model, target_class, n_samples, noise_level, seed):
 
 
 class Gradient:
-    """As attribution libraries do it: a method object, and a tunnel that repeats its input."""
+    """As attribution libraries do it: a method object; a tunnel repeats its input."""
 
     def __init__(self, forward):
         self.forward = forward
@@ -144,7 +145,7 @@ def functional(image, model, target_class, n_samples, noise_level, seed):
 
 
 def double(image, model, target_class, n_samples, noise_level, seed):
-    """A copy of the model in float64; a running mean; the answer as (1, H, W)'s only plane."""
+    """A copy of the model in float64; a running mean; the only plane of (1, H, W)."""
     net = copy.deepcopy(model).double().eval()
     x = image.double().view(1, 3, *image.shape[-2:])
     rng = np.random.RandomState(seed % 2**32)
@@ -266,6 +267,6 @@ _HEADER = "import copy\nimport math\n\nimport numpy as np\nimport torch\n"
 
 
 def source(*parts: Callable[..., Any]) -> str:
-    """The cell of a submission; the last three parts answer to the three names."""
+    """The cell of a submission; the last three parts get the three names."""
     names = ("smooth_grad", "error_curve", "samples_needed")
     return source_of(_HEADER, names, parts)

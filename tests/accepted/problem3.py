@@ -1,6 +1,7 @@
-"""Problem 3: right answers, each written in another way. They must all get every point.
+"""Problem 3: right answers, each written in another way.
 
-A submission takes one function for each of the six names; `source` writes it as a student's cell would hold it.
+They must all get every point. A submission takes one function for each of the names;
+``source`` writes it as a student's cell would contain it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def pictures(image, mean, std, blur_sigma, seed):
 
 
 def with_normalize(image, mean, std, blur_sigma, seed):
-    """torchvision's Normalize, there and back; the whole random state is set, as many do."""
+    """torchvision's Normalize, there and back; the whole random state is set."""
     torch.manual_seed(seed)
     back = [-m / s for m, s in zip(mean, std)], [1 / s for s in std]
     pixels = TF.normalize(image.clone(), *back)
@@ -260,7 +261,7 @@ def in_double(image, model, target_class, baseline, n_steps):
 
 
 def evenly(image, model, target_class, baseline, n_steps):
-    """A plain mean over linspace with both ends; autograd.functional's Jacobian, then one row."""
+    """A plain mean over linspace with both ends; one row of autograd's Jacobian."""
     x = image[None] if image.ndim == 3 else image
     b = baseline[None] if baseline.ndim == 3 else baseline
     old = model.training
@@ -392,16 +393,80 @@ NAMES = (
     "explanation",
 )
 SUBMISSIONS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "midpoints": (pictures, midpoints, error_torch, correlation_pool, shares_quantile, words),
-    "Gauss in chunks": (with_normalize, gauss_chunks, error_batch, correlation_reshape, shares_sorted, words),
-    "the printed sum, backward": (own_kernel, right_backward, error_tensor, correlation_by_hand, shares_topk, words),
-    "left ends, einsum": (in_numpy, left_einsum, error_batch, correlation_reshape, shares_sorted, words),
-    "trapezoid": (with_pillow, trapezoid, error_torch, correlation_pool, shares_topk, words),
-    "like a library": (Path, pictures, like_captum, error_tensor, correlation_by_hand, shares_quantile, words),
-    "torch.func": (own_kernel, functional, error_batch, correlation_pool, shares_sorted, words),
-    "float64": (in_numpy, in_double, error_tensor, correlation_by_hand, shares_topk, words),
-    "linspace and Jacobian": (with_pillow, evenly, error_torch, correlation_reshape, shares_quantile, words),
-}  # fmt: skip
+    "midpoints": (
+        pictures,
+        midpoints,
+        error_torch,
+        correlation_pool,
+        shares_quantile,
+        words,
+    ),
+    "Gauss in chunks": (
+        with_normalize,
+        gauss_chunks,
+        error_batch,
+        correlation_reshape,
+        shares_sorted,
+        words,
+    ),
+    "the printed sum, backward": (
+        own_kernel,
+        right_backward,
+        error_tensor,
+        correlation_by_hand,
+        shares_topk,
+        words,
+    ),
+    "left ends, einsum": (
+        in_numpy,
+        left_einsum,
+        error_batch,
+        correlation_reshape,
+        shares_sorted,
+        words,
+    ),
+    "trapezoid": (
+        with_pillow,
+        trapezoid,
+        error_torch,
+        correlation_pool,
+        shares_topk,
+        words,
+    ),
+    "like a library": (
+        Path,
+        pictures,
+        like_captum,
+        error_tensor,
+        correlation_by_hand,
+        shares_quantile,
+        words,
+    ),
+    "torch.func": (
+        own_kernel,
+        functional,
+        error_batch,
+        correlation_pool,
+        shares_sorted,
+        words,
+    ),
+    "float64": (
+        in_numpy,
+        in_double,
+        error_tensor,
+        correlation_by_hand,
+        shares_topk,
+        words,
+    ),
+    "linspace and Jacobian": (
+        with_pillow,
+        evenly,
+        error_torch,
+        correlation_reshape,
+        shares_quantile,
+        words,
+    ),
+}
 _HEADER = """\
 import copy
 import math
@@ -416,5 +481,5 @@ from torch.nn import functional as F
 
 
 def source(*parts: Callable[..., Any]) -> str:
-    """The cell of a submission; the last six parts answer to the six names."""
+    """The cell of a submission; the last six parts get the six names."""
     return source_of(_HEADER, NAMES, parts)

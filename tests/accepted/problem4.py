@@ -1,6 +1,7 @@
-"""Problem 4: right answers, each written in another way. They must all get every point.
+"""Problem 4: right answers, each written in another way.
 
-A submission takes one function for each of the six names; `source` writes it as a student's cell would hold it.
+They must all get every point. A submission takes one function for each of the names;
+``source`` writes it as a student's cell would contain it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import torch
 
 from accepted import source_of
 
-# The submission's own.
-average_attention: Callable[..., Any] = None  # type: ignore[assignment]
-word_matrix: Callable[..., Any] = None  # type: ignore[assignment]
-without_special: Callable[..., Any] = None  # type: ignore[assignment]
-most_attended: Callable[..., Any] = None  # type: ignore[assignment]
+# The submission's own functions take their places.
+average_attention: Any = None
+word_matrix: Any = None
+without_special: Any = None
+most_attended: Any = None
 
 
 def average_stack(model, input_ids):
@@ -317,7 +318,7 @@ def analyse_ids(text, bert):
 
 
 def analyse_split(text, bert):
-    """Words as the text has them, by splitting at blanks; [CLS] first and [SEP] last."""
+    """Words as the text has them, split at blanks; [CLS] first and [SEP] last."""
     encoded = bert.tokenizer([text], return_tensors="pt", padding=True)
     attention = average_attention(bert.model, encoded.input_ids)
     full = np.array(word_matrix(np.asarray(attention), encoded.word_ids(0)))
@@ -327,7 +328,7 @@ def analyse_split(text, bert):
     between, lost = without_special(full, special)
     all_first = list(most_attended(full))[1:-1]
     between_first = most_attended(np.asarray(between))
-    return dict(  # noqa: C408
+    return dict(  # noqa: C408  # as students write
         words=text.split(),
         weights=between,
         removed=lost,
@@ -337,7 +338,7 @@ def analyse_split(text, bert):
 
 
 def analyse_offsets(text, bert):
-    """Words by their offsets in the text; the tokenizer's own mask of special tokens."""
+    """Words by their offsets in the text; the tokenizer's mask of special tokens."""
     model, tokenizer = bert
     enc = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
     ids = torch.tensor([enc["input_ids"]])
@@ -365,21 +366,89 @@ def analyse_offsets(text, bert):
     }
 
 
-# Helpers first; the last six parts answer to the six names.
+# Helpers come first; the last six parts get the six names.
 SUBMISSIONS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "stacked": (groups_of, average_stack, words_groups, part_mask, most_filled, claims_rank, analyse_ids),
-    "loops": (average_loop, words_dictionary, part_ix, most_loop, claims_python, analyse_ids),
-    "einsum": (average_einsum, words_indicator, part_delete, most_sorted, claims_sets, analyse_split),
-    "layer by layer": (average_twice, words_reduceat, part_lists, most_keys, claims_rank, analyse_offsets),
-    "torch": (average_einsum, words_torch, part_torch, most_torch, claims_python, analyse_offsets),
-    "groupby": (average_stack, words_groupby, part_mask, most_delete, claims_sets, analyse_split),
-    "lists": (average_twice, words_dictionary, part_lists, most_keys, claims_python, analyse_split),
-    "memberships": (average_loop, words_indicator, part_ix, most_torch, claims_rank, analyse_offsets),
-    "runs": (average_stack, words_reduceat, part_delete, most_delete, claims_sets, analyse_ids),
-}  # fmt: skip
+    "stacked": (
+        groups_of,
+        average_stack,
+        words_groups,
+        part_mask,
+        most_filled,
+        claims_rank,
+        analyse_ids,
+    ),
+    "loops": (
+        average_loop,
+        words_dictionary,
+        part_ix,
+        most_loop,
+        claims_python,
+        analyse_ids,
+    ),
+    "einsum": (
+        average_einsum,
+        words_indicator,
+        part_delete,
+        most_sorted,
+        claims_sets,
+        analyse_split,
+    ),
+    "layer by layer": (
+        average_twice,
+        words_reduceat,
+        part_lists,
+        most_keys,
+        claims_rank,
+        analyse_offsets,
+    ),
+    "torch": (
+        average_einsum,
+        words_torch,
+        part_torch,
+        most_torch,
+        claims_python,
+        analyse_offsets,
+    ),
+    "groupby": (
+        average_stack,
+        words_groupby,
+        part_mask,
+        most_delete,
+        claims_sets,
+        analyse_split,
+    ),
+    "lists": (
+        average_twice,
+        words_dictionary,
+        part_lists,
+        most_keys,
+        claims_python,
+        analyse_split,
+    ),
+    "memberships": (
+        average_loop,
+        words_indicator,
+        part_ix,
+        most_torch,
+        claims_rank,
+        analyse_offsets,
+    ),
+    "runs": (
+        average_stack,
+        words_reduceat,
+        part_delete,
+        most_delete,
+        claims_sets,
+        analyse_ids,
+    ),
+}
 NAMES = (
-    *("average_attention", "word_matrix", "without_special"),
-    *("most_attended", "decide_claims", "analyse_sentence"),
+    "average_attention",
+    "word_matrix",
+    "without_special",
+    "most_attended",
+    "decide_claims",
+    "analyse_sentence",
 )
 _HEADER = """from itertools import groupby, permutations, product
 from typing import Any
@@ -390,5 +459,5 @@ import torch
 
 
 def source(*parts: Callable[..., Any]) -> str:
-    """The cell of a submission; the last six parts answer to the six names."""
+    """The cell of a submission; the last six parts get the six names."""
     return source_of(_HEADER, NAMES, parts)

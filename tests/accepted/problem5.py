@@ -1,6 +1,7 @@
-"""Problem 5: right answers, each written in another way. They must all get every point.
+"""Problem 5: right answers, each written in another way.
 
-A submission takes one function for each of the six names; `source` writes it as a student's cell would hold it.
+They must all get every point. A submission takes one function for each of the names;
+``source`` writes it as a student's cell would contain it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from PIL import Image
 
 from accepted import source_of
 
-grad_cam: Callable[..., Any] = None  # type: ignore[assignment]  # the submission's own
-integrated_gradients: Callable[..., Any] = None  # type: ignore[assignment]
+# The submission's own functions take their places.
+grad_cam: Any = None
+integrated_gradients: Any = None
 
 # --- standing
 
@@ -295,7 +297,7 @@ def maps_plain(photo, model, layer, true_class, n_steps):
 
 
 def maps_batched(photo, model, layer, true_class, n_steps):
-    """chapter4's way to the tensor, both classes in one batch, Pillow to enlarge, float64."""
+    """chapter4's way to the tensor, one batch for both classes, Pillow, float64."""
     from chapter4.inputs.images import image_tensor, seen_pixels
 
     x = image_tensor(Image.fromarray(photo), model)
@@ -348,9 +350,11 @@ def maps_scaled_first(photo, model, layer, true_class, n_steps):
     )
     peak = raw.max()
     cam = F.interpolate(
-        raw.unsqueeze(1) / (peak if peak > 0 else 1), size=tuple(x.shape[-2:]),
-        mode="bilinear", align_corners=False,
-    ).squeeze(1)  # fmt: skip
+        raw.unsqueeze(1) / (peak if peak > 0 else 1),
+        size=tuple(x.shape[-2:]),
+        mode="bilinear",
+        align_corners=False,
+    ).squeeze(1)
     ig = a.abs().sum(1)
     change = (out - out0)[k]
     return {
@@ -392,7 +396,7 @@ def cover_loop(image, model, true_class, box):
 @torch.no_grad()
 def cover_masks(image, model, true_class, box):
     """Masks, one batch, a set of pixels for what overlaps."""
-    t, l, b, r = (int(v) for v in box)  # noqa: E741
+    t, l, b, r = (int(v) for v in box)  # noqa: E741  # as students write
     suspect = torch.zeros(image.shape[1:], dtype=torch.bool)
     suspect[t:b, l:r] = True
     masks = [suspect]
@@ -506,33 +510,80 @@ def cause_in_one_batch(image, model, true_class, changes):
 
 SUBMISSIONS: dict[str, tuple[Callable[..., Any], ...]] = {
     "hook and autograd.grad": (
-        standing_sorted, cam_hook, ig_loop, maps_plain, cover_loop, cause_plain
+        standing_sorted,
+        cam_hook,
+        ig_loop,
+        maps_plain,
+        cover_loop,
+        cause_plain,
     ),
     "one image after the other": (
-        standing_topk, cam_loop, ig_trapezoid, maps_batched, cover_masks, cause_one_by_one
+        standing_topk,
+        cam_loop,
+        ig_trapezoid,
+        maps_batched,
+        cover_masks,
+        cause_one_by_one,
     ),
     "a class with two hooks": (
-        Camera, standing_numpy, cam_class, ig_right, maps_scaled_first, cover_numpy, cause_in_one_batch
+        Camera,
+        standing_numpy,
+        cam_class,
+        ig_right,
+        maps_scaled_first,
+        cover_numpy,
+        cause_in_one_batch,
     ),
     "float64 and einsum": (
-        standing_numpy, cam_einsum, ig_gauss, maps_plain, cover_masks, cause_plain
+        standing_numpy,
+        cam_einsum,
+        ig_gauss,
+        maps_plain,
+        cover_masks,
+        cause_plain,
     ),
     "a leaf in the layer's place": (
-        standing_sorted, cam_injected, ig_loop, maps_batched, cover_numpy, cause_one_by_one
+        standing_sorted,
+        cam_injected,
+        ig_loop,
+        maps_batched,
+        cover_numpy,
+        cause_one_by_one,
     ),
     "book's sum": (
-        standing_topk, cam_hook, ig_right, maps_scaled_first, cover_loop, cause_in_one_batch
+        standing_topk,
+        cam_hook,
+        ig_right,
+        maps_scaled_first,
+        cover_loop,
+        cause_in_one_batch,
     ),
     "trapezoids": (
-        standing_numpy, cam_loop, ig_trapezoid, maps_plain, cover_masks, cause_in_one_batch
+        standing_numpy,
+        cam_loop,
+        ig_trapezoid,
+        maps_plain,
+        cover_masks,
+        cause_in_one_batch,
     ),
     "a class and Gauss-Legendre": (
-        Camera, standing_sorted, cam_class, ig_gauss, maps_batched, cover_loop, cause_plain
+        Camera,
+        standing_sorted,
+        cam_class,
+        ig_gauss,
+        maps_batched,
+        cover_loop,
+        cause_plain,
     ),
     "einsum, scaled in the grid": (
-        standing_topk, cam_einsum, ig_loop, maps_scaled_first, cover_numpy, cause_one_by_one
+        standing_topk,
+        cam_einsum,
+        ig_loop,
+        maps_scaled_first,
+        cover_numpy,
+        cause_one_by_one,
     ),
-}  # fmt: skip
+}
 _HEADER = (
     "import copy\n\nimport numpy as np\nimport torch\nimport torch.nn.functional as F\n"
     "from PIL import Image\n"
@@ -548,5 +599,5 @@ NAMES = (
 
 
 def source(*parts: Callable[..., Any]) -> str:
-    """The cell of a submission; the last six parts answer to the six names."""
+    """The cell of a submission; the last six parts get the six names."""
     return source_of(_HEADER, NAMES, parts)

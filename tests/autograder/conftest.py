@@ -18,7 +18,7 @@ def needs_bubblewrap() -> None:
 
 @pytest.fixture(autouse=True)
 def no_figures_left() -> Iterator[None]:
-    """Solutions draw, as students do; what they leave open is closed for the next test."""
+    """Solutions draw, as students do; open figures are closed for the next test."""
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")

@@ -1,4 +1,7 @@
-"""The whole flow on real nbgrader: release, a class of seven, autograde, hand grading, re-grade, feedback, export."""
+"""The whole flow on real nbgrader.
+
+Release, a class of seven, autograde, hand grading, re-grade, feedback, export.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ from autograder import nbgrader_plugin
 from autograder.checking.runner import CheckResult, run_checks
 from autograder.course import release
 
-BY_HAND = """
-+++ {"nbgrader": {"grade": true, "grade_id": "answer", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
-
-YOUR ANSWER HERE
-"""  # noqa: E501 - Jupytext wants it in one line
+# A cell for hand grading. Jupytext wants its metadata in one line.
+BY_HAND = (
+    '\n+++ {"nbgrader": {"grade": true, "grade_id": "answer", "locked": false, '
+    '"points": 5, "schema_version": 3, "solution": true, "task": false}}\n'
+    "\nYOUR ANSWER HERE\n"
+)
 
 
 def submit(course: Path, student: str, notebook: Any) -> Path:
@@ -43,7 +47,11 @@ def edited(course: Path, *changes: tuple[str, str]) -> Any:
 
 
 def shuffled(course: Path) -> Any:
-    """A right answer as other editors leave it: metadata lost, a cell twice, one of ours gone, points made up."""
+    """A right answer as other editors leave it.
+
+    Metadata is lost, a cell is there twice, one of ours is gone, and points are made
+    up.
+    """
     notebook = edited(course)
     cells = notebook["cells"]
     ours = {c["id"]: c for c in cells}
@@ -64,7 +72,10 @@ def shuffled(course: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory, needs_bubblewrap: None) -> Path:
-    """A course with one problem, to which a question for hand grading is added, released, submitted and autograded."""
+    """A course with one problem and a question for hand grading.
+
+    It is released, submitted and autograded.
+    """
     text = (release.COURSE / "solutions/problem2/problem2.md").read_text("utf-8")
     folder = tmp_path_factory.mktemp("course")
     course = new_course(folder, "problem2", text + BY_HAND)

@@ -1,1 +1,1 @@
-"""`make benchmark`: this package's methods against the printed chapter and other libraries."""
+"""``make benchmark``: our methods against the printed chapter and other libraries."""

@@ -1,8 +1,9 @@
-"""The columns of the table: the same tasks, each done as one library's own documentation does them.
+"""The columns of the table: the same tasks as each library's documentation does them.
 
-A column is a class with one method per task; a task that it has no method for stays empty. Every method takes the
-options of the task (`n` samples or steps, `chunk`) and returns its maps, (H, W) or (N, H, W), so that the work ends
-where a user has an array in hand.
+A column is a class with one method per task; a task that it has no method for stays
+empty. Every method takes the options of the task (``n`` samples or steps, ``chunk``)
+and returns its maps, (H, W) or (N, H, W), so that the work ends where a user has an
+array in hand.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ COLUMNS = {
 
 
 class Forward:
-    """The plain model, as loaded, without gradients: what everything else is compared with."""
+    """The plain model, as loaded, without gradients: all else is compared with it."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
@@ -82,7 +83,7 @@ class Column:
         return self.gradient(8)
 
     def gradient(self, count: int) -> Maps:
-        """The vanilla gradients of the first `count` photos, each for its own target."""
+        """The vanilla gradients of the first ``count`` photos, each for its target."""
         raise NotImplementedError(f"{type(self).__name__} has no input gradient")
 
 
@@ -240,7 +241,11 @@ class Printed(Column):
 
 
 class Captum(Column):
-    """Captum. chunk: SmoothGrad's samples or IG's steps in one batch; None is Captum's default, all of them."""
+    """Captum.
+
+    ``chunk``: SmoothGrad's samples or IG's steps in one batch; None is Captum's
+    default, all of them.
+    """
 
     def __init__(self, subject: Subject) -> None:
         import captum.attr
@@ -302,7 +307,10 @@ class Captum(Column):
     def interpret(
         self, chunk: int | None = None, chunk_ig: int | None = None, **options: Any
     ) -> Maps:
-        """Captum has no such call: one forward pass for the prediction, then its three methods."""
+        """One forward pass for the prediction, then Captum's three methods.
+
+        Captum has no such call.
+        """
         with torch.no_grad():
             self.subject.model(self.subject.image).softmax(dim=1).topk(5)
         return np.stack(
@@ -315,7 +323,7 @@ class Captum(Column):
 
 
 class CamLibrary(Column):
-    """A library of CAMs: its Grad-CAM and Grad-CAM++, and how it makes the maps of several classes."""
+    """A CAM library: Grad-CAM and Grad-CAM++, and its maps of several classes."""
 
     kinds: tuple[Any, Any]
 
@@ -359,7 +367,11 @@ class PytorchGradCam(CamLibrary):
 
 
 class TorchCam(CamLibrary):
-    """torch-cam. One forward pass serves all classes of one method. Its maps have the layer's grid; resized here."""
+    """torch-cam.
+
+    One forward pass serves all classes of one method. Its maps have the layer's grid;
+    they are resized here.
+    """
 
     def __init__(self, subject: Subject) -> None:
         import torchcam.methods

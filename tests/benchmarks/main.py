@@ -1,4 +1,7 @@
-"""`python tests/benchmarks/run.py`: measure what is not there yet, save each cell, print the table and the targets."""
+"""``python tests/benchmarks/run.py``: measure, save each cell, print the table.
+
+It measures what is not there yet, and prints the targets too.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,15 @@ SCALING = {
     "steps": ("integrated_gradients", (5, 10, 25, 50, 100)),
     "images": ("images", (1, 2, 4, 8, 16)),
 }
-# Memory that is freed is kept: glibc's allocator otherwise gives back a long free end of
-# it, and the system has to fill it with zeros anew. Before glibc 2.35 a block of more than
-# 32 MiB can't come from what was kept, and a larger first number is ignored.
+# Memory that is freed is kept: glibc's allocator otherwise gives back a long free end
+# of it, and the system has to fill it with zeros anew. Before glibc 2.35 a block of
+# more than 32 MiB can't come from what was kept, and a larger first number is ignored.
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
 }
-# The opposite: every large block goes back when it is freed, so that the resident set is
-# what is in use, without the holes that glibc keeps between blocks.
+# The opposite: every large block goes back when it is freed, so that the resident set
+# is what is in use, without the holes that glibc keeps between blocks.
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**17)}
 MALLOC_TASKS = ("gradient_1", "gradient_8", "gradcam", *CHUNKED)
 
@@ -45,7 +48,10 @@ class FailedRunError(RuntimeError):
 
 
 class Benchmark:
-    """One call of the command. Each part fills its cells of the store; `say` prints progress."""
+    """One call of the command.
+
+    Each part fills its cells of the store; ``say`` prints progress.
+    """
 
     def __init__(self, args: argparse.Namespace, kept: store.Store) -> None:
         self.args = args
@@ -69,7 +75,10 @@ class Benchmark:
         threads: int,
         environments: dict[str, dict[str, str]] | None = None,
     ) -> dict[str, Asked]:
-        """One worker per column that can be had here, loaded. environments: name suffix to variables."""
+        """One loaded worker per column that can be had here.
+
+        ``environments``: name suffix to variables.
+        """
         made: dict[str, Asked] = {}
         for suffix, variables in (environments or {"": {}}).items():
             for column in columns:
@@ -167,7 +176,11 @@ class Benchmark:
         return {"seconds": seconds, **cell}
 
     def rounds(self, runs: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
-        """All of them in turn; a column that fails on the way, of too little memory say, is left out and told."""
+        """All of them in turn.
+
+        A column that fails on the way, for example from too little memory, is left out
+        and named.
+        """
         left = dict(runs)
         while left:
             try:
@@ -195,7 +208,7 @@ class Benchmark:
         return usable
 
     def best_chunk(self, worker: Asked, task: str) -> dict[str, Any]:
-        """Captum's seconds at every chunk size, two rounds in turn, and the quickest."""
+        """Captum's seconds at every chunk size, in two rounds, and the quickest."""
         n = self.args.n
         sizes = [chunk for chunk in CHUNKS if chunk < n] + [n]
         runs = {
@@ -270,9 +283,10 @@ class Benchmark:
     # --- memory
 
     def memory(self) -> None:
-        """The peak of every cell in a fresh process, SmoothGrad and IG also with more and fewer samples and steps.
+        """The peak of every cell in a fresh process.
 
-        On a CPU twice: as the allocator has it, and what is in use of it.
+        SmoothGrad and IG are measured with more and with fewer samples and steps as
+        well. On a CPU twice: as the allocator has it, and what is in use of it.
         """
         for model in self.args.models:
             for task in self.args.tasks:
@@ -289,7 +303,10 @@ class Benchmark:
                             self.peak(model, task, column + store.IN_USE, n)
 
     def counts(self, task: str, column: str) -> list[int]:
-        """Samples or steps to measure; what keeps all of them in memory is spared the largest number."""
+        """Samples or steps to measure.
+
+        The largest number is left out for what keeps all of them in memory.
+        """
         if task not in CHUNKED:
             return [0]
         few, many = max(1, self.args.n // 5), 4 * self.args.n
@@ -405,7 +422,10 @@ class Benchmark:
 
 
 def timed(worker: Asked, task: str, options: dict[str, Any]) -> Callable[[], float]:
-    """A function that runs a task once and gives its seconds. FailedRunError where it fails."""
+    """A function that runs a task once and gives its seconds.
+
+    It raises FailedRunError if the task fails.
+    """
 
     def run() -> float:
         answer = worker.ask({"do": "time", "task": task, "options": options})
@@ -417,7 +437,10 @@ def timed(worker: Asked, task: str, options: dict[str, Any]) -> Callable[[], flo
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. 0 when it is through, whatever the targets say; 1 where nothing could be measured."""
+    """The command's exit code.
+
+    0 when it is through, whatever the targets say; 1 where nothing could be measured.
+    """
     args = parse(argv)
     if args.worker:
         serve()

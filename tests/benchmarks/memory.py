@@ -18,14 +18,16 @@ RESET = Path("/proc/self/clear_refs")
 
 @dataclass
 class Growth:
-    """mib: peak minus what was there before, in MiB; nan where the system can't tell."""
+    """``mib``: peak minus what was there before, in MiB; nan if it can't be read."""
 
     mib: float = float("nan")
 
 
 @contextmanager
 def growth(device: torch.device | str = "cpu") -> Iterator[Growth]:
-    """Measure what happens inside. On a CPU the resident set of this process, whose high-water mark Linux lets a
+    """Measure what happens inside.
+
+    On a CPU it is the resident set of this process, whose high-water mark Linux lets a
     process reset for itself; on CUDA the tensors that PyTorch allocates.
     """
     grown = Growth()
@@ -52,7 +54,7 @@ def growth(device: torch.device | str = "cpu") -> Iterator[Growth]:
 
 
 def available_mib() -> float:
-    """The memory that programs can still have, in MiB; infinite where the system can't tell."""
+    """The memory that programs can still have, in MiB; infinite if unknown."""
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
         return float("inf")

@@ -1,19 +1,24 @@
-"""The printed chapter's code, mended only so that it runs; each mend is marked with a number.
+"""The printed chapter's code, mended only so that it runs; each mend has a number.
 
-1. A tensor comes in instead of a path, so that no column pays for decoding a photo, and every column explains the
-   same tensor.
-2. `register_backward_hook` is `register_full_backward_hook`.
-3. The device is the tensor's; `device='cuda'` was the printed default.
-4. Grad-CAM++ calls `backward` on detached gradients, which raises. Here the three derivatives are taken with
-   `torch.autograd.grad`. That is cheaper than the full backward passes that the printed lines ask for.
-5. The interpreter's fallback layer, `list(model.children())[-2]`, is a pooling layer on EfficientNet-Lite0, where the
-   code fails. The layer is given instead: the last convolution, as on the ResNet.
+1. A tensor comes in instead of a path, so that no column pays for decoding a photo, and
+   every column explains the same tensor.
+2. ``register_backward_hook`` is ``register_full_backward_hook``.
+3. The device is the tensor's; ``device='cuda'`` was the printed default.
+4. Grad-CAM++ calls ``backward`` on detached gradients, which raises. Here the three
+   derivatives are taken with ``torch.autograd.grad``. That is cheaper than the full
+   backward passes that the printed lines ask for.
+5. The interpreter's fallback layer, ``list(model.children())[-2]``, is a pooling layer
+   on EfficientNet-Lite0, where the code fails. The layer is given instead: the last
+   convolution, as on the ResNet.
 6. A batch, which the printed code does not know, is one image after the other.
-7. The Riemann sum is printed as a formula only; the code calls Captum, all steps in one batch, and so does this.
-8. The interpreter asks for `.numpy()` of attributions that carry a graph, which raises: `detach` comes first.
+7. The Riemann sum is printed as a formula only; the code calls Captum, all steps in one
+   batch, and so does this.
+8. The interpreter asks for ``.numpy()`` of attributions that carry a graph, which
+   raises: ``detach`` comes first.
 
-What is wrong but runs is left as it is: parameter gradients that nobody wants, `zeros` called black, an absolute
-sigma, a map made before batch norm and ReLU, the minimum taken off after the ReLU.
+What is wrong but runs is left as it is: parameter gradients that nobody wants,
+``zeros`` called black, an absolute sigma, a map made before batch norm and ReLU, the
+minimum taken off after the ReLU.
 """
 
 from __future__ import annotations
@@ -120,7 +125,10 @@ class GradCAM:
 
 
 class GradCAMPlusPlus(GradCAM):
-    """Section 4.2. On a head of ReLU, pooling and a linear layer its second derivative is 0, and so is the map."""
+    """Section 4.2. Its second derivative is 0 on some heads, and so is the map.
+
+    That is so on a head of ReLU, pooling and a linear layer.
+    """
 
     def save_activation(self, module: nn.Module, input: Any, output: Tensor) -> None:
         """Mend 4: the output itself."""
@@ -159,7 +167,10 @@ class GradCAMPlusPlus(GradCAM):
 def integrated_gradients(
     image: Tensor, model: nn.Module, target_class: int, n_steps: int = 50
 ) -> np.ndarray:
-    """Section 4.3, by Captum as printed (mend 7), and as printed summed over channels for drawing: (H, W)."""
+    """Section 4.3, by Captum as printed (mend 7): (H, W).
+
+    As printed it is summed over channels for drawing.
+    """
     from captum.attr import IntegratedGradients
 
     baseline = torch.zeros_like(image)
@@ -181,7 +192,10 @@ class ImageClassifierInterpreter:
         self.ig = IntegratedGradients(model)
 
     def interpret(self, image: Tensor, n: int = 50) -> dict[str, Any]:
-        """Predict, then Grad-CAM, Integrated Gradients and SmoothGrad. n: steps and samples, printed as 50."""
+        """Predict, then Grad-CAM, Integrated Gradients and SmoothGrad.
+
+        ``n``: steps and samples, printed as 50.
+        """
         img_tensor = image.clone()  # mend 1
         img_tensor.requires_grad = True
         with torch.no_grad():

@@ -1,8 +1,9 @@
-"""The right maps, by short code of their own, in any dtype: in float64 they are what deviations are measured from.
+"""The right maps by short code of their own, in any dtype.
 
-Nothing of chapter4's engine is used. Formulas and sources: Simonyan et al. 2013 (arXiv:1312.6034), Smilkov et al. 2017
-(arXiv:1706.03825), Selvaraju et al. 2017 (arXiv:1610.02391), Chattopadhay et al. 2018 (arXiv:1710.11063), Sundararajan
-et al. 2017 (arXiv:1703.01365).
+Deviations are measured from the maps in float64. Nothing of chapter4's engine is used.
+Formulas and sources: Simonyan et al. 2013 (arXiv:1312.6034), Smilkov et al. 2017
+(arXiv:1706.03825), Selvaraju et al. 2017 (arXiv:1610.02391), Chattopadhay et al. 2018
+(arXiv:1710.11063), Sundararajan et al. 2017 (arXiv:1703.01365).
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ TASKS = (
 
 
 class Recorder(nn.Module):
-    """A model that remembers the inputs of its passes with gradients: which noisy copies a SmoothGrad really took."""
+    """A model that remembers the inputs of its passes with gradients.
+
+    They show which noisy copies a SmoothGrad really took.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -47,9 +51,10 @@ class Recorder(nn.Module):
 def right_map(
     subject: Subject, task: str, dtype: torch.dtype, *, n: int, points: Tensor | None
 ) -> np.ndarray:
-    """The map of one task by the right formula with a model and images in `dtype`.
+    """The map of one task by the right formula with a model and images in ``dtype``.
 
-    n: IG's steps, Gauss-Legendre. points: (n, 3, H, W), the noisy copies to average over in SmoothGrad.
+    ``n``: IG's steps, Gauss-Legendre. ``points``: (n, 3, H, W), the noisy copies to
+    average over in SmoothGrad.
     """
     model = copy.deepcopy(subject.model).to(dtype)
     for parameter in model.parameters():

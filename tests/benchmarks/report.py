@@ -120,7 +120,7 @@ def _memory(data: dict[str, Any], model: str, task: str, column: str) -> str:
 
 
 def deviation(found: dict[str, Any] | None) -> str:
-    """In one digit; "nan" where the map has no numbers to compare, nothing where it is not there."""
+    """In one digit; "nan" for a map without numbers to compare, "" for no map."""
     if not found:
         return ""
     return "nan" if found["deviation"] is None else f"{found['deviation']:.0e}"

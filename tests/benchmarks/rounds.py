@@ -13,7 +13,7 @@ from chapter4.study.summary import spread
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of medians, with the quartiles of the ratios of single rounds as its spread."""
+    """A ratio of medians; its spread is quartiles of the ratios of single rounds."""
 
     value: float
     low: float
@@ -31,10 +31,11 @@ def in_turn(
     limit: int = 40,
     seed: int = 0,
 ) -> dict[str, list[float]]:
-    """Call each of `runs` once a round and collect the seconds that it returns.
+    """Call each of ``runs`` once a round and collect the seconds that it returns.
 
-    A round comes as a whole, in an order that is drawn anew: a machine that slows down, or a neighbour that always
-    follows the same one, harms all alike. At least `rounds` rounds; more, at most `limit`, until `seconds` are over.
+    A round comes as a whole, in an order that is drawn anew: a machine that slows down,
+    or a neighbour that always follows the same one, harms all alike. At least
+    ``rounds`` rounds; more, at most ``limit``, until ``seconds`` are over.
     """
     order = list(runs)
     draw = random.Random(seed)
@@ -50,7 +51,10 @@ def in_turn(
 
 
 def ratio(numerator: list[float], denominator: list[float]) -> Ratio:
-    """median(numerator) / median(denominator). Both lists hold one number a round, of the same rounds."""
+    """median(numerator) / median(denominator).
+
+    Both lists hold one number a round, of the same rounds.
+    """
     if len(numerator) != len(denominator) or not numerator:
         raise ValueError(
             f"the same rounds are needed on both sides, not {len(numerator)} and"

@@ -1,4 +1,7 @@
-"""Start the benchmark: `python tests/benchmarks/run.py --help`. Nothing has to be installed but PyTorch."""
+"""Start the benchmark: ``python tests/benchmarks/run.py --help``.
+
+Nothing has to be installed but PyTorch.
+"""
 
 from __future__ import annotations
 

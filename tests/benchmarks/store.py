@@ -1,4 +1,7 @@
-"""The file of results: what was measured, on which machine, with which versions. Every cell is saved at once."""
+"""The file of results: what was measured, on which machine, with which versions.
+
+Every cell is saved at once.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ PARTS = ("times", "memory", "deviation", "scaling", "malloc")
 class Store:
     """Cells by part and key in one JSON file.
 
-    A cell that was measured with other code, another machine or other settings is measured again, unless `keep` is on.
+    A cell that was measured with other code, another machine or other settings is
+    measured again, unless ``keep`` is on.
     """
 
     def __init__(
@@ -38,7 +42,10 @@ class Store:
             self.data["versions"] = old.get("versions", {}) | head["versions"]
 
     def has(self, part: str, key: str) -> bool:
-        """Whether this cell needs no measuring; None is kept where a library does not do the task."""
+        """Whether this cell needs no measuring.
+
+        None is kept where a library does not do the task.
+        """
         return key in self.data[part]
 
     def put(self, part: str, key: str, cell: Any) -> None:
@@ -68,7 +75,7 @@ def head(device: str, settings: dict[str, Any], versions: dict[str, str]) -> Any
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Processor, cores that this process may use, memory, system, Python; with CUDA the GPU."""
+    """Processor, usable cores, memory, system, Python; with CUDA the GPU."""
     found: dict[str, Any] = {
         "processor": _processor(),
         "cores": cores(),

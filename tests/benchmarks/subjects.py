@@ -1,4 +1,4 @@
-"""The models that are timed, each with its photos, its targets and its Grad-CAM layers."""
+"""The models that are timed, each with photos, targets and Grad-CAM layers."""
 
 from __future__ import annotations
 
@@ -32,9 +32,12 @@ PRINTED_LAYERS = {
 class Subject:
     """A classifier in eval mode and what is explained.
 
-    images: (16, 3, H, W), normalised photos; the first is the one where a task takes one.
-    targets: the predicted class of each. classes: the first photo's five most probable.
-    layer: the last block's output. model.requires_grad is as the model's maker left it: on.
+    ``images``: (16, 3, H, W), normalised photos; tasks for one photo take the first.
+    ``targets``: the predicted class of each.
+    ``classes``: the first photo's five most probable.
+    ``layer``: the last block's output.
+
+    ``model.requires_grad`` is as the model's maker left it: on.
     """
 
     name: str
@@ -60,12 +63,15 @@ class Subject:
 
     @property
     def sigma(self) -> float:
-        """SmoothGrad's noise for the first photo: 0.15 of the range of its normalised values."""
+        """SmoothGrad's noise for the first photo: 0.15 of its normalised range."""
         return 0.15 * float(self.image.max() - self.image.min())
 
 
 def load(name: str, device: str = "cpu") -> Subject:
-    """Make one of NAMES ready on a device. ModuleNotFoundError where its package is missing."""
+    """Make one of NAMES ready on a device.
+
+    Raises ModuleNotFoundError where its package is missing.
+    """
     if name == "resnet50":
         model, layer = _resnet50(), "layer4"
     else:
@@ -92,8 +98,8 @@ def load(name: str, device: str = "cpu") -> Subject:
 
 def _resnet50() -> nn.Module:
     # Seeded random weights: the time does not depend on them, and there is nothing to
-    # download. The batch norms get the statistics of the photos, so that activations and
-    # gradients have the size that they have in a trained network.
+    # download. The batch norms get the statistics of the photos, so that activations
+    # and gradients have the size that they have in a trained network.
     from torchvision.models import resnet50
 
     with torch.random.fork_rng([]):

@@ -24,7 +24,10 @@ LINEAR = 1.15  # seconds per sample, step or image at most, over those at the mi
 
 
 def evaluate(data: dict[str, Any]) -> list[dict[str, Any]]:
-    """One record per target, model and number of threads: value, quartiles, limit and whether it is met."""
+    """One record per target, model and number of threads.
+
+    It holds the value, the quartiles, the limit and whether it is met.
+    """
     return [
         record
         for part in (_times, _interpret, _memory, _scaling)
@@ -52,8 +55,9 @@ def _interpret(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _memory(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What is in use: how many holes an allocator keeps is not the method's. A GPU has
-    one measure alone, and that has no holes.
+    """What is in use: the number of holes an allocator keeps is not the method's.
+
+    A GPU has one measure alone, and that has no holes.
     """
     peaks: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     for key, mib in data["memory"].items():

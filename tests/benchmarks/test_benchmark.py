@@ -1,4 +1,7 @@
-"""The benchmark's arithmetic by value, its reference by closed forms, and the whole of it once on a tiny model."""
+"""The benchmark's arithmetic by value, and its reference by closed forms.
+
+The whole of it runs once on a tiny model.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,8 @@ def test_memory_is_the_peak_and_not_what_is_left():
     if not memory.RESET.exists():
         assert np.isnan(measured(1))
         return
-    # A machine short of memory takes pages of programs away meanwhile: never more than there is, so the most of three.
+    # A machine short of memory takes pages of programs away meanwhile: never more than
+    # there is, so the most of three.
     assert 60 < max(measured(64) for _ in range(3)) < 80
     assert measured(2) < 20
 
@@ -318,11 +322,16 @@ def test_a_column_without_the_task_and_one_that_fails_say_so(classifier):
     assert "error" in Worker().ask({"do": "time", "task": "gradcam", "options": {}})
 
 
-# Captum is a requirement of the package; the other two libraries are there on some machines only.
+# Captum is a requirement of the package; the other two libraries are there on some
+# machines only.
 QUICK = [
     "--quick",
     "--columns",
-    *("forward", "ours", "printed", "captum", "captum_best"),
+    "forward",
+    "ours",
+    "printed",
+    "captum",
+    "captum_best",
     "--output",
 ]
 
@@ -353,8 +362,9 @@ def test_quick_run_fills_every_cell_and_prints_the_table(quick, capsys, monkeypa
         k.split("/")[1]: d for k, d in data["deviation"].items() if k.endswith("/ours")
     }
     assert set(ours) == set(reference.TASKS)
-    # Rounding alone, but where a unit lies so near its kink that rounding moves it over: in the second noisy copy one
-    # does (3e-7 from 0), and the folded batch norm rounds it to the other side.
+    # Rounding alone, but where a unit lies so near its kink that rounding moves it
+    # over: in the second noisy copy one does (3e-7 from 0), and the folded batch norm
+    # rounds it to the other side.
     assert all(found["deviation"] < 5e-2 for found in ours.values()), ours
     assert sum(found["deviation"] < 1e-5 for found in ours.values()) >= 5, ours
     assert all(found["float32"] < 1e-5 for found in ours.values()), ours

@@ -1,4 +1,6 @@
-"""One column at work, in a process of its own: no library pays for what another one left in memory or in the model.
+"""One column at work, in a process of its own.
+
+No library pays for what another one left in memory or in the model.
 
 Commands and answers are dictionaries; between processes they are lines of JSON.
 """
@@ -30,7 +32,10 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "captum", "grad-cam", "torc
 
 
 class Worker:
-    """Answers commands in this process. alone: nothing else lives in it, so that its garbage may be collected."""
+    """Answers commands in this process.
+
+    ``alone``: nothing else lives in it, so that its garbage may be collected.
+    """
 
     def __init__(self, *, alone: bool = False) -> None:
         self.alone = alone
@@ -39,7 +44,9 @@ class Worker:
         self.kept: dict[Any, np.ndarray] = {}
 
     def ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """What `command["do"]` says. {"missing": package} where a library is not there, {"absent": ...} where it does
+        """The answer to ``command["do"]``.
+
+        {"missing": package} where a library is not there, {"absent": ...} where it does
         not do the task, {"error": ...} where it fails.
         """
         options = {name: value for name, value in command.items() if name != "do"}
@@ -60,7 +67,10 @@ class Worker:
     def do_load(
         self, column: str, model: str, device: str, threads: int, clock: str = "wall"
     ) -> dict[str, Any]:
-        """Make the model and the column. clock: "wall" or "cpu", the processor's time. Answers with versions."""
+        """Make the model and the column, and answer with versions.
+
+        ``clock``: "wall" or "cpu", the processor's time.
+        """
         self.clock = {"wall": perf_counter, "cpu": process_time}[clock]
         torch.set_num_threads(threads)
         self.column = MAKERS[column](load(model, device))
@@ -81,8 +91,9 @@ class Worker:
         return {"seconds": self.clock() - start}
 
     def do_memory(self, task: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Peak growth of the memory in MiB over what the loaded model takes, in a process that has done nothing but one
-        plain forward pass.
+        """Peak growth of the memory in MiB over what the loaded model takes.
+
+        The process has done nothing but one plain forward pass.
         """
         Forward(self.column.subject).run(task)
         with memory.growth(self.column.subject.image.device) as grown:
@@ -105,10 +116,11 @@ class Worker:
     def do_compare(
         self, task: str, options: dict[str, Any], file: str, printed_sigma: bool
     ) -> dict[str, Any]:
-        """How far a saved map is from the right one, and how far the right formula is in the model's own dtype.
+        """How far a saved map is from the right one.
 
-        printed_sigma: whether the saved copies were made with sigma 0.15; the formula then gets the same draws, with
-        its own sigma.
+        Also how far the right formula is in the model's own dtype. ``printed_sigma``:
+        whether the saved copies were made with sigma 0.15; the formula then gets the
+        same draws, with its own sigma.
         """
         subject, points = self.column.subject, None
         with np.load(file) as saved:
@@ -150,7 +162,10 @@ class Asked(Protocol):
 
 
 class Process:
-    """A Worker in a process of its own. environment: variables that it gets beside ours."""
+    """A Worker in a process of its own.
+
+    ``environment``: variables that it gets beside ours.
+    """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
@@ -162,7 +177,10 @@ class Process:
         )
 
     def ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """As Worker.ask; {"error": ...} where the process died, of too little memory for instance."""
+        """As Worker.ask; {"error": ...} where the process died.
+
+        It dies of too little memory, for instance.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -181,7 +199,10 @@ class Process:
 
 
 def serve() -> NoReturn:
-    """A Process's other end: commands from stdin, answers to stdout, whatever a library prints to stderr."""
+    """A Process's other end: commands from stdin, answers to stdout.
+
+    Whatever a library prints goes to stderr.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     worker = Worker(alone=True)

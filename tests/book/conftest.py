@@ -41,6 +41,9 @@ def home() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's Chromium, closed with its file: Playwright allows one at a time, and other files open their own."""
+    """The machine's Chromium, closed at the end of its file.
+
+    Playwright allows one at a time, and other files open their own.
+    """
     with launched() as running:
         yield running

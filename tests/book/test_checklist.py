@@ -1,5 +1,8 @@
-"""Nothing of the printed chapter is missing: each of its lines belongs to an item of checklist.toml, and each item is
-found on the page that the checklist names, or is left out for a reason."""
+"""Nothing of the printed chapter is missing.
+
+Each of its lines belongs to an item of checklist.toml, and each item is found on the
+page that the checklist names, or is left out for a reason.
+"""
 
 from __future__ import annotations
 

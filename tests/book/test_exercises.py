@@ -1,4 +1,4 @@
-"""The pages of the problems say what the notebooks say: both come from one source each."""
+"""The problems' pages say what their notebooks say: both come from one source."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ smartquotes = False
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tag]:
-    """The pages of the problems, built from their sources as they are now. Nothing is executed."""
+    """The problems' pages, built from their present sources; nothing is executed."""
     folder = tmp_path_factory.mktemp("book")
     for name in PAGES:
         text = (BOOK / f"{name}.md").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def notebook(problem: str) -> nbformat.NotebookNode:
 
 
 def words(element: Tag) -> str:
-    """An element's own text, without the blocks inside it, which count for themselves."""
+    """An element's own text, without the blocks in it, which count by themselves."""
     own = copy.copy(element)
     for inner in own.select("li, table, details, .column-name, a.headerlink"):
         inner.extract()
@@ -109,7 +109,7 @@ def rendered(markdown: str) -> list[str]:
 
 
 def told(problem: str) -> list[str]:
-    """All that the source tells a reader of the page, without the mark scheme for graders."""
+    """All that the source tells a reader of the page, without the mark scheme."""
     texts = [c.source for c in cells(problem) if c.cell_type == "markdown"]
     _, facts, *paragraphs = texts[0].split("\n\n")
     turn = next(i for i, p in enumerate(paragraphs) if p.startswith(OF_THE_NOTEBOOK))
@@ -129,7 +129,7 @@ def without_marks(code: str) -> str:
 def test_the_page_has_every_word_of_the_source(
     problem: str, built: dict[str, Tag]
 ) -> None:
-    """Statement, tasks, hints and rubric, all outside the answer; the tasks in their order."""
+    """Statement, tasks, hints and rubric, outside the answer; the tasks in order."""
     page = BeautifulSoup(str(built[page_of(problem)]), "html.parser")
     for answer in page.select("div.solution"):
         answer.decompose()

@@ -19,7 +19,7 @@ PLAIN = "---\norphan: true\n---\n# B\n\nText.\n"
 
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Return a function that builds pages with the extension and returns the warnings."""
+    """Return a function that builds pages with the extension and gives its warnings."""
     monkeypatch.syspath_prepend(str(EXTENSIONS))
 
     def run(**pages: str) -> str:
@@ -29,7 +29,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
             "extensions": ["myst_parser", "chapter4_book"],
             "root_doc": "a",
         }
-        # No script folders here: whether the real ones are there depends on an earlier build.
+        # No script folders here: only an earlier build makes the real ones.
         monkeypatch.setattr("chapter4_book.VENDOR", tmp_path / "vendor")
         monkeypatch.setattr("chapter4_book.SCRIPTS", tmp_path / "scripts")
         (tmp_path / "vendor").mkdir(exist_ok=True)
@@ -42,7 +42,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
 def test_scripts_only_where_a_diagram_is(
     build: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A page with a diagram loads the drawing scripts, a page without does not; the source is escaped."""
+    """A page loads the drawing scripts if it has a diagram; the source is escaped."""
     assert build(a=DRAWN, b=PLAIN) == ""
     drawn = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
     plain = (tmp_path / "out" / "b.html").read_text(encoding="utf-8")
@@ -55,7 +55,10 @@ def test_scripts_only_where_a_diagram_is(
 
 
 def test_a_diagram_needs_a_description(build: Callable[..., str]) -> None:
-    """A diagram that a screen reader can't describe fails the build, where warnings are errors."""
+    """A diagram that a screen reader can't describe fails the build.
+
+    The build fails because warnings are errors.
+    """
     assert "accDescr" in build(a=DRAWN.replace("accDescr", "%% "))
 
 
@@ -96,7 +99,7 @@ TABLE = """# Table
 def test_a_stacked_table_repeats_the_columns_names(
     build: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Each cell carries its column's name for the phone; other tables stay as they are."""
+    """Each cell carries its column's name for the phone; other tables stay."""
     assert (
         build(
             a=TABLE,
@@ -115,7 +118,7 @@ def test_a_stacked_table_repeats_the_columns_names(
 def test_page_facts_count_this_page_and_the_whole_book(
     build: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Reading time from the words, in minutes; one figure is a figure, two are figures."""
+    """Reading time from the words, in minutes; figures in singular and plural."""
     facts = "```{page-facts}\n:difficulty: Easy\n```\n"
     whole = "```{page-facts}\n:difficulty: Hard\n:whole-book:\n```\n"
     words = "word " * 500 + "\n"

@@ -1,4 +1,7 @@
-"""A failing cell, a picture without alt text or an outside request fails the build, in a line that says where."""
+"""A failing cell, a picture without alt text or an outside request fails the build.
+
+A line says where.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ Image(b64decode("{pixel}"))
 def build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], tuple[int, list[str]]]:
-    """Return a function that builds a page as `book/build.py` does: its exit code, and the lines of its warnings."""
+    """Return a function that builds a page as ``book/build.py`` does.
+
+    The function returns the exit code and the lines of the warnings.
+    """
     monkeypatch.syspath_prepend(str(EXTENSIONS))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
 
@@ -36,7 +42,8 @@ def build(
         settings = {
             "extensions": ["myst_nb", "chapter4_faults"],
             "root_doc": "page",
-            # One of its own: MyST-NB adds to Sphinx's default, which later builds share.
+            # A list of its own: MyST-NB would add to Sphinx's default list, and later
+            # builds share that.
             "source_suffix": {".md": "myst-nb"},
             "nb_execution_mode": "force" if "code-cell" in text else "off",
             "nb_execution_show_tb": True,
@@ -87,7 +94,10 @@ def test_a_picture_without_alt_text(
 def test_a_cells_picture_without_alt_text(
     build: Callable[..., tuple[int, list[str]]],
 ) -> None:
-    """The line quotes the cell, since the picture's name is made up; with alt text the page passes."""
+    """The line quotes the cell, since the picture's name is made up.
+
+    With alt text the page passes.
+    """
     code, (line,) = build(CELL.format(options="", pixel=PIXEL))
     assert code == 1
     assert "WARNING: page.md: the picture " in line

@@ -1,4 +1,4 @@
-"""The page for those who teach: every command on it runs, in its order, and gives what the page shows."""
+"""The page for teachers: its commands run in order and give what the page shows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def commands(page: str) -> list[str]:
 
 
 def shell(script: str, folder: Path, course: Path = COURSE) -> str:
-    """Run a script as a person would in whose shell the course's environment is active."""
+    """Run a script as in a shell where the course's environment is active."""
     done = subprocess.run(
         ["bash", "-e", "-c", script],
         cwd=folder,

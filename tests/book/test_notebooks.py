@@ -1,4 +1,7 @@
-"""Each page with cells as a notebook: the page's own code, text that plain Jupyter shows, buttons by configuration."""
+"""Each page with cells as a notebook.
+
+It has the page's own code, text that plain Jupyter shows, and buttons by configuration.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,10 @@ OTHER = "---\norphan: true\n---\n# Other page\n\nNo cell.\n"
 
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Return a function that builds a two-page book, executing nothing, and returns the warnings."""
+    """Return a function that builds a two-page book and gives its warnings.
+
+    Nothing is executed.
+    """
     monkeypatch.syspath_prepend(str(EXTENSIONS))
     monkeypatch.delenv("CHAPTER4_REPOSITORY", raising=False)
     (tmp_path / "dot.png").write_bytes(base64.b64decode(PIXEL))
@@ -66,7 +72,8 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
         settings = {
             "extensions": ["myst_nb", "sphinx_book_theme", "chapter4_notebooks"],
             "root_doc": "a",
-            # One of its own: MyST-NB adds to Sphinx's default, which later builds share.
+            # A list of its own: MyST-NB would add to Sphinx's default list, and later
+            # builds share that.
             "source_suffix": {".md": "myst-nb"},
             "html_title": "Tiny",
             "html_theme": "sphinx_book_theme",
@@ -93,7 +100,10 @@ def menu(tmp_path: Path, page: str = "a") -> dict[str, str]:
 
 
 def test_a_page_becomes_a_notebook(build: Callable[..., str], tmp_path: Path) -> None:
-    """Cells in their order, formulas and figures with their numbers, pictures inside, references as words."""
+    """Cells in order, formulas and figures numbered, pictures inside.
+
+    References are words.
+    """
     assert build() == ""
     made = notebook(tmp_path)
     nbformat.validate(made)
@@ -110,7 +120,7 @@ def test_a_page_becomes_a_notebook(build: Callable[..., str], tmp_path: Path) ->
 
 
 def test_the_menu_has_the_notebook(build: Callable[..., str], tmp_path: Path) -> None:
-    """A page with cells offers its notebook, a page without does not; no service without an address."""
+    """Only a page with cells offers its notebook; a service needs an address."""
     assert build() == ""
     assert menu(tmp_path)[".ipynb"] == "notebooks/a.ipynb"
     assert not {"Colab", "Binder"} & set(menu(tmp_path))
@@ -126,7 +136,10 @@ def test_an_address_brings_the_launch_buttons(
     monkeypatch: pytest.MonkeyPatch,
     where: str,
 ) -> None:
-    """One setting brings the buttons, the cell that installs, and what Binder installs; links lead to notebooks."""
+    """One setting brings the buttons, the cell that installs, and Binder's packages.
+
+    Links lead to notebooks.
+    """
     url = "https://github.com/somebody/course"
     options = {}
     if where == "environment":
@@ -136,12 +149,12 @@ def test_an_address_brings_the_launch_buttons(
     assert build(**options) == ""
     found = menu(tmp_path)
     assert (
-        found["Colab"]
-        == "https://colab.research.google.com/github/somebody/course/blob/notebooks/a.ipynb"
+        found["Colab"] == "https://colab.research.google.com/github/somebody/course/"
+        "blob/notebooks/a.ipynb"
     )
     assert (
-        found["Binder"]
-        == "https://mybinder.org/v2/gh/somebody/course/notebooks?urlpath=lab/tree/a.ipynb"
+        found["Binder"] == "https://mybinder.org/v2/gh/somebody/course/notebooks"
+        "?urlpath=lab/tree/a.ipynb"
     )
     assert "Colab" not in menu(tmp_path, "other")
     setup, first, second = (
@@ -157,7 +170,10 @@ def test_an_address_brings_the_launch_buttons(
 def test_an_address_of_another_form_is_refused(
     build: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Colab knows GitHub only; another address is a warning that names it, and brings no button."""
+    """Colab knows GitHub only: another address gets a warning and no button.
+
+    The warning names the address.
+    """
     monkeypatch.setenv("CHAPTER4_REPOSITORY", "https://example.org/course")
     assert "not https://example.org/course" in build()
     assert "Colab" not in menu(tmp_path)
@@ -184,7 +200,8 @@ TEXTS = {
         (
             '<table><caption><span class="caption-number">Table 2 </span>Words<a'
             ' class="headerlink">#</a></caption>'
-            "<thead><tr><th>a</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>"
+            "<thead><tr><th>a</th></tr></thead>"
+            "<tbody><tr><td>1</td></tr></tbody></table>"
         ),
         "**Table 2.** Words\n\n| a |\n| --- |\n| 1 |",
     ),
@@ -246,7 +263,7 @@ def test_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cells_inside_a_box_stay_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sample answers of a problem stand in a box; results are left out, captions stay."""
+    """A problem's sample answers stand in a box, without results but with captions."""
     monkeypatch.syspath_prepend(str(EXTENSIONS))
     from notebook_text import pieces
 
@@ -300,7 +317,7 @@ def test_every_page_with_cells_has_a_notebook(home: str) -> None:
 def test_the_notebook_runs_what_the_page_ran(
     built: tuple[str, nbformat.NotebookNode],
 ) -> None:
-    """The same code in the same order as in the page's source, which the build has executed."""
+    """The same code in the same order as in the page's source, which the build ran."""
     page, made = built
     source = jupytext.read(BOOK / f"{page}.md")
     assert code_of(made) == code_of(source)
@@ -309,7 +326,10 @@ def test_the_notebook_runs_what_the_page_ran(
 
 
 def test_the_notebook_reads_well(built: tuple[str, nbformat.NotebookNode]) -> None:
-    """No directive or role is left as source, no link leads nowhere, and every picture comes along."""
+    """No directive or role is left as source, and no link leads nowhere.
+
+    Every picture comes along.
+    """
     _, made = built
     for cell in made.cells:
         if cell.cell_type != "markdown":
@@ -334,7 +354,7 @@ def test_the_notebook_reads_well(built: tuple[str, nbformat.NotebookNode]) -> No
 def test_the_notebook_runs_from_top_to_bottom(
     home: str, page: str, tmp_path: Path
 ) -> None:
-    """As a reader runs it: elsewhere than in the book's folder, each cell once, the first to the last."""
+    """As a reader runs it: outside the book's folder, each cell once, in order."""
     path = HTML / "notebooks" / f"{page}.ipynb"
     made = nbformat.read(path, as_version=4)
     # The tests' own backend draws nothing; a reader's kernel has the inline one.

@@ -1,4 +1,4 @@
-"""What each section brings for learning it, the glossary and the notation, and the reader's own marks."""
+"""Each section's learning aids, the glossary, the notation, and the reader's marks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def source(page: str) -> str:
 
 
 def part(page: str, label: str) -> str:
-    """The part of a page from a label to the next heading of the same level, or a higher one."""
+    """A page from a label to the next heading of the same level, or a higher one."""
     found = re.search(rf"^\({label}\)=\n(#+) .*\n", source(page), re.MULTILINE)
     assert found, f"{page}: no heading with the label {label}"
     rest = source(page)[found.end() :]
@@ -75,7 +75,10 @@ def test_what_to_read_next_is_cited(page: str) -> None:
 
 @pytest.mark.parametrize("page", SECTIONS)
 def test_a_quiz_has_folded_answers_that_say_why(page: str) -> None:
-    """One answer is right, and the answer speaks of each option: why it tempts, or why it is wrong."""
+    """One answer is right, and the answer speaks of each option.
+
+    It says why the option is tempting, or why it is wrong.
+    """
     quiz = part(page, f"quiz-{page}")
     questions = re.split(r"^\*\*(\d+)\.\*\* ", quiz, flags=re.MULTILINE)[1:]
     numbers, bodies = questions[::2], questions[1::2]
@@ -121,7 +124,7 @@ def test_symbols_are_found() -> None:
 
 @pytest.mark.parametrize("page", SECTIONS)
 def test_the_notation_names_every_symbol(page: str) -> None:
-    """Each symbol of a section's formulas stands in its table or in the one for all sections."""
+    """Each symbol of a section's formulas is in its table or in the general one."""
     short = {"integrated-gradients": "ig"}.get(page, page)
     known: set[str] = set()
     for name in ("tab-notation", f"tab-notation-{short}"):
@@ -159,7 +162,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def test_a_page_is_marked_read_and_stays_so(page: Page, home: str) -> None:
-    """By keyboard alone; other pages show the tick as well, and so does the browser's next visit."""
+    """By keyboard alone; the tick shows on other pages, and at the next visit too."""
     page.goto(home + "gradcam.html")
     assert page.locator(TICKS).count() == 0
     assert not page.locator(FORGET).is_visible()
@@ -172,7 +175,7 @@ def test_a_page_is_marked_read_and_stays_so(page: Page, home: str) -> None:
     page.goto(home + "attention.html")
     link = page.locator("#pst-primary-sidebar nav a", has=page.locator(".page-read"))
     assert link.get_attribute("href") == "gradcam.html"
-    assert link.text_content().endswith(TICK)  # type: ignore[union-attr]
+    assert link.text_content().endswith(TICK)
     assert page.locator(MARK).inner_text() == "Mark this page as read"
 
 
@@ -206,7 +209,10 @@ def test_whatever_is_stored_does_not_break_a_page(
 
 
 def test_without_storage_there_is_no_button(page: Page, home: str) -> None:
-    """A browser that forbids storage shows the page as it was. The theme's own scripts complain, ours does not."""
+    """A browser that forbids storage shows the page as it was.
+
+    The theme's own scripts complain, ours does not.
+    """
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error.stack)))
     page.add_init_script(

@@ -1,4 +1,4 @@
-"""The command line: what it writes, that the manifest comes last, and one clear line for anything wrong."""
+"""The command line: what it writes, the manifest last, one clear line for an error."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ COMMANDS = ("interpret", "debug", "attention", "text")
 
 @pytest.fixture(scope="module")
 def star(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn star, which the small model "shapes" sees whole: as real as the large one, and quick."""
+    """A drawn star that the small model "shapes" sees whole: real, and quick."""
     path = tmp_path_factory.mktemp("photos") / "star.png"
     Image.fromarray(make_shape(3, seed=2).image).save(path)
     return path
@@ -89,7 +89,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return captured.err
 
 
-# --- interpret ------------------------------------------------------------------------------------------------------
+# --- interpret ------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,8 @@ def test_the_arrays_are_the_apis(interpreted: Path, star: Path) -> None:
         assert facts["score"] == pytest.approx(result.score, rel=1e-6)
     assert manifest["methods"]["gradcam"]["blank"] is False
     assert manifest["methods"]["integrated_gradients"]["delta"] == pytest.approx(
-        # F(x) comes from Grad-CAM's pass there: float32's rounding of F over its change.
+        # F(x) comes from Grad-CAM's pass there. The tolerance is float32's rounding of
+        # F over its change.
         wanted["integrated_gradients"].delta,
         abs=1e-6,
     )
@@ -240,7 +241,7 @@ def test_figures_are_closed_after_a_command(interpreted: Path) -> None:
     assert plt.get_fignums() == []
 
 
-# --- debug ----------------------------------------------------------------------------------------------------------
+# --- debug ----------------------------------------------------------------------------
 
 
 def test_debug_prints_the_apis_report(
@@ -305,7 +306,7 @@ def test_debug_of_a_mistake_writes_the_analysis_too(
     )
 
 
-# --- attention and text ---------------------------------------------------------------------------------------------
+# --- attention and text ---------------------------------------------------------------
 
 
 @pytest.fixture
@@ -435,16 +436,32 @@ def test_an_undefined_delta_is_null_and_not_nan(
 
 def test_plain_values_for_json() -> None:
     given = {
-        "n": np.float32(0.5), "i": np.int64(3), "t": torch.tensor(2.0), "nan": float("nan"), "inf": [math.inf, 1.0],
-        "tuple": (1, np.nan), "path": Path("a"), "none": None, "flag": np.bool_(True), 4: "four",
-    }  # fmt: skip
+        "n": np.float32(0.5),
+        "i": np.int64(3),
+        "t": torch.tensor(2.0),
+        "nan": float("nan"),
+        "inf": [math.inf, 1.0],
+        "tuple": (1, np.nan),
+        "path": Path("a"),
+        "none": None,
+        "flag": np.bool_(True),
+        4: "four",
+    }
     assert json.loads(json.dumps(output._plain(given), allow_nan=False)) == {
-        "n": 0.5, "i": 3, "t": 2.0, "nan": None, "inf": [None, 1.0],
-        "tuple": [1, None], "path": "a", "none": None, "flag": True, "4": "four",
-    }  # fmt: skip
+        "n": 0.5,
+        "i": 3,
+        "t": 2.0,
+        "nan": None,
+        "inf": [None, 1.0],
+        "tuple": [1, None],
+        "path": "a",
+        "none": None,
+        "flag": True,
+        "4": "four",
+    }
 
 
-# --- a crash leaves no manifest ---------------------------------------------------------------------------------------
+# --- a crash leaves no manifest -------------------------------------------------------
 
 
 @pytest.mark.parametrize("broken", ["save_arrays", "save_figure"])
@@ -501,7 +518,7 @@ def test_bad_input_leaves_an_older_folder_as_it_was(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-# --- bad input --------------------------------------------------------------------------------------------------------
+# --- bad input ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -654,7 +671,7 @@ def test_names_that_no_hub_can_give_name_the_embedded_model(
     )
 
 
-# --- as a program -----------------------------------------------------------------------------------------------------
+# --- as a program ---------------------------------------------------------------------
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -669,7 +686,7 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 def test_the_installed_program(star: Path, tmp_path: Path) -> None:
     program = str(Path(sys.executable).with_name("chapter4"))
-    # Whatever window system the caller's sessions draw with, if there is one here or not.
+    # Whatever window system the caller draws with, present here or not.
     world = {**os.environ, "MPLBACKEND": "module://no_window_system"}
     arguments = [
         "interpret",
@@ -781,7 +798,7 @@ def test_a_terminal_without_a_tick_mark_gets_another_sign() -> None:
 
 
 def test_a_download_is_announced_only_once_something_came() -> None:
-    """With no network, torch says that it downloads, and fails; the error is said once, by us."""
+    """Without a network torch says that it downloads and fails; we say so once."""
     shown = io.StringIO()
     stream = chapter4.inputs.models._HeldBack(shown)
     stream.write('Downloading: "https://..." to ...\n')

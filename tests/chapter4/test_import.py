@@ -1,4 +1,7 @@
-"""`import chapter4` is cheap, and every public name is there whatever was imported before."""
+"""``import chapter4`` is cheap, and every public name is always there.
+
+That holds whatever was imported before.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +67,6 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'smoothgrad'"):
-        chapter4.smoothgrad  # noqa: B018
+        chapter4.smoothgrad  # noqa: B018  # the look-up itself must fail
     with pytest.raises(ImportError):
-        from chapter4 import smoothgrad  # noqa: F401
+        from chapter4 import smoothgrad  # noqa: F401  # the import must fail

@@ -1,7 +1,8 @@
-"""What the project gives to its users, as one JSON: `python tests/inventory/collect.py`.
+"""What the project gives to its users, as JSON: ``python tests/inventory/collect.py``.
 
-A move or a clean-up may change files, not this. Of code the names count that a folder of
-Python files defines, of data the content, so that neither a path nor a layout matters.
+A move or a clean-up may change files, not this. Of code the names count that a folder
+of Python files defines, of data the content, so that neither a path nor a layout
+matters.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def commands() -> dict[str, str]:
 
 
 def checks() -> dict[str, list[Any]]:
-    """Each problem's checks in their order: id, points, title, whether students run it."""
+    """Each problem's checks in order: id, points, title, whether students run it."""
     problems = sorted(p.name for p in (ROOT / "solutions").iterdir())
     return {
         problem: [

@@ -23,15 +23,31 @@ RENAMED = {
     "begun": "open_run",
     "undisturbed": "frozen_eval",
 }
-# What came since then, on purpose. Students have two folders whole where they had parts.
+# What came since then, on purpose. Students have two whole folders, of which they had
+# only parts.
 ADDED: dict[str, set[str]] = {
     "wheel": {"copy_code", "grad_cam_plus_plus"},
     "student bundle": {
-        *("copy_code", "grad_cam_plus_plus", "problems_with_checks"),
-        *("mistakes", "right_functions"),
-        *("source_with", "adopt_orphans", "close_all_but", "confine", "limit"),
-        *("drop_capabilities", "filter_program", "forbid_system_calls", "mount_own"),
-        *("isolated_fork", "threads_of", "ended", "opened", "tell", "try_out"),
+        "copy_code",
+        "grad_cam_plus_plus",
+        "problems_with_checks",
+        "mistakes",
+        "right_functions",
+        "source_with",
+        "adopt_orphans",
+        "close_all_but",
+        "confine",
+        "limit",
+        "drop_capabilities",
+        "filter_program",
+        "forbid_system_calls",
+        "mount_own",
+        "isolated_fork",
+        "threads_of",
+        "ended",
+        "opened",
+        "tell",
+        "try_out",
         "watch_threads",
     },
 }

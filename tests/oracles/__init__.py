@@ -1,7 +1,9 @@
-"""What each image method must give, by value. An oracle takes an implementation; AssertionError says where it errs.
+"""Oracles: the values that each image method must give.
 
-The implementation has the signature of chapter4's own. test_*.py hold chapter4 to these oracles, and
-test_wrong_variants.py shows that known mistakes fail them.
+An oracle takes an implementation with the signature of chapter4's own, and raises an
+AssertionError that says where the implementation is wrong. The files test_*.py check
+chapter4 with these oracles, and test_wrong_variants.py shows that known mistakes fail
+them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,15 @@ __all__ = ["DEVIATIONS", "OWN", "all_oracles", "as_method", "unrecorded"]
 
 
 def as_method(kind: str, impl: Impl) -> Method:
-    """An implementation as (image, model, target_class=None) -> result, with few samples or steps."""
+    """An implementation with few samples or steps, under one signature.
+
+    Args:
+        kind: The name of the method.
+        impl: The implementation, with the signature of chapter4's own.
+
+    Returns:
+        A function ``(image, model, target_class=None) -> result``.
+    """
     calls: dict[str, Method] = {
         "vanilla_gradients": lambda x, model, target=None: impl(x, model, target),
         "gradient_input": lambda x, model, target=None: impl(x, model, target),
@@ -53,12 +63,15 @@ OWN: dict[str, list[Oracle]] = {
 
 
 def all_oracles(kind: str) -> dict[str, Oracle]:
-    """Name -> oracle that takes the implementation itself: a method's own list and what all methods share."""
+    """Name -> oracle: a method's own oracles, and those that all methods share.
+
+    Every oracle takes the implementation itself.
+    """
     found = {oracle.__name__: oracle for oracle in OWN[kind]}
     for shared in (
         () if kind in ("make_baseline", "image_tensor") else (*CONTRACT, *STATE)
     ):
         found[shared.__name__] = lambda impl, shared=shared: shared(
             as_method(kind, impl)
-        )  # type: ignore[misc]
+        )
     return found

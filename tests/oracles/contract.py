@@ -1,4 +1,8 @@
-"""What every method owes its caller: its arguments and result by contract, and model and world left as they were."""
+"""What every method owes its caller.
+
+It keeps to its contract for arguments and result, and it leaves the model and the
+global state as they were.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +72,7 @@ def one_image_gives_one_map(method: Method) -> None:
 def a_batch_equals_its_images(method: Method) -> None:
     for dtype, allowed in PRECISIONS:
         net, x = built(ConvNet, dtype=dtype), image(3, dtype=dtype)
-        # Different ranges, so that nothing taken over the whole batch goes unseen.
+        # The images' ranges differ, so that anything taken over the whole batch shows.
         x = x * torch.tensor([1.0, 0.1, 3.0], dtype=dtype)[:, None, None, None]
         together, alone = (
             method(x, net, [2, 0, 1]),
@@ -81,7 +85,8 @@ def a_batch_equals_its_images(method: Method) -> None:
             allowed,
         )
         if hasattr(together, "attributions"):
-            # Each image on its own scale: a fault in the faint one must not hide behind the bright one.
+            # Each image on its own scale: a bright image must not hide a fault in a
+            # faint one.
             for row, each in zip(together.attributions, alone, strict=True):
                 close(
                     f"batch equals singles, signed, {dtype}",
@@ -207,13 +212,13 @@ CONTRACT: list[Oracle] = [
 
 
 def snapshot(model: nn.Module) -> dict[str, Any]:
-    """Everything about a model and the global state that an explanation must leave alone."""
+    """All of a model and of the global state that an explanation must leave alone."""
     hooks = [name for name in vars(nn.Module()) if name.endswith("_hooks")]
     state: dict[str, Any] = {
         "grad mode": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
         "dtype": torch.get_default_dtype(),
         "torch RNG": torch.get_rng_state().clone(),
-        "numpy RNG": np.random.get_state()[1].copy(),  # type: ignore[index]
+        "numpy RNG": np.random.get_state()[1].copy(),
         "python RNG": random.getstate(),
     }
     for name, module in model.named_modules():
@@ -246,7 +251,8 @@ def the_model_is_left_as_it_was(method: Method) -> None:
     before = snapshot(net)
     first = method(x, net, 1).map
     same_state(before, snapshot(net))
-    # The map is that of the model in eval mode, dropout off and batch norm on its running statistics.
+    # The map is that of the model in eval mode: dropout is off, and batch norm uses its
+    # running statistics.
     close(
         "mixed modes give the eval map",
         first,
@@ -280,7 +286,8 @@ def also_after_bad_input(method: Method) -> None:
 
 def random_state_comes_back(method: Method) -> None:
     net, x = built(DrawsNumbers), image()
-    # Somewhere in the middle of each sequence, where no seed leads at once.
+    # Move to the middle of each sequence of random numbers, where no seed leads
+    # directly.
     torch.rand(3), np.random.rand(3), random.random()
     before = snapshot(net)
     method(x, net, 1)

@@ -1,4 +1,8 @@
-"""Section 4.2 by value: pencil and paper, the head where Grad-CAM is CAM / Z, derivatives of exp(S), Captum."""
+"""Section 4.2 by value: the maps of Grad-CAM and Grad-CAM++.
+
+The right values come from pencil and paper, from the head for which Grad-CAM is
+CAM / Z, from derivatives of exp(S), and from Captum.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,8 @@ from nets import (
 )
 from torch import Tensor, nn
 
-# Three channels of 2 x 2, and the gradients of four classes on them, for pencil and paper.
+# Three channels of 2 x 2, and the gradients of four classes on them, for pencil and
+# paper.
 CHANNELS = torch.tensor(
     [[[1.0, 2], [3, 4]], [[0, 1], [0, 1]], [[2, 0], [0, 0]]], dtype=torch.float64
 )
@@ -41,7 +46,10 @@ SLOPES = torch.tensor(
 
 
 def resized(raw: Any, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear between cell centres, written out: pixel i of n lies at (i + 0.5) cells / n - 0.5."""
+    """Bilinear enlargement between the cells' centres, written out.
+
+    Pixel i of n lies at ``(i + 0.5) cells / n - 0.5``.
+    """
     values = float64(raw).numpy()
     for axis, n in enumerate(size):
         cells = values.shape[axis]
@@ -56,25 +64,27 @@ def resized(raw: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def head_weights(net: nn.Module) -> Tensor:
-    return net.head.weight.detach()  # type: ignore[union-attr, return-value]
+    return net.head.weight.detach()
 
 
 def cam_by_hand(cam: Impl) -> None:
-    # Channel means of class 0: 0.5, -1, 1. 0.5 [[1,2],[3,4]] - [[0,1],[0,1]] + [[2,0],[0,0]] = [[2.5,0],[1.5,1]].
+    # The channels' mean slopes for class 0 are 0.5, -1 and 1, so the sum is
+    # 0.5 [[1,2],[3,4]] - [[0,1],[0,1]] + [[2,0],[0,0]] = [[2.5,0],[1.5,1]].
     got = cam(ByHand(SLOPES), "features").generate_cam(CHANNELS, 0)
     close("Grad-CAM: by hand", got.raw, [[2.5, 0], [1.5, 1]], EXACT)
     close("Grad-CAM: by hand, map", got.map, [[1, 0], [0.6, 0.4]], EXACT)
-    # No cell of class 1 is 0, and the least one must not become it.
+    # No cell of class 1 is 0, and the smallest one must not become 0.
     got = cam(ByHand(SLOPES), "features").generate_cam(CHANNELS, 1)
     close("Grad-CAM: by hand", got.raw, [[2, 4], [6, 8]], EXACT)
     close("Grad-CAM: by hand, map", got.map, [[0.25, 0.5], [0.75, 1]], EXACT)
 
 
 def cam_plus_by_hand(cam: Impl) -> None:
-    # Class 0, alpha = 1 / (2 + sum(A) g): channel 0 twice 1 / 12, channel 2 once 1 / 10, channel 1 never rises.
+    # For class 0, alpha = 1 / (2 + sum(A) g). Channel 0 has 1 / 12 twice, channel 2 has
+    # 1 / 10 once, and channel 1 has no positive gradient.
     got = cam(ByHand(SLOPES), "features").generate_cam(CHANNELS, 0)
     close("Grad-CAM++: by hand", got.raw, [[1 / 6 + 0.8, 1 / 3], [0.5, 2 / 3]], EXACT)
-    # Class 1: four times 2 / (2 + 20) on channel 0.
+    # For class 1, channel 0 has 2 / (2 + 20) four times.
     got = cam(ByHand(SLOPES), "features").generate_cam(CHANNELS, 1)
     close("Grad-CAM++: by hand", got.raw, (CHANNELS[0] * 8 / 22), EXACT)
     close("Grad-CAM++: by hand, map", got.map, [[0.25, 0.5], [0.75, 1]], EXACT)
@@ -99,7 +109,7 @@ def blank_maps_are_zeros_and_said(cam: Impl) -> None:
 
 
 def cam_of_pooling_and_linear_head(cam: Impl) -> None:
-    """Zhou et al.'s CAM over Z: relu(sum_k w_k A^k) / (h w)."""
+    """Zhou et al.'s CAM over Z: ``relu(sum_k w_k A^k) / (h w)``."""
     for dtype, allowed in PRECISIONS:
         net, x = built(ConvNet, pool=True, dtype=dtype), image(2, dtype=dtype)
         grid = net.features(x).detach()
@@ -123,7 +133,7 @@ def cam_of_pooling_and_linear_head(cam: Impl) -> None:
 
 
 def cam_of_the_probability(cam: Impl) -> None:
-    """dp_t/dF_j = p_t ((t = j) - p_j), through the same head."""
+    """``dp_t/dF_j = p_t ((t = j) - p_j)``, through the same head."""
     net, x = built(ConvNet, pool=True), image()
     grid, p = net.features(x).detach()[0], net(x).detach().softmax(dim=1)[0]
     for target in range(CLASSES):
@@ -185,7 +195,8 @@ def layers_by_name_and_by_module(cam: Impl) -> None:
             0,
         )
     assert by_name.raw.shape == (4, 3)
-    # An explainer keeps no map: another image and class give what a new explainer gives.
+    # An explainer keeps no map: for another image and class it gives what a new one
+    # gives.
     explainer = cam(net, "features")
     explainer.generate_cam(image(seed=1), 2)
     close(
@@ -197,7 +208,10 @@ def layers_by_name_and_by_module(cam: Impl) -> None:
 
 
 def cam_plus_against_derivatives_of_the_exponential(cam: Impl) -> None:
-    """The paper's own formula: alpha = Y'' / (2 Y'' + sum(A) Y'''), Y = exp(S), every derivative by autograd."""
+    """The paper's own formula, with every derivative by autograd.
+
+    It is ``alpha = Y'' / (2 Y'' + sum(A) Y''')`` for ``Y = exp(S)``.
+    """
     net, x = built(ConvNet), image()
     for target in range(CLASSES):
         grid = net.features(x).detach()[0].requires_grad_()
@@ -226,7 +240,10 @@ def cam_plus_against_derivatives_of_the_exponential(cam: Impl) -> None:
 
 
 def cam_plus_of_small_gradients(cam: Impl) -> None:
-    """Real networks have gradients of 1e-4: a constant added to the denominator then decides the map."""
+    """A constant added to the denominator would decide the map of small gradients.
+
+    Real networks have gradients of 1e-4.
+    """
     for factor in (1e-3, 1e-5):
         got = cam(ByHand(SLOPES * factor), "features").generate_cam(CHANNELS, 0)
         first, last = 2 * factor / (2 + 10 * factor), 4 * factor / (2 + 2 * 4 * factor)
@@ -239,11 +256,15 @@ def cam_plus_of_small_gradients(cam: Impl) -> None:
 
 
 def cam_plus_where_the_denominator_vanishes(cam: Impl) -> None:
-    """Before a ReLU activations may be negative: sum(A) g = -2 is possible, and must not decide the map."""
+    """The denominator may be 0, and this must not decide the map.
+
+    Before a ReLU, activations may be negative, so ``sum(A) g = -2`` is possible.
+    """
     grid = CHANNELS.clone()
     grid[0] = torch.tensor([[-1.0, 0], [-1, 0]])
     got = cam(ByHand(SLOPES), "features").generate_cam(grid, 0)
-    # Channel 0: sum(A) = -2, g = 1, so 2 + sum(A) g = 0; only channel 2 counts, with 0.4.
+    # Channel 0 has sum(A) = -2 and g = 1, so 2 + sum(A) g = 0. Only channel 2 counts,
+    # with 0.4.
     close("Grad-CAM++: a vanishing denominator", got.raw, 0.4 * CHANNELS[2], EXACT)
 
 
@@ -251,7 +272,7 @@ def cam_plus_where_negative_activations_meet(cam: Impl) -> None:
     """Before a ReLU the weighted sum may be negative, and the map is 0 there."""
     grid = CHANNELS.clone()
     grid[0, 0, 0] = -1
-    # Class 1: sum(A) = 8, g = 2 in four cells, so the weight is four times 2 / (2 + 16).
+    # For class 1, sum(A) = 8 and g = 2 in four cells: the weight is 4 * 2 / (2 + 16).
     got = cam(ByHand(SLOPES), "features").generate_cam(grid, 1)
     close(
         "Grad-CAM++: negative activations",

@@ -1,4 +1,8 @@
-"""Section 4.1 by value: hand-computable nets, closed forms, finite differences, Captum."""
+"""Section 4.1 by value: vanilla gradients, Gradient x Input and SmoothGrad.
+
+The right values come from nets that can be computed by hand, closed forms, finite
+differences and Captum.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +71,10 @@ def gradient_of_the_probability(vanilla: Impl) -> None:
 
 
 def gradient_of_a_sure_model(vanilla: Impl) -> None:
-    """At p = 1 in floating point the softmax has no gradient left; the logit has all of its own."""
+    """The logit of a sure model has its whole gradient.
+
+    At p = 1 in floating point, the softmax has no gradient left.
+    """
     net, x = built(Power, 1), image()
     with torch.no_grad():
         net.bias[2] += 1000
@@ -156,7 +163,11 @@ GRADIENT_INPUT: list[Oracle] = [
 
 
 def noise_has_the_right_size(smooth: Impl) -> None:
-    """For F = sum a x^2 the mean gradient is 2a (x + mean noise): it shows the noise, whose variance is sigma^2 / n."""
+    """The mean noise has the variance ``sigma^2 / n``.
+
+    For ``F = sum a x^2`` the mean gradient is ``2a (x + mean noise)``, so it shows the
+    noise.
+    """
     net, x = built(Power, 2), image()
     x = x * 3 + 2
     sigma = 0.2 * (x.max() - x.min()).item()
@@ -200,7 +211,10 @@ def sigma_is_each_images_own(smooth: Impl) -> None:
 
 
 def noise_is_independent_everywhere(smooth: Impl) -> None:
-    """No two channels, pixels or samples share their noise: products of different values average to 0."""
+    """No two channels, pixels or samples share their noise.
+
+    So the products of different values average to 0.
+    """
     net, x = built(Power, 2), image()
     sigma = 0.2 * (x.max() - x.min()).item()
     means = [
@@ -220,11 +234,14 @@ def noise_is_independent_everywhere(smooth: Impl) -> None:
 
 
 def relu_under_noise(smooth: Impl) -> None:
-    """E[grad] = w Phi(w.x / (sigma |w|)); the share of samples on the active side is binomial."""
+    """The mean gradient of a ReLU is ``w Phi(w.x / (sigma |w|))``.
+
+    The number of samples on the active side is binomial.
+    """
     net = built(ReluOfDot)
     for seed, target in ((0, 0), (1, 1), (2, 2)):
         x, w, n = image(seed=seed), net.weight[target].detach(), 4000
-        # Close to the kink, where the noise decides.
+        # Move x close to the kink, where the noise decides.
         x = x - (w * x).sum() / w.square().sum() * w + (0.1 + 0.3 * seed) * w / w.norm()
         sigma = 0.1 * (x.max() - x.min()).item()
         active = 0.5 * (
@@ -246,7 +263,7 @@ def relu_under_noise(smooth: Impl) -> None:
 
 
 def mean_first_then_absolute(smooth: Impl) -> None:
-    """Where gradients of both signs meet, they cancel: |mean| and mean || are far apart."""
+    """Gradients of both signs cancel, so ``|mean|`` and ``mean ||`` are far apart."""
     net, x = built(Power, 2), image() * 0.05
     x[0, 0, 0, 0], x[0, 0, 0, 1] = 2.0, -2.0
     result = smooth(x, net, 1, 64, 0.2)

@@ -1,4 +1,8 @@
-"""Section 4.3 by value: exact sums of every rule, completeness, named baselines in both spaces, Captum."""
+"""Section 4.3 by value: Integrated Gradients and its baselines.
+
+The oracles know exact sums of every rule, completeness, the named baselines in pixel
+space and in normalised space, and Captum's values.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +41,11 @@ BOTH_SPACES = ((IMAGENET_MEAN, IMAGENET_STD), (HALF, HALF))
 def carrier(mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
     from chapter4.inputs.images import Preprocessing
 
-    return Preprocessing(8, SIZE, mean=mean, std=std)  # type: ignore[arg-type]
+    return Preprocessing(8, SIZE, mean=mean, std=std)
 
 
 def pixels(values: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Normalised (3, H, W) to pixel space."""
+    """Pixel values (3, H, W) of normalised ones."""
     m, s = (
         torch.tensor(each, dtype=values.dtype).reshape(3, 1, 1) for each in (mean, std)
     )
@@ -49,7 +53,10 @@ def pixels(values: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> T
 
 
 def blurred(values: np.ndarray, sigma: float) -> np.ndarray:
-    """A Gaussian along the rows and along the columns, the border reflected, the kernel cut at three sigmas."""
+    """A Gaussian blur along the rows and along the columns.
+
+    The border is reflected, and the kernel is cut at three sigmas.
+    """
     radius = min(round(3 * sigma), min(values.shape[-2:]) - 1)
     kernel = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
     kernel /= kernel.sum()
@@ -97,7 +104,7 @@ def check_baseline(
 def baselines_in_pixel_space(make_baseline: Impl) -> None:
     for mean, std in BOTH_SPACES:
         model = nn.Identity()
-        model.preprocessing = carrier(mean, std)  # type: ignore[assignment]
+        model.preprocessing = carrier(mean, std)
         for size in ((24, 18), (1, 9), (5, 5)):
             x = torch.randn(
                 3,
@@ -114,7 +121,7 @@ def baselines_in_pixel_space(make_baseline: Impl) -> None:
 
 
 def baselines_under_imagenet(make_baseline: Impl) -> None:
-    """Without a model, or with a plain one: the numbers that everybody should know."""
+    """Without a model, or with a plain one, ImageNet's well-known numbers are used."""
     x = image()[0]
     for model in (None, nn.Identity()):
         for name, want in (
@@ -182,7 +189,10 @@ IMAGENET_WHITE = (2.248908, 2.428571, 2.640000)
 
 
 def moments(rule: str, n: int) -> tuple[float, float]:
-    """sum of w alpha and of w alpha^2 of each rule, by the formulas for sums of integers and their squares."""
+    """``sum w alpha`` and ``sum w alpha^2`` of each rule.
+
+    They follow from the formulas for sums of integers and of their squares.
+    """
     if rule == "riemann_right":
         return (n + 1) / (2 * n), (n + 1) * (2 * n + 1) / (6 * n**2)
     if rule == "riemann_left":
@@ -195,7 +205,10 @@ def moments(rule: str, n: int) -> tuple[float, float]:
 
 
 def sums_of_every_rule(ig: Impl) -> None:
-    """F = sum a x^3 has dF/dx = 3a (x'^2 + 2 alpha x' d + alpha^2 d^2) on the path: two moments give IG."""
+    """Two moments of a rule give its Integrated Gradients of ``F = sum a x^3``.
+
+    On the path, ``dF/dx = 3a (x'^2 + 2 alpha x' d + alpha^2 d^2)``.
+    """
     for dtype, allowed in PRECISIONS:
         net, x, start = (
             built(Power, 3, dtype=dtype),
@@ -221,7 +234,11 @@ def sums_of_every_rule(ig: Impl) -> None:
 
 
 def bias_free_net_from_zero(ig: Impl) -> None:
-    """The gradient is the same on the whole open path: IG is Gradient x Input, and sums to F, by any such rule."""
+    """From zero on a bias-free net, Integrated Gradients equal Gradient x Input.
+
+    The gradient is the same on the whole open path, so every rule with points there
+    gives attributions that sum to F.
+    """
     net, x = built(ConvNet, bias=False), image().requires_grad_()
     want = (x * torch.autograd.grad(net(x)[0, 2], x)[0])[0]
     for rule, n in (
@@ -266,7 +283,8 @@ def no_change_has_no_delta(ig: Impl) -> None:
     got = ig(x, net, 1, x.clone(), 4)
     assert math.isnan(got.delta), f"delta is {got.delta} where nothing changes"
     close("IG: baseline is the image", got.attributions, np.zeros((3, *SIZE)), 0)
-    # F(x) = F(-x) for a sum of squares; a rule that is not symmetric leaves a rest over, which is no share of nothing.
+    # F(x) = F(-x) for a sum of squares. A rule that is not symmetric leaves a
+    # remainder, but there is no change that it could be relative to.
     got = ig(x, built(Power, 2), 1, -x, 2, rule="riemann_right")
     assert abs(got.attributions.sum()) > 1
     assert math.isnan(got.delta), f"delta is {got.delta} where the score is the same"
@@ -325,7 +343,10 @@ def memory_does_not_grow_with_steps(ig: Impl) -> None:
 
 
 def ig_against_captum(ig: Impl) -> None:
-    """Captum rounds its weights to float32, in float64 too: hence the wider tolerance."""
+    """Captum gives the same numbers.
+
+    The tolerance is wider because Captum rounds its weights to float32, in float64 too.
+    """
     from captum.attr import IntegratedGradients
 
     for make in (ConvNet, InPlaceAfter):
@@ -368,7 +389,7 @@ def captum_within(ig: Impl) -> None:
 
 
 def baselines_inside_ig(ig: Impl) -> None:
-    """With a linear F, x' = x - IG / w: every named baseline shows itself."""
+    """With a linear F, ``x' = x - IG / w``, so every named baseline can be seen."""
     for mean, std in BOTH_SPACES:
         net, x = built(Power, 1), image()
         if mean != IMAGENET_MEAN:

@@ -1,4 +1,7 @@
-"""A photo becomes the right tensor: as torchvision's own presets make it, turned, flattened and grey."""
+"""A photo becomes the right tensor, as torchvision's own presets make it.
+
+This includes photos that are turned, transparent or grey.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,9 @@ from torch import nn
 
 HALF = (0.5, 0.5, 0.5)
 
-# Height, width: upright, lying and square, odd sizes, enlarged and reduced. The last two leave half a pixel beside the
-# crop (of 256 and of 232), which torchvision rounds to the even number.
+# (height, width): portrait, landscape and square photos, odd sizes, some enlarged and
+# some reduced. The last two leave half a pixel beside the crop (of 256 and of 232),
+# which torchvision rounds to the even number.
 PHOTO_SIZES = (
     (457, 301),
     (333, 640),
@@ -29,7 +33,7 @@ PHOTO_SIZES = (
 
 
 def photo(height: int, width: int, mode: str = "RGB", seed: int = 0) -> Any:
-    """A PIL image with every kind of edge: noise, enlarged by three."""
+    """A PIL image with every kind of edge: noise, enlarged by a factor of three."""
     from PIL import Image
 
     channels = len(mode)
@@ -43,11 +47,11 @@ def photo(height: int, width: int, mode: str = "RGB", seed: int = 0) -> Any:
 def as_is(
     height: int, width: int, mean: Any = (0.0,) * 3, std: Any = (1.0,) * 3
 ) -> nn.Module:
-    """A model that wants its photos at exactly this size: nothing is resized or cropped."""
+    """A model for photos of exactly this size: nothing is resized or cropped."""
     from chapter4.inputs.images import Preprocessing
 
     model = nn.Identity()
-    model.preprocessing = Preprocessing((height, width), (height, width), mean, std)  # type: ignore[assignment]
+    model.preprocessing = Preprocessing((height, width), (height, width), mean, std)
     return model
 
 
@@ -69,7 +73,7 @@ def photos_as_torchvision_presets(to_tensor: Impl) -> None:
     }
     for name, preset in presets.items():
         model = nn.Identity()
-        model.preprocessing = Preprocessing(  # type: ignore[assignment]
+        model.preprocessing = Preprocessing(
             preset.resize_size[0],
             (preset.crop_size[0],) * 2,
             tuple(preset.mean),
@@ -84,7 +88,7 @@ def photos_as_torchvision_presets(to_tensor: Impl) -> None:
                 preset(each)[None],
                 1e-6,
             )
-    # A plain nn.Module gets what torchvision's first ImageNet weights want.
+    # A plain nn.Module gets the preprocessing of torchvision's first ImageNet weights.
     each = photo(301, 457)
     want = presets["ResNet50_Weights.IMAGENET1K_V1"](each)[None]
     close("photo: a plain module", to_tensor(each, nn.Identity()), want, 1e-6)

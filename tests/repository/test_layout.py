@@ -15,8 +15,17 @@ MOST = 14
 COLLECTIONS = {"hostile", "attacks", "mutations", "_output"}
 # The order of chapter4/README.md, what is imported by all first.
 FLOORS = [
-    *("shapes", "inputs", "core", "methods", "attention", "evidence", "plots"),
-    *("reports", "explore", "study", "cli"),
+    "shapes",
+    "inputs",
+    "core",
+    "methods",
+    "attention",
+    "evidence",
+    "plots",
+    "reports",
+    "explore",
+    "study",
+    "cli",
 ]
 
 
@@ -48,7 +57,7 @@ def imported_by(path: Path) -> list[str]:
 
 
 def arrows(package: str) -> set[tuple[str, str]]:
-    """(room, room that it imports) of a package's folders and of the files beside them."""
+    """(room, room that it imports) of a package's folders and the files beside them."""
     found = set()
     rooms = {p.name for p in (ROOT / package).iterdir() if p.is_dir()}
     rooms |= {p.stem for p in (ROOT / package).glob("*.py")} - {"__init__"}

@@ -1,4 +1,4 @@
-"""Links in the files that are read in the repository: to files and headings that are there, or to https."""
+"""Links in the repository's texts lead to files and headings that exist, or https."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUTSIDE = re.compile(r"https://[\w-]+(\.[\w-]+)+(/[^\s<>]*)?")
 
 
 def links(text: str) -> list[str]:
-    """Where a Markdown text links to, pictures included; what stands as code is no link."""
+    """Where a Markdown text links to, pictures included; code is no link."""
     body = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
     inline = (t for t in MarkdownIt("commonmark").enable("table").parse(body))
     parts = [part for token in inline for part in token.children or []]

@@ -1,7 +1,8 @@
-"""Spelling of what people read: pages, problems, README and docstrings, in British English.
+"""British spelling of what people read: pages, problems, README and docstrings.
 
-Three sources say which words there are: Hunspell's American dictionary (spylls reads it), codespell's table of British
-and American pairs, and words.txt beside it with the words of the field and names. What stands as code is not read.
+Three sources say which words there are: Hunspell's American dictionary (spylls reads
+it), codespell's table of British and American pairs, and words.txt beside it with the
+words of the field and names. What stands as code is not read.
 """
 
 from __future__ import annotations
@@ -37,8 +38,18 @@ CODE = sorted(
 )
 # Directives whose content is text; of the others only these options are.
 PROSE = {
-    *("admonition", "dropdown", "exercise-start", "figure", "glossary", "list-table"),
-    *("note", "raw", "solution-start", "table", "tip", "warning"),
+    "admonition",
+    "dropdown",
+    "exercise-start",
+    "figure",
+    "glossary",
+    "list-table",
+    "note",
+    "raw",
+    "solution-start",
+    "table",
+    "tip",
+    "warning",
 }
 READ_OPTIONS = re.compile(r"(?:alt|caption|accTitle|accDescr): *(.*)")
 MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL)
@@ -93,7 +104,10 @@ def _american() -> dict[str, str]:
 
 
 def words(text: str) -> Iterator[str]:
-    """The words of a text that a dictionary can know: no names in capitals, paths, numbers, names of code."""
+    """The words of a text that a dictionary can know.
+
+    No names in capitals, paths, numbers or names of code.
+    """
     for token in re.split(r"[\s—–…]+", text):
         core = token.strip("\"'“”‘’()[]{}.,:;!?*|&+×→=<>-_·")
         if re.search(r"[^A-Za-zÀ-ÿ'’-]", core):
@@ -105,7 +119,10 @@ def words(text: str) -> Iterator[str]:
 
 
 def text_of(markdown: str) -> str:
-    """The running text of a page, with captions and alt texts, without code and formulas."""
+    """The running text of a page, with captions and alt texts.
+
+    Without code and formulas.
+    """
     lines = []
     body = HEADER.sub("", markdown)
     for token in MarkdownIt("commonmark").enable("table").parse(MATH.sub(" ", body)):
@@ -161,7 +178,7 @@ def test_docstrings() -> None:
 
 
 def test_common_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
-    """codespell, which knows mistakes that are words elsewhere, finds none; comments and code are read, too."""
+    """codespell finds no mistake that is a word elsewhere, in code and comments too."""
     names = [str(path) for path in [*TEXTS, *CODE]]
     ignored = ["--ignore-words-list", "pinter"]  # a name
     assert codespell_lib.main(*ignored, *names) == 0, capsys.readouterr().out
@@ -175,11 +192,14 @@ def test_common_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
         ("Normalised logits; `normalized_x` is code, and $x_{colr}$ a formula.", []),
         ("```{code-cell}\n:tags: [x]\ncolr = 1\n```", []),
         ('```{code-cell}\n---\nalt: "A dgo."\n---\nx\n```', ["dgo: unknown"]),
-        ("````{dropdown} Anser\n```{note}\nHiden\n```\n````", ["Anser: unknown", "Hiden: unknown"]),
+        (
+            "````{dropdown} Anser\n```{note}\nHiden\n```\n````",
+            ["Anser: unknown", "Hiden: unknown"],
+        ),
         ("| a | b |\n| --- | --- |\n| tabel | x |", ["tabel: unknown"]),
         ("See {cite:p}`simonyan2013` and [the lnik](lnk.html).", ["lnik: unknown"]),
     ],
-)  # fmt: skip
+)
 def test_the_check_reads(text: str, wrong: list[str]) -> None:
     """Mistakes are found where people read, and nowhere else."""
     assert faults(text_of(text)) == wrong

@@ -1,4 +1,7 @@
-"""What the tests of the attention figures share: a page in a real browser, and the words that it should show."""
+"""What the tests of the attention figures share.
+
+They share a page in a real browser, and the words that it should show.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,14 @@ HOSTILE = [
 
 @contextmanager
 def opened(browser: Browser, *explorers: Explorer, **options: Any) -> Iterator[Page]:
-    """The figures on one page, without a network; a request or a complaint fails."""
+    """The figures on one page, without a network.
+
+    Yields:
+        The page.
+
+    Raises:
+        AssertionError: If the page asks for anything, or complains.
+    """
     options = {"viewport": {"width": 1280, "height": 900}} | options
     context = browser.new_context(offline=True, **options)
     trouble: list[str] = []
@@ -58,7 +68,7 @@ def opened(browser: Browser, *explorers: Explorer, **options: Any) -> Iterator[P
 
 
 def cell(page: Page, row: int, column: int) -> Any:
-    """A cell of the token table, names not counted."""
+    """A cell of the token table; the cells with names are not counted."""
     return page.locator(f"tbody tr:nth-child({row + 1}) td:nth-child({column + 2})")
 
 
@@ -83,7 +93,7 @@ def said_of(page: Page, figure: int, part: str) -> str:
 
 
 def rounded(weights: np.ndarray) -> np.ndarray:
-    """Weights as the figures hold them, to 65535ths."""
+    """Weights as the figures hold them: multiples of 1/65535."""
     return np.round(weights.astype(np.float64) * 65535) / 65535
 
 
@@ -98,14 +108,15 @@ def pixels(page: Page) -> np.ndarray:
     """What the canvas shows, (H, W, 3)."""
     found = page.evaluate("""() => {
           const canvas = document.querySelector("canvas");
-          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          return [canvas.height, canvas.width, [...data]];
+          const { width, height } = canvas;
+          const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+          return [height, width, [...data]];
         }""")
     return np.array(found[2], np.uint8).reshape(found[0], found[1], 4)[..., :3]
 
 
 class Pieces:
-    """A tokenizer whose tokens are the hostile ones, as one with a vocabulary of its own could have."""
+    """A tokenizer whose tokens are hostile, as one with its own vocabulary could be."""
 
     model_max_length = 512
     cls_token_id = sep_token_id = pad_token_id = bos_token_id = eos_token_id = None

@@ -1,4 +1,7 @@
-"""The machine's Chromium, for whatever a test looks at. Nothing is downloaded, and no other machine is reached."""
+"""The machine's Chromium, for tests that look at pages.
+
+Nothing is downloaded, and no other machine is reached.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,22 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # Whatever a page asks of another machine fails at once, and the failure is what the tests look for.
+    # Whatever a page asks of another machine fails at once, and the tests look for this
+    # failure.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
 
 @contextmanager
 def launched(**options: Any) -> Iterator[Browser]:
-    """A running Chromium; the test is skipped where there is none. options: as playwright's `launch` takes them."""
+    """A running Chromium; the test is skipped where there is none.
+
+    Args:
+        **options: Arguments of playwright's ``launch``.
+
+    Yields:
+        The browser.
+    """
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next(filter(None, map(shutil.which, names)), None)
     if executable is None:
@@ -52,8 +63,19 @@ def launched(**options: Any) -> Iterator[Browser]:
 
 @contextmanager
 def watched(browser: Browser, file: Path, **options: Any) -> Iterator[Page]:
-    """A page opened from a file, without a network. It asks for nothing beyond itself and a frame inside it, and
-    complains of nothing. options: as playwright's `new_context` takes them.
+    """A page opened from a file, without a network.
+
+    Args:
+        browser: A running Chromium.
+        file: The page.
+        **options: Arguments of playwright's ``new_context``.
+
+    Yields:
+        The page.
+
+    Raises:
+        AssertionError: If the page asks for more than itself and a frame inside it, or
+            complains.
     """
     size = {"width": 900, "height": 700}
     context = browser.new_context(**{"offline": True, "viewport": size} | options)

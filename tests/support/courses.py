@@ -1,4 +1,4 @@
-"""An nbgrader course in a folder of its own, and real nbgrader's commands in it."""
+"""An nbgrader course in a folder of its own, and the real nbgrader's commands in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from autograder.course import release
 
 
 def new_course(folder: Path, problem: str, source: str | None = None) -> Path:
-    """A course with one problem, released and known to its gradebook. source: its text, if not the repository's."""
+    """Make a course with one problem that is released and known to its gradebook.
+
+    Args:
+        folder: Gets the course.
+        problem: The problem's name.
+        source: The problem's text, if it is not the repository's.
+
+    Returns:
+        The course's folder.
+    """
     there = release.COURSE / "solutions" / problem / f"{problem}.md"
     place = folder / "solutions" / problem / f"{problem}.md"
     place.parent.mkdir(parents=True)
@@ -24,7 +33,7 @@ def new_course(folder: Path, problem: str, source: str | None = None) -> Path:
 
 
 def nbgrader(course: Path, *arguments: str) -> str:
-    """One command of real nbgrader; what it printed."""
+    """Run one command of the real nbgrader, and return what it printed."""
     done = subprocess.run(
         [sys.executable, "-m", "nbgrader", *arguments],
         cwd=course,

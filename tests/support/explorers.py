@@ -1,4 +1,8 @@
-"""Reading a figure to touch: its states from its HTML, its maps from their pictures, and what a browser shows."""
+"""Reading an interactive figure.
+
+Its states come from its HTML, its maps from their pictures, and the rest is what a
+browser shows.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ HOSTILE = (
 
 
 def small_model() -> Any:
-    """A small network with biases, in float64, whose classes have names, one of them hostile."""
+    """A small network in float64 whose classes have names, one of them hostile."""
     found = nets.built(nets.ConvNet)
     found.class_names = ["cat", HOSTILE, "dog", "hen"]
     return found
@@ -58,12 +62,16 @@ def expected(values: np.ndarray, limit: float, count: int = SHADES) -> np.ndarra
 SEEN = """(figure) => {
   const part = (name) => figure.querySelector(`[data-part="${name}"]`);
   return {
-    pictures: [...figure.querySelectorAll("img")].map((i) => [i.dataset.part, i.src, i.alt, i.naturalWidth > 0]),
+    pictures: [...figure.querySelectorAll("img")].map(
+      (i) => [i.dataset.part, i.src, i.alt, i.naturalWidth > 0]
+    ),
     said: part("said").textContent,
     controls: !part("controls").hidden,
     off: !part("off").hidden,
     words: [...figure.querySelectorAll("output")].map((o) => o.textContent),
-    spoken: [...figure.querySelectorAll("input")].map((i) => i.getAttribute("aria-valuetext")),
+    spoken: [...figure.querySelectorAll("input")].map(
+      (i) => i.getAttribute("aria-valuetext")
+    ),
   };
 }"""
 
@@ -76,7 +84,7 @@ def seen(page: Page, which: int = 0) -> dict[str, Any]:
 
 
 def shows(found: dict[str, Any], state: Any) -> None:
-    """The page shows this state: pictures, alternative texts and sentence."""
+    """Assert that the page shows this state: pictures, their texts, and sentence."""
     assert found["said"] == state["said"]
     for name, source, alt, drawn in found["pictures"]:
         assert source == state["parts"][name]["src"]

@@ -1,12 +1,17 @@
 """The corpus of submissions that cheat or do harm: one file each in autograder/hostile.
 
-Every one of them stops at the proof: it returns text that begins with "got" where it could do
-harm, and does none, so that a sandbox may be broken on purpose to see the tests fail.
-Its head says what it tries, `expect` what a call of its function may come to, `honest` where
-an honest solution stands in the same notebook, `seconds` how long a call may take, `pause`
-how long the grader waits between its two calls, `fakes` what is made up: such a one is put
-before every problem's checks.
-FUNCTION, SECRET and PORT in it become the asked function, a file of the grader's and a port.
+Each of them stops once it has proved its point: where it could do harm, it does none
+and returns text that begins with "got". So a sandbox may be broken on purpose to see
+the tests fail. FUNCTION, SECRET and PORT in a file become the function that the problem
+asks for, a file of the grader's and a port.
+
+The first comment of a file says in a sentence what it tries. More comments may follow:
+
+* ``expect``: how a call of its function may end.
+* ``honest``: where the same notebook has an honest solution.
+* ``seconds``: how long a call may take.
+* ``pause``: how long the grader waits between its two calls.
+* ``fakes``: what is made up. Such a submission meets the checks of every problem.
 """
 
 from __future__ import annotations
@@ -22,8 +27,18 @@ FOLDER = Path(__file__).parents[1] / "autograder" / "hostile"
 
 @dataclass(frozen=True)
 class Attack:
-    """One submission. tries: in a sentence. expect: of wrong, right, missing, raised,
-    timed-out, crashed and bad-reply. honest: before, after or no.
+    """One submission.
+
+    Attributes:
+        name: The file's name, without its ending.
+        tries: What it tries, in a sentence.
+        expect: How a call may end: wrong, right, missing, raised, timed-out, crashed or
+            bad-reply.
+        honest: Where the honest solution is in the notebook: before, after or no.
+        seconds: How long a call may take.
+        pause: How long the grader waits between its two calls, in seconds.
+        fakes: Whether it makes something up.
+        source: The file's text.
     """
 
     name: str
@@ -38,7 +53,7 @@ class Attack:
     def cells(
         self, function: str, solution: str, *, secret: Path, port: int
     ) -> list[Cell]:
-        """The notebook's code cells, for a problem that asks for `function`."""
+        """The notebook's code cells, for a problem that asks for ``function``."""
         source = self.source.replace("FUNCTION", function).replace("PORT", str(port))
         evil = Cell("cell 2", source.replace("SECRET", str(secret)))
         order = {
@@ -56,16 +71,16 @@ def attacks() -> list[Attack]:
 def _read(path: Path) -> Attack:
     text = path.read_text(encoding="utf-8")
     tries = re.findall(r"^# ([A-Z].*)$", text, flags=re.M)[0]
-    told = dict(
+    head = dict(
         re.findall(r"^# (expect|honest|seconds|pause|fakes): (.*)$", text, flags=re.M)
     )
     return Attack(
         path.stem,
         tries,
-        frozenset(told["expect"].split()),
-        told.get("honest", "no"),
-        float(told.get("seconds", 10)),
-        float(told.get("pause", 0)),
-        "fakes" in told,
+        frozenset(head["expect"].split()),
+        head.get("honest", "no"),
+        float(head.get("seconds", 10)),
+        float(head.get("pause", 0)),
+        "fakes" in head,
         text,
     )

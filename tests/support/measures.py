@@ -15,18 +15,19 @@ Method = Callable[..., Any]  # (image, model, target_class=None) -> result
 Oracle = Callable[[Impl], None]
 
 EXACT = 1e-10  # float64, deterministic
-FLOAT32 = 1e-5  # of the map's maximum
+FLOAT32 = 1e-5  # relative to the map's maximum
 DIFFERENCES = 1e-6  # finite differences in float64
 STANDARD_ERRORS = 4.0  # Monte Carlo
 PRECISIONS = ((torch.float64, EXACT), (torch.float32, FLOAT32))
 
-# Oracle and what it allows -> the largest deviation seen, relative to the largest value or in standard errors.
+# Oracle and its limit -> the largest deviation seen, relative to the largest value or
+# in standard errors.
 DEVIATIONS: dict[str, float] = {}
 _recording = True
 
 
 def record(name: str, deviation: float, allowed: float) -> None:
-    """Remember the largest deviation seen under a name, for the summary after the tests."""
+    """Remember the largest deviation under a name, for the summary after the tests."""
     if _recording:
         key = f"{name}; {allowed:g} allowed"
         DEVIATIONS[key] = max(deviation, DEVIATIONS.get(key, 0.0))
@@ -34,7 +35,11 @@ def record(name: str, deviation: float, allowed: float) -> None:
 
 @contextmanager
 def unrecorded() -> Iterator[None]:
-    """For implementations that are wrong on purpose: what they deviate by is not our figure."""
+    """Record nothing, for implementations that are wrong on purpose.
+
+    Yields:
+        Nothing; recording goes on afterwards.
+    """
     global _recording
     _recording = False
     try:
@@ -44,7 +49,10 @@ def unrecorded() -> Iterator[None]:
 
 
 def close(name: str, got: Any, want: Any, allowed: float) -> None:
-    """The largest difference over the largest wanted value is at most `allowed`."""
+    """Assert that the largest difference is at most ``allowed``.
+
+    The difference is relative to the largest wanted value.
+    """
     got, want = (float64(values) for values in (got, want))
     assert got.shape == want.shape, (
         f"{name}: shape {tuple(got.shape)}, not {tuple(want.shape)}"
@@ -58,7 +66,7 @@ def close(name: str, got: Any, want: Any, allowed: float) -> None:
 
 
 def within(name: str, got: float, want: float, standard_error: float) -> None:
-    """A Monte Carlo figure is within 4 standard errors of its expectation."""
+    """Assert that a Monte Carlo figure is within 4 standard errors of ``want``."""
     deviation = abs(got - want) / standard_error
     assert deviation <= STANDARD_ERRORS, (
         f"{name}: {got:.4g}, expected {want:.4g}; {deviation:.1f} standard errors off"
@@ -67,7 +75,7 @@ def within(name: str, got: float, want: float, standard_error: float) -> None:
 
 
 def relative_l2(got: Any, want: Any) -> float:
-    """|got - want| / |want|, the measure for maps of real networks."""
+    """``|got - want| / |want|``, the measure for maps of real networks."""
     got, want = (float64(values) for values in (got, want))
     assert got.shape == want.shape
     return ((got - want).norm() / want.norm()).item()
@@ -83,7 +91,11 @@ def float64(values: Any) -> Tensor:
 def refuses(
     kinds: type[Exception] | tuple[type[Exception], ...], call: Callable[[], Any]
 ) -> str:
-    """The message with which `call` refuses its input; AssertionError where it does not."""
+    """The message with which ``call`` refuses its input.
+
+    Raises:
+        AssertionError: If ``call`` accepts it.
+    """
     try:
         call()
     except kinds as error:
@@ -92,7 +104,11 @@ def refuses(
 
 
 def runs(call: Callable[[], Any]) -> Any:
-    """What `call` gives; AssertionError where torch refuses the work."""
+    """What ``call`` returns.
+
+    Raises:
+        AssertionError: If torch raises a RuntimeError.
+    """
     try:
         return call()
     except RuntimeError as error:
@@ -102,7 +118,16 @@ def runs(call: Callable[[], Any]) -> Any:
 def differences(
     score: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-5
 ) -> Tensor:
-    """Central differences of score, (n, 3, H, W) -> (n,), at the one image x, (1, 3, H, W)."""
+    """Central differences of a score at one image.
+
+    Args:
+        score: (n, 3, H, W) -> (n,).
+        x: The image, (1, 3, H, W).
+        step: How far each value is moved.
+
+    Returns:
+        The gradient, (1, 3, H, W).
+    """
     moves = step * torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape[1:])
     with torch.no_grad():
         return ((score(x + moves) - score(x - moves)) / (2 * step)).reshape(x.shape)
@@ -117,5 +142,5 @@ def logit(model: nn.Module, target: int) -> Callable[[Tensor], Tensor]:
 
 
 def saliency(gradient: Tensor) -> Tensor:
-    """(C, H, W) or (N, C, H, W) to the maximum over channels of the absolute value."""
+    """The maximum over channels of absolute values, from (C, H, W) or (N, C, H, W)."""
     return gradient.abs().amax(dim=-3)

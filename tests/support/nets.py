@@ -1,6 +1,7 @@
-"""Small networks whose right attributions can be worked out by hand. Each has a grid layer called `features`.
+"""Small networks whose right attributions can be worked out by hand.
 
-Images are (3, 8, 6), higher than wide, so that a swapped axis shows.
+Each has a grid layer called ``features``. Images are (3, 8, 6), higher than wide, so
+that a swapped axis shows.
 """
 
 from __future__ import annotations
@@ -30,14 +31,20 @@ def built(
     dtype: torch.dtype = torch.float64,
     **kwargs: Any,
 ) -> Any:
-    """A network with weights from seed 0, in eval mode; torch's global random state stays as it was."""
+    """A network with weights from seed 0, in eval mode.
+
+    torch's global random state stays as it was.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return make(*args, **kwargs).to(dtype).eval()
 
 
 class Power(nn.Module):
-    """F_k(x) = sum a_k x^p + b_k: dF_k/dx = p a_k x^(p-1). p = 1 is a linear model."""
+    """``F_k(x) = sum a_k x^p + b_k``; ``p = 1`` is a linear model.
+
+    Its gradient is ``dF_k/dx = p a_k x^(p-1)``.
+    """
 
     def __init__(self, power: int) -> None:
         super().__init__()
@@ -57,7 +64,11 @@ class Power(nn.Module):
 
 
 class ReluOfDot(nn.Module):
-    """F_k(x) = relu(w_k . x). Under x + N(0, sigma^2) the mean gradient is w Phi(w.x / (sigma |w|))."""
+    """``F_k(x) = relu(w_k . x)``.
+
+    Under the noise ``N(0, sigma^2)`` the mean gradient is
+    ``w Phi(w.x / (sigma |w|))``.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +80,10 @@ class ReluOfDot(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """conv -> activation -> (global average pooling or flatten) -> linear. Without bias: homogeneous of degree 1."""
+    """conv -> activation -> (global average pooling or flatten) -> linear.
+
+    With ReLU and without bias it is homogeneous of degree 1.
+    """
 
     def __init__(
         self,
@@ -91,7 +105,10 @@ class ConvNet(nn.Module):
 
 
 class InPlaceAfter(nn.Module):
-    """As VGG and DenseNet: `features` ends before an in-place ReLU, which overwrites what a hook has stored."""
+    """Like VGG and DenseNet: ``features`` ends before an in-place ReLU.
+
+    The ReLU overwrites what a hook has stored.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +122,10 @@ class InPlaceAfter(nn.Module):
 
 
 class InPlaceFirst(nn.Module):
-    """The very first operation changes its input: F_k(x) = sum a_k (2x)^2, dF_k/dx = 8 a_k x."""
+    """A net whose first operation changes its input: ``F_k(x) = sum a_k (2x)^2``.
+
+    Its gradient is ``dF_k/dx = 8 a_k x``.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +137,7 @@ class InPlaceFirst(nn.Module):
 
 
 class NoParameters(nn.Module):
-    """F_k(x) = sum of channel k squared, from nothing but its input."""
+    """``F_k(x)`` = sum of channel k squared, from nothing but its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +148,11 @@ class NoParameters(nn.Module):
 
 
 class SideBranch(nn.Module):
-    """`side` is called, its result thrown away; `unused` is never called; `flat` gives no grid."""
+    """Layers that have no Grad-CAM.
+
+    ``side`` is called, but its result is thrown away. ``unused`` is never called.
+    ``flat`` gives no grid.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +168,10 @@ class SideBranch(nn.Module):
 
 
 class ByHand(nn.Module):
-    """`features` passes the image on; F_k(x) = sum w_k x with weights that the test gives, (K, 3, H, W)."""
+    """``F_k(x) = sum w_k x``, with weights (K, 3, H, W) that the test gives.
+
+    ``features`` passes the image on.
+    """
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -156,7 +183,10 @@ class ByHand(nn.Module):
 
 
 class Stateful(nn.Module):
-    """Batch norm and dropout: in training mode every call would change buffers, random state and result."""
+    """A net with batch norm and dropout.
+
+    In training mode, every call would change buffers, random state and result.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,22 +201,28 @@ class Stateful(nn.Module):
 
 
 def stateful(dtype: torch.dtype = torch.float64) -> Stateful:
-    """A `Stateful` as a caller may hand it over: mixed modes, one frozen parameter, one gradient, one hook."""
+    """A ``Stateful`` as a caller may hand it over.
+
+    It has mixed modes, one frozen parameter, one gradient and one hook.
+    """
     net: Stateful = built(Stateful, dtype=dtype)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        net.features[1].running_mean.normal_()  # type: ignore[union-attr, operator]
-        net.features[1].running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
+        net.features[1].running_mean.normal_()
+        net.features[1].running_var.uniform_(0.5, 2)
         net.train()
         net.features[1].eval()
-        net.features[0].bias.requires_grad_(False)  # type: ignore[union-attr, operator]
+        net.features[0].bias.requires_grad_(False)
         net.head.weight.grad = torch.randn_like(net.head.weight)
     net.features[2].register_forward_hook(lambda module, inputs, output: None)
     return net
 
 
 class DrawsNumbers(nn.Module):
-    """Draws from torch's global random state in eval mode too; the draw does not change the gradient."""
+    """A net that draws from torch's global random state, in eval mode too.
+
+    The draw does not change the gradient.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,11 +234,11 @@ class DrawsNumbers(nn.Module):
 
 
 class Explosion(Exception):
-    """What `Explodes` raises."""
+    """What ``Explodes`` raises."""
 
 
 class Explodes(nn.Module):
-    """Raises at call number `at`, as a model does that runs out of memory in the middle."""
+    """A net that raises at call number ``at``, like one that runs out of memory."""
 
     def __init__(self, inner: nn.Module, at: int) -> None:
         super().__init__()
@@ -210,7 +246,7 @@ class Explodes(nn.Module):
 
     @property
     def features(self) -> nn.Module:
-        return self.inner.features  # type: ignore[return-value]
+        return self.inner.features
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.inner(x)
@@ -221,7 +257,7 @@ class Explodes(nn.Module):
 
 
 class Watched(nn.Module):
-    """Keeps what the model was asked: every batch, and whether a gradient was wanted there."""
+    """A net that keeps every batch, and whether a gradient was wanted there."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -249,7 +285,10 @@ class Watched(nn.Module):
 
 @cache
 def cat() -> tuple[nn.Module, Tensor]:
-    """The embedded classifier and its own view of the cat photo, (1, 3, 224, 224). Nobody may change either."""
+    """The embedded classifier and the cat photo as it sees it, (1, 3, 224, 224).
+
+    All tests share the two, so no test may change them.
+    """
     from chapter4.inputs.images import image_tensor, sample_photo
     from chapter4.inputs.models import load_classifier
 
@@ -259,7 +298,7 @@ def cat() -> tuple[nn.Module, Tensor]:
 
 @cache
 def cat_in_float64() -> tuple[nn.Module, Tensor]:
-    """The same two in float64, for the rounding error that any float32 map carries."""
+    """The same two in float64, to measure the rounding error of float32 maps."""
     from chapter4.inputs.models import load_classifier
 
     return load_classifier().double(), cat()[1].double()

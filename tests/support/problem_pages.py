@@ -1,6 +1,6 @@
 """The pages as a build reads them, with the parts of the problems in their place.
 
-book/_ext is no package: its module is loaded from the file.
+book/_ext is no package, so this file loads its module from the path.
 """
 
 from __future__ import annotations

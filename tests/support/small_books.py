@@ -1,4 +1,4 @@
-"""Books of a page or two, which the tests of the book's Sphinx extensions build."""
+"""Books of one or two pages, which the tests of the book's Sphinx extensions build."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 EXTENSIONS = Path(__file__).resolve().parents[2] / "book" / "_ext"
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
+    "AABJRU5ErkJggg=="
+)
 
-# What makes a page of Markdown a notebook.
+# This header makes a page of Markdown a notebook.
 HEADER = """---
 jupytext:
   text_representation:
@@ -32,7 +35,17 @@ kernelspec:
 def build_book(
     source: Path, folder: Path, settings: Mapping[str, Any], **options: Any
 ) -> tuple[int, str]:
-    """Build source's pages to folder / "out": the exit code and the warnings, without colour."""
+    """Build a book.
+
+    Args:
+        source: The folder with the pages.
+        folder: Gets the pages, in its folder ``out``, and Sphinx's own files.
+        settings: Values of ``conf.py``.
+        **options: More arguments of Sphinx's application.
+
+    Returns:
+        The exit code and the warnings, without colour.
+    """
     warnings = io.StringIO()
     with patch_docutils(str(source)), docutils_namespace():
         app = Sphinx(

@@ -16,11 +16,11 @@ def student_of(source: str) -> LocalStudent:
 
 
 def lost(results: list[CheckResult]) -> list[CheckResult]:
-    """The results that are not full marks; a mistake of ours is no verdict."""
+    """The results that are not full marks; an error of the grader is no verdict."""
     assert not [r for r in results if r.status in ("grader-error", "not-run")], results
     return [r for r in results if r.status != "passed"]
 
 
 def checked(problem: str, source: str, task: str, seed: int = 7) -> list[CheckResult]:
-    """What a source loses in one task."""
+    """The checks in which a source loses points, in one task."""
     return lost(run_checks(problem, student_of(source), seed, task=task))

@@ -1,4 +1,7 @@
-"""The five problems as a cheat finds them: what each asks for, a right submission, and one that is flawed."""
+"""The five problems as a cheat finds them.
+
+For each: what it asks for, a right submission, and a flawed one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from autograder.checking.runner import points_of
 from autograder.course import release
 from autograder.sandbox.notebook import cells_of
 
-# The function of each problem that the attacks put themselves in the place of.
+# The function of each problem that the attacks replace.
 FUNCTIONS = {
     "problem1": "change_under",
     "problem2": "smooth_grad",
@@ -22,7 +25,12 @@ FUNCTIONS = {
 
 @dataclass(frozen=True)
 class Target:
-    """One problem, and the function of it that is attacked."""
+    """One problem, and the function that is attacked in it.
+
+    Attributes:
+        problem: The problem's name.
+        function: The function's name.
+    """
 
     problem: str
     function: str
@@ -34,20 +42,26 @@ class Target:
 
     @cached_property
     def solution(self) -> str:
-        """The solved notebook's code, without our cells and those that only measure or draw, which take long."""
+        """The solved notebook's code, without our cells and those that measure or draw.
+
+        The latter take long.
+        """
         path = release.COURSE / "solutions" / self.problem / f"{self.problem}.md"
         notebook = release.source_notebook(path)
-        told = [cell.metadata.get("nbgrader", {}) for cell in notebook.cells]
+        marks = [cell.metadata.get("nbgrader", {}) for cell in notebook.cells]
         notebook.cells = [
             cell
-            for cell, ours in zip(notebook.cells, told, strict=True)
+            for cell, ours in zip(notebook.cells, marks, strict=True)
             if ours.get("grade_id") != "study"
         ]
         return "\n".join(cell.source for cell in cells_of(notebook))
 
     @property
     def flawed(self) -> str:
-        """Right but for one mistake: what is less than full marks shows whether an attack adds anything."""
+        """A submission that is right except for one mistake.
+
+        It gets less than full marks, so it shows whether an attack adds points.
+        """
         return (
             self.solution + f"\nright_one = {self.function}\n"
             f"def {self.function}(*args):\n    return 2 * right_one(*args)\n"

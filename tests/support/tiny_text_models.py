@@ -22,7 +22,10 @@ def tokenizer() -> Any:
 def random_model(
     architecture: str, labels: tuple[str, ...] = ("NEGATIVE", "POSITIVE")
 ) -> TextModel:
-    """Two small layers in float64. The weights are large: with the usual 0.02 a random model is all but linear."""
+    """A random model of two small layers, in float64.
+
+    Its weights are large: with the usual 0.02 a random model is nearly linear.
+    """
     import transformers as hf
 
     names = {

@@ -1,6 +1,8 @@
-"""Known mistakes, runnable. Each maker gives a plain second implementation of a method with the one mistake it is told.
+"""Known mistakes that can be run.
 
-Told "", it makes none. The tables say which oracle must catch which mistake.
+Each maker takes the name of a mistake and gives a plain second implementation of a
+method with this one mistake; "" makes none. The tables say which oracle must catch
+which mistake.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from wrong.parts import GUARD, Result, guarded, result_of, score_of, targets_of
 
 
 def grad_cam(wrong: str = "", *, plus: bool = False) -> type:
-    """`GradCAM` or `GradCAMPlusPlus` as a class."""
+    """``GradCAM`` or ``GradCAMPlusPlus`` as a class."""
 
     class Cam:
         def __init__(self, model: nn.Module, target_layer: nn.Module | str) -> None:
@@ -46,7 +46,7 @@ def grad_cam(wrong: str = "", *, plus: bool = False) -> type:
                 else:
                     (gradient,) = torch.autograd.grad(values.sum(), grid)
             grid = self.stored(grid).detach()
-            weights = (plus_weights if plus else mean_weights)(grid, gradient, wrong)  # type: ignore[arg-type]
+            weights = (plus_weights if plus else mean_weights)(grid, gradient, wrong)
             raw = combine(weights, grid, wrong)
             blank = (raw.amax(dim=(1, 2)) <= 0).tolist()
             drawn = draw(raw, x.shape[-2:], wrong)
@@ -64,7 +64,7 @@ def grad_cam(wrong: str = "", *, plus: bool = False) -> type:
 
             def keep(module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
                 if wrong == "hook keeps what an in-place ReLU overwrites":
-                    # The graph remembers the right tensor, the stored values do not.
+                    # The graph keeps the right tensor, and the stored values are wrong.
                     own = output.detach().clone().requires_grad_()
                     passed = own.clone()
                     kept[:], self.overwritten = [own], passed
@@ -161,7 +161,7 @@ def draw(raw: Tensor, size: Any, wrong: str) -> Tensor:
     corners = wrong == "corners aligned"
     mode = "nearest" if wrong == "nearest cell" else "bilinear"
     more = {} if mode == "nearest" else {"align_corners": corners}
-    drawn = F.interpolate(raw[:, None], size=size, mode=mode, **more)[:, 0]  # type: ignore[arg-type]
+    drawn = F.interpolate(raw[:, None], size=size, mode=mode, **more)[:, 0]
     if wrong == "map not scaled":
         return drawn
     if wrong != "one scale for the whole batch":

@@ -21,7 +21,7 @@ from wrong.parts import (
 
 
 def gradients(wrong: str = "", *, times_input: bool = False) -> Callable[..., Result]:
-    """`vanilla_gradients`, or `gradient_input`."""
+    """``vanilla_gradients`` or ``gradient_input``."""
 
     def method(
         image: Any, model: nn.Module, target_class: Any = None, *, score: str = "logit"
@@ -42,7 +42,7 @@ def gradients(wrong: str = "", *, times_input: bool = False) -> Callable[..., Re
                 score_of(
                     model(owner.reshape(x.shape).clone()), targets, score, wrong
                 ).sum().backward()
-                gradient = owner.grad.reshape(x.shape).clone()  # type: ignore[union-attr]
+                gradient = owner.grad.reshape(x.shape).clone()
             else:
                 gradient = gradient_at(model, x, targets, score, wrong)
         if wrong == "gradient of the absolute score":
@@ -102,7 +102,7 @@ GRADIENT_INPUT = GUARD | {
 
 
 def smooth_grad(wrong: str = "") -> Callable[..., Result]:
-    """`smooth_grad`, one image after the other."""
+    """``smooth_grad``, one image after the other."""
 
     def method(
         image: Any,

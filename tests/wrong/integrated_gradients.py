@@ -23,7 +23,7 @@ from wrong.parts import (
 
 
 def integrated_gradients(wrong: str = "") -> Callable[..., Result]:
-    """`integrated_gradients`, one image after the other."""
+    """``integrated_gradients``, one image after the other."""
 
     def method(
         image: Any,
@@ -221,7 +221,8 @@ def _blur(x: Tensor, space: Preprocessing, sigma: float | None, wrong: str) -> T
     if wrong == "box instead of a Gaussian":
         kernel = torch.ones_like(kernel)
     kernel = kernel / kernel.sum()
-    # In normalised space a blur differs only where something that is not the image comes in: the border's zeros.
+    # In normalised space a blur differs only where something else than the image
+    # enters: the zeros at the border.
     inside = wrong == "blurred in normalised space, zeros at the border"
     values = x if inside else space.denormalize(x)
     mode = "constant" if inside or wrong == "black border under the blur" else "reflect"
@@ -238,7 +239,7 @@ def _blur(x: Tensor, space: Preprocessing, sigma: float | None, wrong: str) -> T
 
 
 def make_baseline(wrong: str = "") -> Callable[..., Tensor]:
-    """`make_baseline`."""
+    """``make_baseline`` with one mistake."""
 
     def method(
         name: str,

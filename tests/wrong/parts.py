@@ -1,4 +1,4 @@
-"""What the wrong variants share: the guard of the model, the choice of class and score, the result."""
+"""What the wrong variants share: the model's guard, the class, score and result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Result(SimpleNamespace):
 
 @contextmanager
 def guarded(model: nn.Module, wrong: str) -> Iterator[None]:
-    """chapter4's guard, or the usual ways to do without it."""
+    """chapter4's guard of the model, or the usual wrong ways to replace it."""
     if wrong == "model left in another mode":
         model.eval()
         with (
@@ -150,5 +150,5 @@ def gradient_at(
     values = score_of(model(leaf.clone()), targets, score, wrong)
     if wrong == "parameter gradients accumulate":
         values.sum().backward()
-        return leaf.grad  # type: ignore[return-value]
+        return leaf.grad
     return torch.autograd.grad(values.sum(), leaf)[0]

@@ -13,7 +13,7 @@ from chapter4.inputs.images import Preprocessing, preprocessing_of
 
 
 def photo_tensor(wrong: str = "") -> Callable[[Any, nn.Module], Tensor]:
-    """`image_tensor` for a path or PIL image."""
+    """``image_tensor`` for a path or PIL image."""
 
     def method(image: Any, model: nn.Module) -> Tensor:
         from PIL import Image, ImageOps

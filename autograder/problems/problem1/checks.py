@@ -23,7 +23,8 @@ from autograder.problems.problem1.questions import (
     through,
 )
 
-# Shown one by one while a task's check fails; the notebook folds the same ones.
+# While a task's check fails, these are shown one by one. The notebook has the same
+# ones, folded.
 HINTS = {
     "resolution": (
         (
@@ -112,9 +113,8 @@ def test_by_hand(
 ) -> None:
     height, width = 6, 8
     rows, columns = np.indices((height, width))
-    step = np.where(
-        columns < width // 2, 1.0, 3.0
-    )  # 1 of 7 neighbours in a row differs
+    # In each row, 1 of 7 pairs of neighbours differs.
+    step = np.where(columns < width // 2, 1.0, 3.0)
     pairs = height * (width - 1) + width * (height - 1)
     cases = (
         ("black and white pixels in turn", (rows + columns) % 2 * 1.0, 2.0),
@@ -201,7 +201,7 @@ def test_statements_form(student: Any) -> None:
     public=True,
 )
 def test_words_form(student: Any) -> None:
-    # The form alone: a person reads what it says.
+    # This checks the form alone; a person reads what the texts say.
     said = student.call("in_own_words")
     require(
         isinstance(said, dict) and all(isinstance(said.get(w), str) for w in WORDS),

@@ -1,4 +1,7 @@
-"""What the public and the hidden checks of problem 1 share: how they ask, and how they read the reply."""
+"""What the public and the hidden checks of problem 1 share.
+
+They share how they ask a student's function, and how they read its reply.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ from chapter4.methods.gradients import vanilla_gradients
 
 CLASSES = 5
 EXACT = 1e-5  # of the largest value, float32
-SAME = 1e-4  # a change of a map, relative: a quotient of float32 numbers
-NOTHING = 1e-5  # so small a change is none
+SAME = 1e-4  # relative, for the change of a map: a quotient of float32 numbers
+NOTHING = 1e-5  # a change as small as this counts as none
 METHODS = ("vanilla", "gradcam")
 INTERVENTIONS = ("mirror gradient", "add constant")
 CONSTANT = 0.5
@@ -35,7 +38,7 @@ WORDS = ("information", "resolution", "noise")
 def model(
     kind: str, rng: np.random.Generator, size: Sequence[int], **options: Any
 ) -> Recipe:
-    """A net that nobody has seen before, for images of `size` (H, W)."""
+    """A net that nobody has seen before, for images of ``size`` (H, W)."""
     options |= {"classes": CLASSES, "size": [3, *size]}
     return Recipe(kind, int(rng.integers(2**31)), options)
 
@@ -52,7 +55,7 @@ def grid(
     net: Recipe,
     layer: str,
 ) -> tuple[int, int]:
-    """What `native_resolution` gives, as (height, width)."""
+    """What ``native_resolution`` returns, as (height, width)."""
     arguments = (method, x, net, layer)
     reply = student.call("native_resolution", *arguments)
     transcript.note("resolution", arguments, reply, lambda reply: reply)
@@ -79,7 +82,7 @@ def grid(
 
 
 def roughness(student: Any, transcript: Transcript, values: np.ndarray) -> float:
-    """What `total_variation` gives for a map (H, W)."""
+    """What ``total_variation`` returns for a map (H, W)."""
     reply = student.call("total_variation", values)
     transcript.note("roughness", (values,), reply, lambda reply: reply)
     return _number("total_variation", reply)
@@ -88,7 +91,7 @@ def roughness(student: Any, transcript: Transcript, values: np.ndarray) -> float
 def through(
     student: Any, transcript: Transcript, values: np.ndarray, cells: tuple[int, int]
 ) -> np.ndarray:
-    """What `through_grid` gives, as a map of the shape of `values`."""
+    """What ``through_grid`` returns, as a map of the shape of ``values``."""
     arguments = (values, cells)
     reply = student.call("through_grid", *arguments)
     transcript.note("same-grid", arguments, reply, lambda reply: _plane(reply))
@@ -112,7 +115,8 @@ def through(
 class Question:
     """A net, an image and a class on which every known mistake shows.
 
-    Grad-CAM of the class has cells that the ReLU cut off, none of which is left once a constant is added to its layer.
+    Grad-CAM of this class has cells that the ReLU sets to zero. None of them is left
+    once a constant is added to its layer.
     """
 
     def __init__(
@@ -128,11 +132,12 @@ class Question:
         self.x = image(rng.normal(size=(3, *size)))
         built = tiny_models.build(self.net)
         with torch.no_grad():
-            # Not the predicted class: an answer for that one must show.
+            # Not the predicted class, so that an answer for that one shows.
             predicted = int(built(self.x[None]).argmax())
             shares = built.head.weight.sum(dim=1).tolist()
         for self.target in set(range(CLASSES)) - {predicted}:
-            # A constant raises the map where the channels' weights have a positive sum.
+            # A constant raises the map only if the channels' weights have a positive
+            # sum.
             if shares[self.target] < 0.5:
                 continue
             before = self._map(built, "gradcam")
@@ -150,14 +155,19 @@ class Question:
         return False
 
     def arguments(self, intervention: str, place: str, method: str) -> tuple[Any, ...]:
-        """What `change_under` is asked."""
+        """The arguments of ``change_under``."""
         return (
-            *(intervention, place, method),
-            *(self.x, self.net, self.target, self.layer),
+            intervention,
+            place,
+            method,
+            self.x,
+            self.net,
+            self.target,
+            self.layer,
         )
 
     def right(self, intervention: str, place: str, method: str) -> float:
-        """What `change_under` must answer."""
+        """What ``change_under`` must return."""
         built = tiny_models.build(self.net)
         before = self._map(built, method)
         change = mirror_gradient if intervention == "mirror gradient" else add_constant
@@ -173,20 +183,20 @@ class Question:
 
 @contextmanager
 def hooked(built: Any, place: str, hook: Callable[..., Any]) -> Iterator[None]:
-    """A forward hook on one of a model's modules."""
+    """Keep a forward hook on one of a model's modules."""
     handle = built.get_submodule(place).register_forward_hook(hook)
     yield
     handle.remove()
 
 
 def mirror_gradient(module: Any, inputs: Any, output: Tensor) -> None:
-    """A forward hook: the gradient that comes back to this output is mirrored, left to right."""
+    """A forward hook: mirror the gradient of this output, left to right."""
     if output.requires_grad:
         output.register_hook(lambda gradient: gradient.flip(-1))
 
 
 def add_constant(module: Any, inputs: Any, output: Tensor) -> Tensor:
-    """A forward hook: the constant is added to every value of the output."""
+    """A forward hook: add the constant to every value of the output."""
     return output + CONSTANT
 
 
@@ -198,7 +208,7 @@ def change(
     place: str,
     method: str,
 ) -> tuple[float, Observation]:
-    """What `change_under` gives, as a float, and what the call left behind."""
+    """What ``change_under`` returns, as a float, and what the call left behind."""
     arguments = question.arguments(intervention, place, method)
     seen = student.observe("change_under", *arguments, finite=False)
     transcript.note("information", arguments, seen.value, _comparable)
@@ -206,7 +216,7 @@ def change(
 
 
 def _comparable(reply: Any) -> Any:
-    """Without rounding errors of what is 0; a map of zeros may have been divided by."""
+    """The reply with rounding errors set to 0 and with a number in place of NaN."""
     value = _array(reply)
     if value is None:
         return None
@@ -215,7 +225,7 @@ def _comparable(reply: Any) -> Any:
 
 
 def label(text: Any) -> str:
-    """One of the four labels in the spelling of the table, or "" for what is none of them."""
+    """The label as the table spells it, or "" if the text is none of the four."""
     plain = re.sub("[^a-z]", "", text.lower()) if isinstance(text, str) else ""
     plain = plain.removesuffix("gradients").removesuffix("gradient")
     spelt = {re.sub("[^a-z]", "", known.lower()): known for known in LABELS}
@@ -223,7 +233,7 @@ def label(text: Any) -> str:
 
 
 def sorted_statements(student: Any) -> dict[str, str]:
-    """What `statements` gives: every id with one of the labels."""
+    """What ``statements`` returns: every id with one of the labels."""
     reply = student.call("statements")
     require(
         isinstance(reply, dict),

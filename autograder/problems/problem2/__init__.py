@@ -1,4 +1,4 @@
 """Problem 2: SmoothGrad and the number of samples."""
 
-# Packages that have what is asked for.
+# Other people's packages that contain what the problem asks for.
 STUBBED = ("captum",)

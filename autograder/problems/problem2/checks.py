@@ -27,7 +27,8 @@ from autograder.problems.problem2.questions import (
 from autograder.sandbox.inside import tiny_models
 from chapter4.methods.gradients import vanilla_gradients
 
-# Shown one by one while a task's check fails; the notebook folds the same ones.
+# While a task's check fails, these are shown one by one. The notebook has the same
+# ones, folded.
 HINTS = {
     "smooth-grad": (
         (
@@ -131,7 +132,7 @@ def test_closed_form(
     pixels = rng.uniform(-1.6, 1.4, (3, *size))
     x = image(pixels)
     sigma = LEVEL * float(x.max() - x.min())
-    # The class whose relu is switched off by the noise about as often as not.
+    # The class whose relu the noise switches off about as often as not.
     each = [weight(net, k) for k in range(CLASSES)]
     ratios = [float((w * pixels).sum() / (sigma * np.linalg.norm(w))) for w in each]
     target = int(np.argmin(np.abs(np.abs(ratios) - 0.7)))
@@ -174,7 +175,7 @@ def test_seed(student: Any, rng: np.random.Generator) -> None:
         "two calls with the same seed gave two maps: make a generator of your own from"
         " `seed` in every call.",
     )
-    # What is left of the map without its part that is linear in the image.
+    # The noise is what remains of the map without the part that is linear in the image.
     clean = np.stack([x[0].ravel(), np.ones(x[0].size)], axis=1)
     noise = [
         drawn.ravel() - clean @ np.linalg.lstsq(clean, drawn.ravel(), rcond=None)[0]
@@ -194,9 +195,10 @@ def test_seed(student: Any, rng: np.random.Generator) -> None:
 
 @check("smooth-grad/courtesy", 0, "Image and model are left as they were", public=True)
 def test_courtesy(student: Any, rng: np.random.Generator) -> None:
-    # Worth no points: what a call left behind is the word of the process that ran it, and no question whose answer is
-    # a number could tell more, since who writes to the image can also write it back before the next one. What it
-    # costs to be careless shows in `error_curve`, which draws many maps of one image.
+    # This is worth no points. What a call left behind is reported by the process that
+    # ran it. A question with a number as its answer could not show more, since code
+    # that writes to the image can also write it back before the next question.
+    # `error_curve` draws many maps of one image, so carelessness costs points there.
     size = (7, 6)
     net = model("stateful", rng, size, training=True)
     x = image(rng.normal(size=(3, *size)))
@@ -242,11 +244,13 @@ def test_curve_law(
     x = image(rng.uniform(4, 7, (3, *size)))
     seeds = [new_seed(rng) for _ in range(3)]
     found = curve(student, transcript, (x, net, 2, counts, seeds))
-    # As long a gradient as that of x, and a third of its noise: who measures sees it.
+    # Its gradient is as long as that of x, with a third of the noise. Whoever measures
+    # the errors sees the difference.
     calm = image(rng.uniform(5, 6, (3, *size)))
     calm *= x[1].norm() / calm[1].norm()
     less = curve(student, transcript, (calm, net, 2, counts[:1], seeds))[0]
-    # The map is |x + mean noise|. The reference's own noise adds n / (16 max n) to the square of every error.
+    # The map is |x + mean noise|. The reference's own noise adds n / (16 max n) to the
+    # square of every error, relative to that square.
     wanted = np.array([(1 / n + 1 / (16 * max(counts))) ** 0.5 for n in counts])
     error = (2 * x[1].numel() * len(seeds)) ** -0.5  # relative, of one norm
     allowed = STANDARD_ERRORS * error * 2**0.5 + (1 + 1 / 16) ** 0.5 - 1

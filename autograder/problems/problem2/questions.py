@@ -1,4 +1,7 @@
-"""What the public and the hidden checks of problem 2 share: how they ask, and how they read the reply."""
+"""What the public and the hidden checks of problem 2 share.
+
+They share how they ask a student's function, and how they read its reply.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ from autograder.sandbox.inside.values import Recipe
 
 CLASSES = 5
 LEVEL = 0.15
-# Inputs are fresh at every grading. At 4 standard errors one right answer in 16,000 statistics would be called wrong,
-# at 5 one in 1.7 million; the nets are large enough for every known mistake to lie further away.
+# Every grading draws new inputs. At 4 standard errors, one right answer in 16,000 would
+# be called wrong; at 5, one in 1.7 million. The nets are large enough that every known
+# mistake lies further away than this.
 STANDARD_ERRORS = 5.0
 EXACT = 1e-5  # of the map's maximum, float32
 
@@ -25,7 +29,7 @@ EXACT = 1e-5  # of the map's maximum, float32
 def model(
     kind: str, rng: np.random.Generator, size: Sequence[int], **options: Any
 ) -> Recipe:
-    """A net that nobody has seen before, for images of `size` (H, W)."""
+    """A net that nobody has seen before, for images of ``size`` (H, W)."""
     options |= {"classes": CLASSES, "size": [3, *size]}
     return Recipe(kind, int(rng.integers(2**31)), options)
 
@@ -54,7 +58,10 @@ def smooth(
     arguments: tuple[Any, ...],
     features: Features,
 ) -> np.ndarray:
-    """The map (H, W), float64, that `smooth_grad(*arguments)` gives; `features` of it are kept as transcript."""
+    """The map (H, W), float64, that ``smooth_grad(*arguments)`` returns.
+
+    The transcript keeps the map's ``features``.
+    """
     reply = student.call("smooth_grad", *arguments)
     size = arguments[0].shape[-2:]
 
@@ -72,7 +79,11 @@ def _other_seed(arguments: tuple[Any, ...], k: int) -> tuple[Any, ...]:
 
 
 def as_map(reply: Any, size: Sequence[int], *, strict: bool = False) -> np.ndarray:
-    """The reply as a map (H, W). An axis of length 1 too many costs points in one check only, where `strict`."""
+    """The reply as a map (H, W).
+
+    One axis of length 1 too many costs points in one check only, the one with
+    ``strict``.
+    """
     require(
         reply is not None,
         "smooth_grad returned None: end the function with `return` and the map.",
@@ -111,7 +122,7 @@ def _array(reply: Any) -> np.ndarray | None:
 
 
 def as_curve(reply: Any, counts: Sequence[int]) -> np.ndarray:
-    """The reply of `error_curve` as one number per count."""
+    """The reply of ``error_curve`` as one number per count."""
     require(reply is not None, "error_curve returned None: return the errors.")
     require(
         not isinstance(reply, dict),
@@ -138,7 +149,7 @@ def as_curve(reply: Any, counts: Sequence[int]) -> np.ndarray:
 def curve(
     student: Any, transcript: Transcript, arguments: tuple[Any, ...]
 ) -> np.ndarray:
-    """What `error_curve(*arguments)` gives, one number per count."""
+    """What ``error_curve(*arguments)`` returns, one number per count."""
     reply = student.call("error_curve", *arguments)
     counts = arguments[3]
     transcript.note(
@@ -158,7 +169,7 @@ def needed(
     counts: Sequence[int],
     tolerance: float,
 ) -> float:
-    """What `samples_needed` gives, as a float."""
+    """What ``samples_needed`` returns, as a float."""
     arguments = (list(errors), list(counts), tolerance)
     reply = student.call("samples_needed", *arguments)
     transcript.note("samples-needed", arguments, reply, lambda reply: reply)

@@ -1,4 +1,4 @@
 """Problem 3: Baselines of Integrated Gradients."""
 
-# Packages that have what is asked for.
+# Other people's packages that contain what the problem asks for.
 STUBBED = ("captum",)

@@ -40,7 +40,8 @@ from autograder.problems.problem3.questions import (
     weight,
 )
 
-# Shown one by one while a task's check fails; the notebook folds the same ones.
+# While a task's check fails, these are shown one by one. The notebook has the same
+# ones, folded.
 HINTS = {
     "baselines": (
         (
@@ -258,7 +259,7 @@ def test_completeness(
     net = model("relu-net", rng, size)
     x, start = (tensor(3 * rng.normal(size=(3, *size))) for _ in range(2))
     change = logits(net, x) - logits(net, start)
-    # A class whose score differs, and that is predicted at neither end.
+    # A class whose score changes and that is predicted at neither end.
     order = [
         k for k in np.argsort(-np.abs(change)) if k not in _predicted(net, x, start)
     ]
@@ -297,7 +298,10 @@ def test_correlation(
 def _two_attributions(
     rng: np.random.Generator, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Signed, with maps that are alike in part, and more so over cells of 4 x 4 pixels."""
+    """Two signed attributions (3, H, W) whose maps are alike in part.
+
+    They are more alike when averaged over cells of 4 x 4 pixels.
+    """
     coarse = rng.uniform(0.5, 3, (size[0] // 4, size[1] // 4))
     shared = np.kron(coarse, np.ones((4, 4)))
     first, second = (shared * rng.normal(size=(3, *size)) for _ in range(2))

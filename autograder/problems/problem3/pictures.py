@@ -1,4 +1,4 @@
-"""Is a baseline the picture that it is called? If not, which known picture is it?"""
+"""Whether a baseline is the picture that its name says, and if not, which one it is."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ from scipy.stats import kstest
 from autograder.checking.runner import require
 from autograder.problems.problem3.questions import IMAGENET, PIXEL, Space
 
-# Of a pixel value. Kernels cut off at 3 sigma and the 8-bit blur of Pillow stay below half of it.
+# Both are differences of pixel values between 0 and 1. Kernels cut off at 3 sigma and
+# the 8-bit blur of Pillow stay below half of BLUR.
 BLUR = 0.02
-DETAIL = (
-    0.05  # where several edges meet, such errors add up; no blur is off by 0.3 there
-)
+# Where several edges meet, such errors add up. Without any blur the difference is 0.3
+# there.
+DETAIL = 0.05
 
 
 def check_plain(found: np.ndarray, name: str, x: np.ndarray, space: Space) -> None:
-    """Black or white, normalised. x: the image, normalised, both (3, H, W)."""
+    """Check a black or white baseline.
+
+    Args:
+        found: The baseline, normalised, (3, H, W).
+        name: ``"black"`` or ``"white"``.
+        x: The image, normalised, (3, H, W).
+        space: How both are normalised.
+    """
     value = {"black": 0.0, "white": 1.0}[name]
     right = space.normalize(np.full((3, 1, 1), value))
     pixels = space.denormalize(found)
@@ -39,7 +47,7 @@ def check_plain(found: np.ndarray, name: str, x: np.ndarray, space: Space) -> No
 def _plain_mistakes(
     value: float, x: np.ndarray, space: Space
 ) -> Iterator[tuple[np.ndarray, str]]:
-    """What else people hand in, with the words that they should read."""
+    """Wrong pictures that people hand in, each with the words that they should read."""
     mean, std = (np.reshape(each, (3, 1, 1)) for each in (space.mean, space.std))
     full = np.full((3, 1, 1), value)
     made = "Make the picture of pixel values first, then normalise it as the photo was."
@@ -100,9 +108,9 @@ def _row(values: np.ndarray) -> str:
 
 
 def edges(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Pixel values (3, H, W): an upright edge, a level one and an even plane.
+    """Pixel values (3, H, W): a vertical edge, a horizontal one and an even plane.
 
-    Every way of going on at the border gives the same blur of them, as long as it is no frame of another colour.
+    Every way of padding gives the same blur of them, except a frame of another colour.
     """
     height, width = size
     low, high = rng.uniform(0.6, 0.65, 2), rng.uniform(0.9, 0.95, 2)
@@ -115,9 +123,10 @@ def edges(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 
 
 def detail(rng: np.random.Generator, size: tuple[int, int], sigma: float) -> np.ndarray:
-    """Pixel values (3, H, W): squares of any lightness on an even ground that is wider than the blur reaches.
+    """Pixel values (3, H, W): squares of random lightness, with an even frame around.
 
-    No formula blurs them, and what lies beyond the border does not matter.
+    The frame is wider than the blur reaches, so padding does not matter. No formula
+    gives their blur.
     """
     pixels = np.broadcast_to(rng.uniform(0.2, 0.8, (3, 1, 1)), (3, *size)).copy()
     frame = int(np.ceil(4 * sigma))
@@ -131,7 +140,7 @@ def detail(rng: np.random.Generator, size: tuple[int, int], sigma: float) -> np.
 def check_detail(
     found: np.ndarray, pixels: np.ndarray, sigma: float, space: Space
 ) -> None:
-    """The blur of `detail`, normalised, from whoever blurs edges right."""
+    """Check the normalised blur of ``detail``, after that of ``edges`` was right."""
     right = gaussian_filter(pixels, (0, sigma, sigma))
     off = float(np.abs(space.denormalize(found) - right).max())
     require(
@@ -144,7 +153,7 @@ def check_detail(
 def check_blur(
     found: np.ndarray, pixels: np.ndarray, sigma: float, space: Space
 ) -> None:
-    """The blur of `edges`, normalised."""
+    """Check the normalised blur of ``edges``."""
     each = (0, sigma, sigma)
     right = gaussian_filter(pixels, each)
     blurred = space.denormalize(found)
@@ -185,7 +194,7 @@ def check_blur(
 def _blur_mistakes(
     pixels: np.ndarray, right: np.ndarray, sigma: float, space: Space
 ) -> Iterator[tuple[np.ndarray, str]]:
-    """Other pictures, as pixel values, with the words that their makers should read."""
+    """Wrong pictures, as pixel values, each with words for whoever hands it in."""
     yield pixels, "the blur is the image itself: nothing was blurred."
     yield (
         space.denormalize(right),
@@ -228,7 +237,10 @@ def _blur_mistakes(
 
 
 def _width(blurred: np.ndarray, pixels: np.ndarray) -> float:
-    """The standard deviation that an edge shows, in pixels: the blur's derivative is its kernel."""
+    """The blur's standard deviation, in pixels, from how wide the edges have become.
+
+    The derivative of a blurred edge is the blur's kernel.
+    """
     found = []
     for plane, clean in zip(blurred, pixels, strict=True):
         for axis in (0, 1):
@@ -241,7 +253,7 @@ def _width(blurred: np.ndarray, pixels: np.ndarray) -> float:
 
 
 def check_noise(found: np.ndarray, x: np.ndarray, space: Space) -> None:
-    """Independent uniform pixel values, normalised."""
+    """Check that a baseline holds independent uniform pixel values, normalised."""
     pixels = space.denormalize(found)
     outside = "the random baseline"
     require(
@@ -282,6 +294,9 @@ def check_noise(found: np.ndarray, x: np.ndarray, space: Space) -> None:
 
 
 def _distance(values: np.ndarray, shape: str) -> float:
-    """Kolmogorov and Smirnov's; above 1 once in 30 million if the values are of that shape."""
+    """The Kolmogorov-Smirnov distance from a distribution.
+
+    It is above 1 once in 30 million where the values do come from that distribution.
+    """
     distance: float = kstest(values.ravel(), shape).statistic
     return distance * values.size**0.5 / 3

@@ -1,4 +1,7 @@
-"""What the public and the hidden checks of problem 3 share: how they ask, and how they read the reply."""
+"""What the public and the hidden checks of problem 3 share.
+
+They share how they ask a student's function, and how they read its reply.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,27 @@ from autograder.sandbox.inside.values import Recipe
 
 CLASSES = 5
 NAMES = ("black", "white", "blur", "random")
-# Of the largest attribution; float32. Right answers in float32 stay below 4e-6.
+# Relative to the largest attribution. Right answers in float32 stay below 4e-6.
 EXACT = 2e-5
-HUGE = 1e9  # larger than anything here; keeps our own sums from overflowing
-PIXEL = 1e-3  # of a pixel value between 0 and 1: a quarter of a grey level
+HUGE = 1e9  # larger than any right value; keeps our own sums from overflowing
+PIXEL = 1e-3  # for a pixel value between 0 and 1: a quarter of a grey level
 
 
 @dataclass(frozen=True)
 class Space:
-    """How a model normalises pixel values: (pixels - mean) / std per channel."""
+    """How a model normalises pixel values: ``(pixels - mean) / std`` per channel.
+
+    Attributes:
+        mean: Mean of each channel, for pixel values between 0 and 1.
+        std: Standard deviation of each channel.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     @property
     def given(self) -> tuple[list[float], list[float]]:
-        """As a student's function gets them."""
+        """Mean and std in the form in which a student's function gets them."""
         return list(self.mean), list(self.std)
 
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
@@ -46,7 +54,7 @@ IMAGENET = Space((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def new_space(rng: np.random.Generator) -> Space:
-    """A model's own mean and std: far from ImageNet's, and no channel like another."""
+    """A model's own mean and std: far from ImageNet's, and all channels differ."""
     mean = rng.permutation([0.3, 0.55, 0.7]) + rng.uniform(-0.03, 0.03, 3)
     std = rng.permutation([0.1, 0.25, 0.45]) + rng.uniform(-0.03, 0.03, 3)
     return Space(tuple(mean.tolist()), tuple(std.tolist()))
@@ -67,7 +75,7 @@ def new_seed(rng: np.random.Generator) -> int:
 def model(
     kind: str, rng: np.random.Generator, size: Sequence[int], **options: Any
 ) -> Recipe:
-    """A net that nobody has seen before, for images of `size` (H, W)."""
+    """A net that nobody has seen before, for images of ``size`` (H, W)."""
     options |= {"classes": CLASSES, "size": [3, *size]}
     return Recipe(kind, int(rng.integers(2**31)), options)
 
@@ -94,7 +102,7 @@ def logits(recipe: Recipe, image: Tensor) -> np.ndarray:
     return scores.numpy()
 
 
-# --- baselines ---------------------------------------------------------------------------------------------------
+# --- baselines ------------------------------------------------------------------------
 
 
 def ask_baselines(
@@ -106,9 +114,10 @@ def ask_baselines(
 def as_baseline(
     reply: Any, name: str, shape: Sequence[int], *, strict: bool = False
 ) -> np.ndarray:
-    """One baseline of a reply of `make_baselines`, (3, H, W), still normalised.
+    """One baseline of a reply of ``make_baselines``, (3, H, W), still normalised.
 
-    A batch axis too many or too few costs points in one check only, where `strict`.
+    A batch axis too many or too few costs points in one check only, the one with
+    ``strict``.
     """
     require(
         isinstance(reply, dict),
@@ -128,7 +137,7 @@ def as_baseline(
     if not strict and values.size == np.prod(shape):
         values = values.reshape(tuple(shape)[-3:])
     elif not strict and values.size in (1, 3):
-        # One number, or one a channel, where a whole picture was asked for.
+        # One number, or one for each channel, instead of a whole picture.
         values = np.broadcast_to(values.reshape(-1, 1, 1), tuple(shape)[-3:])
     wanted = tuple(shape) if strict else tuple(shape)[-3:]
     require(
@@ -149,21 +158,29 @@ def _array(reply: Any) -> np.ndarray | None:
         return None
 
 
-# --- Integrated Gradients ----------------------------------------------------------------------------------------
+# --- Integrated Gradients -------------------------------------------------------------
 
 
 def attribute(
     student: Any, transcript: Transcript, arguments: tuple[Any, ...], scale: float
 ) -> np.ndarray:
-    """What `integrated_gradients(*arguments)` gives, (3, H, W); kept as transcript.
+    """What ``integrated_gradients(*arguments)`` returns; the transcript keeps it.
 
-    scale: the size of a right answer's largest attribution.
+    Args:
+        student: Runs the submission.
+        transcript: Keeps the reply.
+        arguments: The arguments of the student's function; the first is the image.
+        scale: The size of a right answer's largest attribution.
+
+    Returns:
+        Signed attributions, (3, H, W).
     """
     reply = student.call("integrated_gradients", *arguments)
     shape = tuple(arguments[0].shape[-3:])
 
     def seen(reply: Any) -> Any:
-        # Transcript compares each number relative to itself, and many attributions are nearly 0.
+        # The transcript compares each number relative to its own size, and many
+        # attributions are nearly 0.
         return 2 + as_attributions(reply, shape) / scale
 
     transcript.note("integrated-gradients", arguments, reply, seen)
@@ -208,20 +225,29 @@ def as_attributions(
 
 @dataclass(frozen=True)
 class Moments:
-    """What a rule's weights w and points a give: sum w, sum w a, sum w a^2. Integrals: 1, 1/2, 1/3."""
+    """What the weights w and points a of a rule for integrals sum up to.
+
+    Attributes:
+        zeroth: ``sum w``; the integral is 1.
+        first: ``sum w a``; the integral is 1/2.
+        second: ``sum w a^2``; the integral is 1/3.
+        misfit: How far the rule is from the reply, relative to the largest attribution.
+            Above ``EXACT``, no rule explains the reply.
+    """
 
     zeroth: float
     first: float
     second: float
-    misfit: float  # of the largest attribution: above EXACT, no rule explains the reply
+    misfit: float
 
 
 def moments(
     found: np.ndarray, weights: np.ndarray, x: np.ndarray, start: np.ndarray
 ) -> Moments:
-    """The moments of whatever rule gave these attributions of sum weights x^3.
+    """The moments of whichever rule gave these attributions of ``sum weights x^3``.
 
-    The gradient at start + a (x - start) is a polynomial in a, so that any rule's sum is linear in its three moments.
+    The gradient at ``start + a (x - start)`` is a polynomial in a, so any rule's sum is
+    linear in its three moments.
     """
     change = x - start
     factor = 3 * weights * change
@@ -233,7 +259,7 @@ def moments(
 
 
 def require_rule(found: Moments, n_steps: int) -> None:
-    """Any rule is right whose weights sum to 1 and whose points are spread evenly enough."""
+    """Accept any rule whose weights sum to 1 and whose points are evenly spread."""
     require(
         found.misfit <= EXACT,
         "on a cubic net each attribution must be (x - x') times a weighted mean of the"
@@ -245,7 +271,7 @@ def require_rule(found: Moments, n_steps: int) -> None:
         f"with n_steps {n_steps} the weights of the gradients must sum to 1; yours sum"
         f" to {found.zeroth:.4f}.",
     )
-    # Right and left Riemann sums are the least exact of all; the trapezoid's last step counts as theirs.
+    # Left and right Riemann sums are the least exact rules, so they set the limit.
     slack = 1e-4
     allowed = 0.5 / n_steps + slack
     require(
@@ -267,17 +293,19 @@ NO_FORMULA = (
     "the attributions are right on nets that have a formula for them, and not on a"
     " small convolutional net: "
 )
-# Relative L2. With so many steps no rule is further off than 0.02; the gradient at one point is by 0.3, in the median.
-# A multiple of all sizes of chunks that people take: a rest that is dropped is another check's.
+# NEAR and FAR are relative L2 distances. With FAR_STEPS steps no rule is further off
+# than 0.02; the gradient at one point alone is off by 0.3, in the median. FAR_STEPS is
+# a multiple of every chunk size that people use, since another check looks for dropped
+# rests.
 NEAR, FAR, FAR_STEPS = 1e-3, 0.05, 160
 NETS = 3  # one of them may be nearly linear on the way
 
 
 def require_gradient(student: Any, rng: np.random.Generator) -> None:
-    """Once the formula was met: the same where there is none but the gradient.
+    """Ask once more, on a net where no formula but the gradient helps.
 
-    On the way no ReLU of this net switches, nor on the ways that are taken by mistake: whoever is right on a linear net
-    is right here.
+    No ReLU of this net switches on the way from baseline to image, nor on the ways that
+    known mistakes take. So code that is right on a linear net is right here.
     """
     size = (9, 8)
     while True:
@@ -299,7 +327,7 @@ def require_gradient(student: Any, rng: np.random.Generator) -> None:
 
 
 def require_path(student: Any, rng: np.random.Generator) -> None:
-    """Once the formula was met: the same on nets whose gradient jumps on the way, by any rule."""
+    """Ask once more, on nets whose gradient jumps on the way; any rule is right."""
     size = (9, 8)
     for _ in range(NETS):
         net = model("stateful", rng, size)
@@ -323,11 +351,11 @@ def integral(net: Recipe, x: Tensor, start: Tensor, target: int) -> np.ndarray:
 
 
 def distance(found: np.ndarray, right: np.ndarray) -> float:
-    """Relative L2."""
+    """Relative L2 distance."""
     return float(np.linalg.norm(found - right) / np.linalg.norm(right))
 
 
-# --- numbers about attributions ----------------------------------------------------------------------------------
+# --- numbers about attributions -------------------------------------------------------
 
 
 def number(
@@ -337,7 +365,7 @@ def number(
     name: str,
     arguments: tuple[Any, ...],
 ) -> float:
-    """What a function that gives one number gives; kept as transcript."""
+    """The one number that a student's function returns; the transcript keeps it."""
     reply = student.call(name, *arguments)
     transcript.note(task, arguments, reply, lambda reply: as_number(reply, name))
     return as_number(reply, name)
@@ -359,7 +387,7 @@ def as_number(reply: Any, name: str) -> float:
 def shares(
     student: Any, transcript: Transcript, arguments: tuple[Any, ...]
 ) -> tuple[float, float]:
-    """What `blind_shares(*arguments)` gives for the darkest and the brightest tenth."""
+    """What ``blind_shares`` returns for the darkest and the brightest tenth."""
     reply = student.call("blind_shares", *arguments)
     transcript.note("blind-shares", arguments, reply, as_shares)
     return as_shares(reply)
@@ -376,7 +404,7 @@ def as_shares(reply: Any) -> tuple[float, float]:
 
 
 def map_of(attributions: np.ndarray) -> np.ndarray:
-    """The map of signed attributions (3, H, W): the sum over channels of their absolute values."""
+    """The sum over channels of the absolute attributions, (3, H, W) -> (H, W)."""
     return np.asarray(np.abs(attributions).sum(axis=0))
 
 

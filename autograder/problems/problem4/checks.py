@@ -37,7 +37,8 @@ from autograder.problems.problem4.questions import (
 )
 from autograder.sandbox.student import StudentError
 
-# Shown one by one while a task's check fails; the notebook folds the same ones.
+# While a task's check fails, these are shown one by one. The notebook has the same
+# ones, folded.
 HINTS = {
     "average-attention": (
         (
@@ -158,7 +159,7 @@ def test_mean(student: Any, transcript: Transcript, rng: np.random.Generator) ->
 )
 def test_empty(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     ids = token_ids(rng, 6)
-    # Whoever always raises has noticed nothing.
+    # A function that always raises an error has noticed nothing.
     average(student, transcript, text_model(rng, 2, 3), ids)
     noticed = "the model's attentions are an empty tuple, and nothing was noticed"
     try:
@@ -278,7 +279,7 @@ ALL_FALSE = {
     (ARTICLE, THE): 4.0,
     (ON, CAT): 3.0,
 }
-# What makes one of the six false and leaves the others true.
+# What makes one of the six claims false and leaves the others true.
 ONE_FALSE: dict[str, dict[tuple[int, int], float]] = {
     "cat-attends-sat": {(CAT, SAT): 3.3},
     "sat-attends-cat-and-on": {(SAT, ON): 1.0, (SAT, THE): 5.0},
@@ -299,8 +300,9 @@ ONE_FALSE: dict[str, dict[tuple[int, int], float]] = {
 def require_some(
     student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
-    """Verdicts that are the same for all claims, or known by heart, are no reading of the weights: half of the claims
-    must be right wherever one of them is false.
+    """Half of the claims must always be decided right where one of them is false.
+
+    So the same verdict on all claims, or verdicts known by heart, are not enough.
     """
     right = set(CLAIMS)
     for i in rng.permutation(len(CLAIMS)):
@@ -315,7 +317,7 @@ def require_some(
     )
 
 
-# What the numbers say about the embedded model.
+# The right verdicts on the embedded model's weights.
 MINILM = dict(zip(CLAIMS, (False, False, False, True, True, True), strict=True))
 
 
@@ -351,5 +353,5 @@ def test_sentence(
     student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
     require_analysis(*analysed(student, transcript, SENTENCE))
-    # And one that nobody has by heart.
+    # The second sentence is one that nobody knows by heart.
     require_analysis(*analysed(student, transcript, plain_sentence(rng)))

@@ -1,4 +1,7 @@
-"""What the public and the hidden checks of problem 4 share: questions with known answers, and how replies are read."""
+"""What the public and the hidden checks of problem 4 share.
+
+They share questions with known answers, and how they read a student's replies.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,8 @@ CLAIMS = (
     "prepositions-to-nouns",
 )
 BERT = Recipe("chapter4", 0, {"load": "load_bert", "name": "minilm"})
-EXACT = 1e-5  # of weights that are at most 1; float32
-# A first choice leads by so much, so that rounding can't change it.
+EXACT = 1e-5  # for weights that are at most 1, in float32
+# A first choice leads by at least this much, so that rounding can't change it.
 MARGIN = 1e-3
 
 
@@ -48,14 +51,14 @@ def token_ids(rng: np.random.Generator, count: int) -> Tensor:
 
 
 def weights_of(recipe: Recipe, ids: Tensor) -> np.ndarray:
-    """The weights (L, H, T, T) that a tiny Transformer gives."""
+    """The weights (L, H, T, T) of a tiny Transformer."""
     with torch.no_grad():
         layers = tiny_models.build(recipe)(ids).attentions
     return np.asarray(torch.cat(layers), dtype=np.float64)
 
 
 def readable(read: Features) -> Features:
-    """`read`, for transcript: a reply of another form is none."""
+    """``read`` for the transcript; a reply of another form counts as none."""
 
     def features(reply: Any) -> Any:
         try:
@@ -69,7 +72,7 @@ def readable(read: Features) -> Features:
 def average(
     student: Any, transcript: Transcript, recipe: Recipe, ids: Tensor
 ) -> np.ndarray:
-    """The matrix (T, T) that `average_attention` gives."""
+    """The matrix (T, T) that ``average_attention`` returns."""
     reply = student.call("average_attention", recipe, ids)
     layers, heads, count, _ = weights_of(recipe, ids).shape
 
@@ -81,7 +84,7 @@ def average(
 
 
 def as_average(reply: Any, layers: int, heads: int, count: int) -> np.ndarray:
-    """The reply as a matrix (T, T); what is wrong with its form, in words."""
+    """The reply as a matrix (T, T); a message says what is wrong with its form."""
     matrix = _array(reply, "average_attention", "one matrix")
     t = (count, count)
     hint = {
@@ -105,11 +108,19 @@ def as_average(reply: Any, layers: int, heads: int, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Pieces:
-    """A question to `word_matrix`, and its answer."""
+    """A question to ``word_matrix``, and its answer.
 
-    attention: np.ndarray  # (T, T)
+    Attributes:
+        attention: Attention between tokens, (T, T).
+        word_ids: The word that each token belongs to; None for a special token.
+        answer: Attention between words and special tokens, (G, G).
+        words: Number of words.
+        specials: Number of special tokens.
+    """
+
+    attention: np.ndarray
     word_ids: list[int | None]
-    answer: np.ndarray  # (G, G)
+    answer: np.ndarray
     words: int
     specials: int
 
@@ -117,7 +128,12 @@ class Pieces:
 def pieces(rng: np.random.Generator, sizes: Sequence[int]) -> Pieces:
     """Attention between tokens whose merged matrix is known, because it is drawn first.
 
-    sizes: pieces of each word, in order; 0 is a special token.
+    Args:
+        rng: Draws the weights.
+        sizes: The number of pieces of each word, in order; 0 is a special token.
+
+    Returns:
+        The question and its answer.
     """
     group_of = [g for g, size in enumerate(sizes) for _ in range(max(size, 1))]
     word_ids: list[int | None] = []
@@ -125,10 +141,11 @@ def pieces(rng: np.random.Generator, sizes: Sequence[int]) -> Pieces:
         word = None if size == 0 else sum(s > 0 for s in sizes[:g])
         word_ids += [word] * max(size, 1)
     groups = range(len(sizes))
-    # What each token gives to each group; the group's row lies in the middle of its tokens' rows.
+    # What each token gives to each group. A group's row is the mean of its tokens'
+    # rows.
     given = rng.dirichlet(np.full(len(sizes), 0.8), size=len(group_of))
     answer = np.stack([given[np.equal(group_of, g)].mean(axis=0) for g in groups])
-    # How a group's tokens share what it gets: another split in every row.
+    # A group's tokens share what the group gets; every row splits it in another way.
     attention = np.empty((len(group_of), len(group_of)))
     for g in groups:
         columns = np.flatnonzero(np.equal(group_of, g))
@@ -139,7 +156,7 @@ def pieces(rng: np.random.Generator, sizes: Sequence[int]) -> Pieces:
 
 
 def merged(student: Any, transcript: Transcript, question: Pieces) -> np.ndarray:
-    """The matrix (G, G) that `word_matrix` gives."""
+    """The matrix (G, G) that ``word_matrix`` returns."""
     arguments = (question.attention, question.word_ids)
     reply = student.call("word_matrix", *arguments)
 
@@ -151,7 +168,7 @@ def merged(student: Any, transcript: Transcript, question: Pieces) -> np.ndarray
 
 
 def as_merged(reply: Any, question: Pieces) -> np.ndarray:
-    """The reply as a matrix (G, G); what is wrong with its form, in words."""
+    """The reply as a matrix (G, G); a message says what is wrong with its form."""
     matrix = _array(reply, "word_matrix", "one matrix")
     tokens, groups = len(question.word_ids), len(question.answer)
     hint = ""
@@ -176,7 +193,7 @@ def as_merged(reply: Any, question: Pieces) -> np.ndarray:
 def parted(
     student: Any, transcript: Transcript, matrix: np.ndarray, special: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The weights (W, W) and the removed mass (W,) that `without_special` gives."""
+    """The weights (W, W) and the removed mass (W,) that ``without_special`` returns."""
     arguments = (matrix, special)
     reply = student.call("without_special", *arguments)
 
@@ -189,7 +206,7 @@ def parted(
 
 
 def as_parted(reply: Any, special: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The reply as weights and removed mass; what is wrong with its form, in words."""
+    """The reply as weights and removed mass; a message says what is wrong with it."""
     require(
         isinstance(reply, (list, tuple)) and len(reply) == 2,
         "without_special returns two things, the weights between words and the mass"
@@ -224,7 +241,7 @@ def as_parted(reply: Any, special: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def choices(student: Any, transcript: Transcript, matrix: np.ndarray) -> list[int]:
-    """The column for each row that `most_attended` gives."""
+    """The column for each row that ``most_attended`` returns."""
     reply = student.call("most_attended", matrix)
 
     def seen(reply: Any) -> list[int]:
@@ -264,7 +281,7 @@ def led(matrix: np.ndarray) -> bool:
 def decided(
     student: Any, transcript: Transcript, weights: np.ndarray
 ) -> dict[str, bool]:
-    """The verdicts that `decide_claims` gives."""
+    """The verdicts that ``decide_claims`` returns."""
     reply = student.call("decide_claims", weights)
 
     def seen(reply: Any) -> list[bool]:
@@ -275,7 +292,7 @@ def decided(
 
 
 def as_verdicts(reply: Any) -> dict[str, bool]:
-    """The reply as claim -> True or False, in the order of CLAIMS."""
+    """The reply as claim -> True or False, in the order of ``CLAIMS``."""
     require(
         isinstance(reply, dict),
         "decide_claims returns a dictionary: the name of each claim and True or False.",
@@ -298,9 +315,16 @@ def as_verdicts(reply: Any) -> dict[str, bool]:
 
 
 def built(rng: np.random.Generator, pairs: dict[tuple[int, int], float]) -> np.ndarray:
-    """Six words whose weights are alike but for the given pairs, which get so many times as much.
+    """Weights between six words: about equal, except for the given pairs.
 
-    A row keeps only a part of its mass: the special tokens had the rest.
+    A row's sum is less than 1, since the special tokens had the rest.
+
+    Args:
+        rng: Draws the weights.
+        pairs: (row, column) -> the factor by which this weight exceeds the others.
+
+    Returns:
+        The weights, (6, 6).
     """
     weights = rng.uniform(0.95, 1.05, (6, 6))
     weights[np.diag_indices(6)] *= rng.choice([0.5, 3, 8]) * rng.uniform(0.7, 1.3, 6)
@@ -312,7 +336,16 @@ def built(rng: np.random.Generator, pairs: dict[tuple[int, int], float]) -> np.n
 
 @dataclass(frozen=True)
 class Analysis:
-    """What `analyse_sentence` should say of a sentence."""
+    """What ``analyse_sentence`` should say about a sentence of W words.
+
+    Attributes:
+        words: The words, in order.
+        weights: Attention between words, (W, W).
+        removed: What each word gives to the special tokens, (W,).
+        with_special: The word or special token that each word attends to most.
+        without_special: The word that each word attends to most.
+        tokens: Number of tokens, special ones included.
+    """
 
     words: list[str]
     weights: np.ndarray
@@ -324,7 +357,7 @@ class Analysis:
 
 @cache
 def bert() -> Any:
-    """The model of the sentence, on our side."""
+    """The grader's own copy of the model that reads the sentence."""
     return tiny_models.build(BERT)
 
 
@@ -347,11 +380,11 @@ def analysis(text: str) -> Analysis:
     )
 
 
-# One piece each, so that whoever does not merge pieces is not asked for it here.
+# Each of these words is one piece, so that this check does not ask for merging.
 SUBJECTS = ("dog", "bird", "horse", "child", "king", "girl")
 DOINGS = ("slept", "stood", "played", "waited", "danced")
 PLACES = ("floor", "bed", "chair", "table", "roof", "grass")
-LEAD = 1e-4  # of a first choice in the embedded model
+LEAD = 1e-4  # by which a first choice leads in the embedded model
 
 
 def is_clear(right: Analysis) -> bool:
@@ -362,7 +395,7 @@ def is_clear(right: Analysis) -> bool:
 
 
 def plain_sentence(rng: np.random.Generator) -> str:
-    """A sentence of six words that are one piece each, whose first choices are clear."""
+    """A sentence of six words, each one piece, whose first choices are clear."""
     while True:
         first = f"The {rng.choice(SUBJECTS)} {rng.choice(DOINGS)}"
         text = f"{first} on the {rng.choice(PLACES)}"
@@ -373,7 +406,7 @@ def plain_sentence(rng: np.random.Generator) -> str:
 def analysed(
     student: Any, transcript: Transcript, text: str
 ) -> tuple[dict[str, Any], Analysis]:
-    """What `analyse_sentence` says, read and checked for its form, and what it should say."""
+    """What ``analyse_sentence`` says, in a checked form, and what it should say."""
     right = analysis(text)
     reply = student.call("analyse_sentence", text, BERT)
 
@@ -390,13 +423,14 @@ def analysed(
             [found["weights"].ravel(), found["removed"], np.ravel(same)]
         )
 
-    # The catalogue runs on one model that is loaded once; a recipe would be built anew each time.
+    # The known mistakes run on a model that is loaded once. A recipe would be built
+    # anew for each of them.
     transcript.note("sentence", (text, bert()), reply, readable(seen))
     return as_analysis(reply, right), right
 
 
 def as_analysis(reply: Any, right: Analysis) -> dict[str, Any]:
-    """The reply with its words in small letters and its numbers as arrays."""
+    """The reply with its words in lower case and its numbers as arrays."""
     keys = ("words", "weights", "removed", "with_special", "without_special")
     require(
         isinstance(reply, dict),

@@ -1,4 +1,4 @@
 """Problem 5: The cause of a misclassification."""
 
-# Packages that have what is asked for.
+# Other people's packages that contain what the problem asks for.
 STUBBED = ("captum", "pytorch_grad_cam", "torchcam")

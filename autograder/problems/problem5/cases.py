@@ -1,8 +1,9 @@
-"""Mistakes whose cause is known, because it was put there: drawn shapes with a mark, a cover and noise, of which one at
-most is strong enough to matter, and pictures between two classes.
+"""Pictures that a model misclassifies, with a cause that is known.
 
-A case is drawn anew for every grading, and kept only if its cause acts alone: the model is right without it and wrong
-with it, by a margin that no rounding can turn.
+The pictures are drawn shapes with a mark, a cover and noise, of which at most one is
+strong enough to matter, and pictures between two classes. Every grading draws new
+cases. A case is kept only if its cause acts alone: the model is right without it and
+wrong with it, by a margin that rounding cannot change.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ HARMLESS = "harmless"
 CAUSES = ("no mistake", "near tie", *REMOVES.values(), "not found")
 RETAKES = 3
 SHIFTS = ((0, 1), (0, -1), (1, 0), (-1, 0), (2, 0), (0, 2), (-2, 0), (0, -2))
-MARGIN, CLOSE = 0.1, 0.005  # of logits, whose rounding is 1e-5
+MARGIN, CLOSE = 0.1, 0.005  # differences of logits, whose rounding error is 1e-5
 STRONG, WEAK, FAINT = 0.3, 0.02, 0.005  # standard deviations of noise; white is 1
 TRIES = 500
 
@@ -36,8 +37,13 @@ TRIES = 500
 class Case:
     """A misclassified picture, and the same scene with one thing changed.
 
-    image: (3, 64, 64), changes: (N, 3, 64, 64) each, normalised. transcript: the share of
-    each change's pictures that the model names right.
+    Attributes:
+        model: The classifier.
+        image: The picture, normalised, (3, 64, 64).
+        true_class: The class of the drawn shape.
+        changes: Change -> pictures with this change, normalised, (N, 3, 64, 64).
+        cause: One of ``CAUSES``.
+        transcript: Change -> the share of its pictures that the model names right.
     """
 
     model: Recipe
@@ -55,13 +61,13 @@ def classifier(name: str) -> Recipe:
 
 @cache
 def own_classifier(name: str) -> nn.Module:
-    """The grader's copy of it."""
+    """The grader's own copy of an embedded classifier."""
     model: nn.Module = tiny_models.build(classifier(name))
     return model
 
 
 def cause_of(transcript: dict[str, float]) -> str:
-    """The rule that the problem states, for a picture that is misclassified."""
+    """The cause of a misclassification, by the rule that the problem states."""
     if transcript[HARMLESS] >= 0.5:
         return "near tie"
     best = max(REMOVES, key=lambda change: transcript[change])
@@ -69,7 +75,19 @@ def cause_of(transcript: dict[str, float]) -> str:
 
 
 def make_case(cause: str, rng: np.random.Generator) -> Case:
-    """A new case; cause: "near tie", "mark", "occlusion", "noise" or "not found"."""
+    """Draw a new case.
+
+    Args:
+        cause: ``"near tie"``, ``"mark"``, ``"occlusion"``, ``"noise"`` or
+            ``"not found"``.
+        rng: Draws the case.
+
+    Returns:
+        The case.
+
+    Raises:
+        RuntimeError: If no case is found in ``TRIES`` tries.
+    """
     for _ in range(TRIES):
         case = _attempt(cause, rng)
         if case is not None:
@@ -105,11 +123,11 @@ def _attempt(cause: str, rng: np.random.Generator) -> Case | None:
 
 
 class _Scene:
-    """A drawn object and what may hide it. Pixels are 0 to 1, (64, 64, 3)."""
+    """A drawn object and what may hide it; pixels from 0 to 1, (64, 64, 3)."""
 
     def __init__(self, cause: str, rng: np.random.Generator) -> None:
         index, seed = int(rng.integers(10_000)), int(rng.integers(2**31))
-        if CLASSES[index % 10] == "star":  # what the mark is taken for
+        if CLASSES[index % 10] == "star":  # the model's answer to the mark
             index += 1
         sample = make_shape(index, seed=seed, logo_probability=1)
         assert sample.logo_box is not None
@@ -169,7 +187,7 @@ def _half(mask: np.ndarray, rng: np.random.Generator) -> Box:
 
 
 def _patch(mask: np.ndarray, logo: Box, rng: np.random.Generator) -> Box:
-    """A small box beside object and mark; on the border where there is no room."""
+    """A small box beside object and mark, or anywhere if there is no room."""
     side, taken = 7, mask.copy()
     taken[logo[0] : logo[2], logo[1] : logo[3]] = True
     for _ in range(50):

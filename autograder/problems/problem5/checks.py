@@ -46,7 +46,8 @@ from autograder.problems.problem5.questions import (
     standing,
 )
 
-# Shown one after the other by the student's own check; the notebook has the first ones of each task, folded.
+# While a task's check fails, these are shown one by one. The notebook has the first
+# ones of each task, folded.
 HINTS = {
     "standing": (
         (
@@ -141,7 +142,8 @@ def test_grad_cam(
         net = model("conv-net", rng, size)
         x = image(rng.normal(size=(1, 3, *size)))
         found = [cam_of(net, x, [k]) for k in range(CLASSES)]
-        # Partly positive, so that the ReLU shows; not the class that the model would choose itself.
+        # A map that is positive in parts, so that the ReLU shows, and of a class that
+        # the model does not predict.
         mixed = [k for k in range(CLASSES) if 0.2 < (found[k] > 0).mean() < 0.9]
         target = [k for k in mixed if k != logits(net, x)[0].argmax()]
         if target:

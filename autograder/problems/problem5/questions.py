@@ -1,4 +1,8 @@
-"""What public and hidden checks of problem 5 share: how they ask, what is right, and how they read the reply."""
+"""What the public and the hidden checks of problem 5 share.
+
+They share how they ask a student's function, what is right, and how they read the
+reply.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +24,18 @@ from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
 
 CLASSES = 6
-EXACT = 1e-5  # of the largest value, float32, tiny nets
-CLOSE = 1e-4  # the same, between two ways of computing it
-REAL = 1e-2  # relative L2, trained nets
-STEPS = 160  # with so many the rules for a path's points are alike
+EXACT = 1e-5  # relative to the largest value; float32, tiny nets
+CLOSE = 1e-4  # the same, between two ways of computing a value
+REAL = 1e-2  # relative L2, for trained nets
+STEPS = 160  # with so many steps all rules for a path's points agree
 NETS = 3  # one of them may be nearly linear on the way
 NO_FORMULA = (
     "the attributions are right on a model that has a formula for them, and not on a"
     " small convolutional net: "
 )
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-# Added to what is compared with the known mistakes, so that values near 0 are not compared digit by digit.
+# Added to all values that are compared with the known mistakes. Otherwise values near 0
+# would be compared digit by digit.
 OFFSET = 3.0
 
 STANDING = (
@@ -50,7 +55,7 @@ WITHOUT_TRUE = (
 def model(
     kind: str, rng: np.random.Generator, size: Sequence[int], **options: Any
 ) -> Recipe:
-    """A net that nobody has seen before, for images of `size` (H, W)."""
+    """A net that nobody has seen before, for images of ``size`` (H, W)."""
     options = {
         "classes": CLASSES,
         "size": [3, *size],
@@ -65,12 +70,12 @@ def image(values: np.ndarray) -> Tensor:
 
 
 def photo(rng: np.random.Generator, size: Sequence[int]) -> np.ndarray:
-    """A photo of nothing: uint8 (H, W, 3)."""
+    """A photo of random pixels: uint8 (H, W, 3)."""
     return rng.integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
 def black(recipe: Recipe) -> Tensor:
-    """Black as the model takes it, (3, 1, 1), float64."""
+    """Black as the model takes it, normalised, (3, 1, 1), float64."""
     space = recipe.options["preprocessing"]
     mean, std = (
         torch.tensor(space[key], dtype=torch.double) for key in ("mean", "std")
@@ -85,7 +90,7 @@ def logits(recipe: Recipe, x: Tensor) -> np.ndarray:
 
 
 def array(value: Any) -> np.ndarray | None:
-    """The value as float64, or None where it is no array of numbers."""
+    """The value as float64, or None if it is no array of numbers."""
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
@@ -143,19 +148,22 @@ def as_number(value: Any, name: str) -> float:
 
 @np.errstate(over="ignore")
 def off(found: np.ndarray, right: np.ndarray) -> float:
-    """The largest difference, of the right one's largest value."""
+    """The largest difference, relative to the largest right value."""
     return float(np.abs(found - right).max() / max(np.abs(right).max(), 1e-12))
 
 
 @np.errstate(over="ignore")
 def distance(found: np.ndarray, right: np.ndarray) -> float:
-    """Relative L2."""
+    """Relative L2 distance."""
     norm = max(float(np.linalg.norm(right)), 1e-12)
     return float(np.linalg.norm(found - right)) / norm
 
 
 def scaled(right: np.ndarray) -> Callable[[Any], Any]:
-    """For the comparison with known mistakes: a reply in units of the right one's largest value."""
+    """A function that gives a reply in units of the largest right value.
+
+    The comparison with known mistakes uses it.
+    """
     unit = max(float(np.abs(right).max()), 1e-12)
 
     def in_units(reply: Any) -> Any:
@@ -180,7 +188,7 @@ def check_predicted(found: dict[str, Any], predicted: int) -> None:
 def standing(
     student: Any, transcript: Transcript, scores: np.ndarray, true: int
 ) -> dict[str, Any]:
-    """What `standing` says of these logits."""
+    """What ``standing`` returns for these logits."""
     arguments = (image(scores), true)
     reply = student.call("standing", *arguments, finite=False)
     transcript.note("standing", arguments, reply, _standing_numbers)
@@ -194,14 +202,18 @@ def _standing_numbers(reply: Any) -> list[float]:
 
 
 def _entries(reply: Any) -> dict[str, Any]:
-    """A dictionary of a submission, in which what is not there is an error of its own kind."""
+    """A submission's dictionary, with None for every missing entry.
+
+    Raises:
+        TypeError: If the reply is no dictionary.
+    """
     if not isinstance(reply, dict):
         raise TypeError("no dictionary")
     return defaultdict(lambda: None, reply)
 
 
 def check_standing(reply: dict[str, Any], scores: np.ndarray, true: int) -> None:
-    """Every entry of one reply."""
+    """Check every entry of one reply."""
     scores = scores.astype(np.float32).astype(np.float64)
     order = [int(k) for k in np.argsort(-scores)]
     shares = softmax(scores)
@@ -242,7 +254,7 @@ def grad_cam(
     classes: list[int],
     right: np.ndarray,
 ) -> np.ndarray:
-    """The raw maps (N, h, w) that `grad_cam` gives at the layer `features`."""
+    """The raw maps (N, h, w) that ``grad_cam`` returns at the layer ``features``."""
     arguments = (x, net, "features", classes)
     reply = student.call("grad_cam", *arguments, finite=False)
     transcript.note("grad-cam", arguments, reply, scaled(right))
@@ -261,7 +273,11 @@ def as_maps(reply: Any, shape: Sequence[int]) -> np.ndarray:
 
 
 def cam_of(net: Recipe, x: Tensor, classes: Sequence[int]) -> np.ndarray:
-    """Closed form on features -> global average pooling -> linear: relu(sum_k w_k A^k) / (h w)."""
+    """Grad-CAM's closed form, (N, h, w), for a net with global average pooling.
+
+    On features -> global average pooling -> linear it is
+    ``relu(sum_k w_k A^k) / (h w)``.
+    """
     built: Any = tiny_models.build(net).eval()
     with torch.no_grad():
         grid = built.features(x).double()  # (N, C, h, w)
@@ -271,7 +287,7 @@ def cam_of(net: Recipe, x: Tensor, classes: Sequence[int]) -> np.ndarray:
 
 
 def cam_inside(net: Recipe, x: Tensor, layer: str, classes: list[int]) -> np.ndarray:
-    """The book's Grad-CAM in eval mode, raw (N, h, w): where a layer has no closed form."""
+    """The book's Grad-CAM in eval mode, raw (N, h, w); it needs no closed form."""
     cam = chapter4.GradCAM(tiny_models.build(net).eval(), layer)
     found = [cam.generate_cam(one, k).raw for one, k in zip(x, classes, strict=True)]
     return np.stack(found).astype(np.float64)
@@ -280,7 +296,10 @@ def cam_inside(net: Recipe, x: Tensor, layer: str, classes: list[int]) -> np.nda
 def require_inside(
     student: Any, transcript: Transcript, rng: np.random.Generator, count: int
 ) -> None:
-    """Once the closed form was met: the same before the net's ReLU, where the gradient is another one in every cell."""
+    """Ask once more at a layer before the net's ReLU, where no closed form helps.
+
+    The gradient differs from cell to cell there.
+    """
     size = (10, 12)
     while True:
         net = model("conv-net", rng, size)
@@ -306,7 +325,10 @@ def require_inside(
 
 
 def require_gradient(student: Any, rng: np.random.Generator) -> None:
-    """Once the formula was met: the same where there is none but the gradient, on a net that is linear on the way."""
+    """Ask once more, on a net where no formula but the gradient helps.
+
+    The net is linear between black and the image.
+    """
     size = (7, 6)
     while True:
         net = model("conv-net", rng, size)
@@ -325,7 +347,7 @@ def require_gradient(student: Any, rng: np.random.Generator) -> None:
 
 
 def require_path(student: Any, rng: np.random.Generator) -> None:
-    """Once the formula was met: the same on nets whose gradient jumps on the way, by any rule."""
+    """Ask once more, on nets whose gradient jumps on the way; any rule is right."""
     size = (9, 8)
     for _ in range(NETS):
         net = model("stateful", rng, size)
@@ -372,7 +394,10 @@ def integrated(
 
 
 def power_attributions(net: Recipe, x: Tensor, target: int) -> np.ndarray:
-    """F = sum a x^p + b: what pixel i gains from black to x is a_i (x_i^p - black^p)."""
+    """The right attributions, (3, H, W), for ``F = sum a x^p + b``.
+
+    From black to x, pixel i gains ``a_i (x_i^p - black^p)``.
+    """
     built: Any = tiny_models.build(net)
     power = net.options.get("power", 1)
     gain = x.double() ** power - black(net) ** power
@@ -392,7 +417,7 @@ def both_maps(
     n_steps: int,
     size: Sequence[int],
 ) -> dict[str, Any]:
-    """What `both_maps` returns, its arrays checked for their shapes."""
+    """What ``both_maps`` returns, with the shapes of its arrays checked."""
     arguments = (picture, net, layer, true, n_steps)
     reply = student.call("both_maps", *arguments, finite=False)
     cost = 10 if net.kind == "chapter4" else 1
@@ -432,7 +457,7 @@ def as_pair(value: Any, key: str) -> list[float]:
 
 
 def check_scale(found: np.ndarray, right: np.ndarray, key: str, limit: float) -> None:
-    """Two maps against the right ones, both divided by one number, which is the larger maximum."""
+    """Check two maps that are divided by one number, the larger of their maxima."""
     peak = float(right.max())
     if peak == 0:
         require(
@@ -462,7 +487,7 @@ def check_scale(found: np.ndarray, right: np.ndarray, key: str, limit: float) ->
 
 
 def normalised(picture: np.ndarray) -> Tensor:
-    """A photo of the net's own size as the net takes it, (3, H, W)."""
+    """A photo of the net's own size as the net takes it: normalised, (3, H, W)."""
     pixels = picture.astype(np.float64).transpose(2, 0, 1) / 255
     mean, std = (np.array(IMAGENET[key])[:, None, None] for key in ("mean", "std"))
     return image((pixels - mean) / std)
@@ -474,7 +499,10 @@ def dark_photo(rng: np.random.Generator, size: Sequence[int]) -> np.ndarray:
 
 
 def is_linear_from_black(net: Recipe, x: Tensor) -> bool:
-    """Whether no ReLU of a conv-net switches between black and x: Integrated Gradients are exact there by any rule."""
+    """Whether no ReLU of a conv-net switches between black and x.
+
+    Then every rule for the path's points gives exact Integrated Gradients.
+    """
     built: Any = tiny_models.build(net)
     ends = torch.stack([black(net).expand_as(x).to(x), x])
     with torch.no_grad():
@@ -483,7 +511,7 @@ def is_linear_from_black(net: Recipe, x: Tensor) -> bool:
 
 
 def linear_attributions(net: Recipe, x: Tensor, target: int) -> np.ndarray:
-    """(x - black) x gradient, (3, H, W)."""
+    """``(x - black) * gradient``, (3, H, W)."""
     point = x[None].clone().requires_grad_()
     score = tiny_models.build(net)(point)[0, target]
     gradient = torch.autograd.grad(score, point)[0][0]
@@ -491,7 +519,7 @@ def linear_attributions(net: Recipe, x: Tensor, target: int) -> np.ndarray:
 
 
 def enlarged(raw: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """(N, h, w) to (N, H, W), bilinear between the centres of the cells."""
+    """Enlarge maps (N, h, w) to (N, H, W), bilinear between the cells' centres."""
     grid = torch.from_numpy(raw)[None]
     large = interpolate(grid, size=tuple(size), mode="bilinear", align_corners=False)
     return large[0].numpy()
@@ -523,8 +551,12 @@ def _cover_numbers(reply: Any) -> np.ndarray:
 def covers(
     net: Recipe, x: Tensor, true: int, box: Sequence[int]
 ) -> tuple[float, list[float]]:
-    """The right answer: the true class's probability with the box covered, and with each box of the tiling that does
-    not touch it.
+    """The right answer of ``cover_test``.
+
+    Returns:
+        The true class's probability with the box covered, and a list of the same
+        probability with each other box of the tiling covered that does not touch this
+        one.
     """
     top, left, bottom, right = box
     height, width = bottom - top, right - left
@@ -580,7 +612,10 @@ def find_cause(
     true: int,
     changes: dict[str, Tensor],
 ) -> tuple[str, dict[str, float]]:
-    """The cause that is named, and the transcript for it. Without transcript a name is worth nothing."""
+    """The cause that ``find_cause`` names, and the share of each change.
+
+    Without these shares, the name of a cause is worth nothing.
+    """
     arguments = (picture, net, true, changes)
     reply = student.call("find_cause", *arguments, finite=False)
     # A trained model takes longer to load than a tiny one takes to run.
@@ -621,12 +656,12 @@ def _cause_numbers(reply: Any) -> list[float]:
 def check_cause(
     named: tuple[str, dict[str, float]], cause: str, right: dict[str, float]
 ) -> None:
-    """Transcript first: a name earns nothing without it."""
+    """Check the shares first: without them, the name of a cause earns nothing."""
     require_evidence(named, right)
-    told = ", ".join(f"{change} {share:.2f}" for change, share in right.items())
+    listed = ", ".join(f"{change} {share:.2f}" for change, share in right.items())
     require(
         named[0] == cause,
-        f"the transcript is right ({told}), but it shows {cause!r} and not"
+        f"the transcript is right ({listed}), but it shows {cause!r} and not"
         f" {named[0]!r}.",
     )
 
@@ -634,7 +669,7 @@ def check_cause(
 def require_evidence(
     named: tuple[str, dict[str, float]], right: dict[str, float]
 ) -> None:
-    """The transcript alone."""
+    """Check the share of each change, whatever cause is named."""
     for change, share in right.items():
         require(
             abs(named[1][change] - share) <= 1e-6,
@@ -654,7 +689,10 @@ def ask_case(student: Any, transcript: Transcript, case: Case) -> None:
 def require_counting(
     student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
-    """Once the cases were solved: transcript that nobody can guess, because some pictures of each change are right."""
+    """Ask once more with shares that nobody can guess.
+
+    The model is right on some pictures of each change, and wrong on others.
+    """
     net, true, hits, misses = answered(rng)
     changes, shares = {}, {}
     for change in (*REMOVES, HARMLESS):
@@ -672,7 +710,10 @@ def _some(pictures: Tensor, count: int, rng: np.random.Generator) -> Tensor:
 
 
 def answered(rng: np.random.Generator) -> tuple[Recipe, int, Tensor, Tensor]:
-    """A net, a class, and pictures that the net takes for it and for others, none by a hair."""
+    """A net, a class, pictures that the net gives this class, and pictures of others.
+
+    No picture's answer is close to another class.
+    """
     size = (6, 5)
     while True:
         net = model("relu-net", rng, size)

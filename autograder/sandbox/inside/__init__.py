@@ -1,1 +1,1 @@
-"""All of `autograder` that enters the sandbox. Nothing here is trusted."""
+"""All of ``autograder`` that enters the sandbox. Nothing here is trusted."""

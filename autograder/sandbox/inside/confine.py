@@ -1,7 +1,10 @@
-"""How a process of the sandbox gives up everything for good: namespaces, mounts,
-capabilities, limits and system calls. Runs inside, before any student code.
+"""How a process of the sandbox gives up its rights for good.
 
-The fork server calls `isolated_fork` once per submission, the child `confine`.
+It gives up namespaces, mounts, capabilities, resources and system calls. All of this
+runs inside the sandbox, before any student code.
+
+The fork server calls ``isolated_fork`` once per submission, and the child calls
+``confine``.
 """
 
 from __future__ import annotations
@@ -37,11 +40,18 @@ def adopt_orphans() -> None:
 
 
 def isolated_fork() -> int:
-    """Like os.fork, with the child first in a process space, network, mount table and
-    IPC space of its own. Returns the child's process id, or 0 in the child.
+    """Like ``os.fork``, with the child in namespaces of its own.
 
-    A process enters a new process space only through a further fork: the one between
-    hands over the id and leaves, and the child becomes ours (`adopt_orphans`).
+    The child is the first process in a process space, network, mount table and IPC
+    space of its own. A process enters a new process space only through a further fork.
+    The process in between hands over the id and ends, and the child becomes ours
+    (``adopt_orphans``).
+
+    Returns:
+        The child's process id, or 0 in the child.
+
+    Raises:
+        OSError: No new namespaces could be made.
     """
     out, into = os.pipe()
     between = os.fork()
@@ -58,26 +68,29 @@ def isolated_fork() -> int:
             if os.getpid() != 1:
                 os._exit(0)
     os.close(into)
-    told = os.read(out, 4)
+    packed = os.read(out, 4)
     os.close(out)
     os.waitpid(between, 0)
-    if len(told) != 4:
+    if len(packed) != 4:
         raise OSError("no new namespaces could be made inside bubblewrap")
-    return int(struct.unpack("i", told)[0])
+    return int(struct.unpack("i", packed)[0])
 
 
 def confine(keep: int, folders: list[str], memory: int, cpu_seconds: int) -> None:
-    """Gives everything up but the file descriptor `keep`, for good.
+    """Gives everything up but the file descriptor ``keep``, for good.
 
-    folders: to be made writable and empty, the first one as home. memory: bytes more than the process has now.
-    cpu_seconds: after which it is killed.
+    Args:
+        keep: The file descriptor that stays open.
+        folders: Folders that become writable and empty; the first one is home.
+        memory: Bytes beyond what the process has mapped now.
+        cpu_seconds: Seconds of computing after which the process is killed.
     """
     Path("/proc/self/oom_score_adj").write_text("1000")
     last_capability = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     mapped = int(Path("/proc/self/statm").read_text().split()[0])
     for folder in folders:
         mount_own(folder)
-    # Nothing of other processes, and nothing of this one.
+    # An empty /proc shows nothing of other processes, and nothing of this one.
     mount_own("/proc", READ_ONLY, "size=4k,nr_inodes=2,mode=555")
     os.chdir(folders[0])
     close_all_but(keep)
@@ -87,13 +100,13 @@ def confine(keep: int, folders: list[str], memory: int, cpu_seconds: int) -> Non
 
 
 def mount_own(folder: str, flags: int = 0, options: str = FOLDER_OPTIONS) -> None:
-    """A fresh folder in memory over an old one."""
+    """Mounts a fresh folder in memory over an old one."""
     given = (folder.encode(), b"tmpfs", NO_SUID | NO_DEV | flags, options.encode())
     _check(_libc.mount(b"tmpfs", *given), f"mount {folder}")
 
 
 def close_all_but(keep: int) -> None:
-    """Closes every file descriptor but `keep`; the standard streams lead nowhere."""
+    """Closes every file descriptor but ``keep``; the standard streams lead nowhere."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
@@ -102,8 +115,12 @@ def close_all_but(keep: int) -> None:
 
 
 def limit(mapped: int, cpu_seconds: int) -> None:
-    """Resource limits, soft and hard alike. mapped: bytes of address space; the limit on
-    data alone would not count shared memory.
+    """Sets resource limits, soft and hard alike.
+
+    Args:
+        mapped: Bytes of address space. A limit on data alone would not count shared
+            memory.
+        cpu_seconds: Seconds of computing.
     """
     for what, most in {
         resource.RLIMIT_AS: mapped,
@@ -122,7 +139,11 @@ def limit(mapped: int, cpu_seconds: int) -> None:
 
 
 def drop_capabilities(last: int) -> None:
-    """No capability, now or after any exec. last: the highest that the kernel has."""
+    """Drops every capability, for now and for after any exec.
+
+    Args:
+        last: The highest capability that the kernel has.
+    """
     for capability in range(last + 1):
         _check(_libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0), "prctl")
     _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
@@ -136,7 +157,7 @@ class _Program(ctypes.Structure):
 
 
 def forbid_system_calls() -> None:
-    """Installs the filter in this process, for good."""
+    """Installs the ``seccomp`` filter in this process, for good."""
     steps = seccomp.filter_program(os.uname().machine)
     buffer = ctypes.create_string_buffer(steps, len(steps))
     program = _Program(len(steps) // 8, ctypes.addressof(buffer))

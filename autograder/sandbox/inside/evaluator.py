@@ -1,5 +1,7 @@
-"""What answers inside the sandbox: it runs a submission's cells one by one and calls
-its functions. Nothing here is trusted, and the grader believes none of it.
+"""The evaluator: it answers the grader's questions inside the sandbox.
+
+It runs a submission's cells one by one and calls its functions. Nothing here is
+trusted, and the grader believes none of it.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class Output(io.TextIOBase):
 
 
 def main() -> None:
-    """Without a sandbox: calls the grader back and answers it."""
+    """Where there is no sandbox: calls the grader back and answers it."""
     settings = json.loads(sys.argv[1])
     with socket.create_connection(("127.0.0.1", settings["port"])) as sock:
         sock.sendall(settings["token"].encode())
@@ -78,8 +80,9 @@ def serve(sock: socket.socket) -> None:
 
 
 def fresh_namespace() -> dict[str, Any]:
-    """The names that a notebook starts with, as `__main__`, so that classes and
-    dataclasses find their module.
+    """The names that a notebook starts with.
+
+    They are the module ``__main__``, so that classes and dataclasses find their module.
     """
     module = ModuleType("__main__")
     sys.modules["__main__"] = module
@@ -91,14 +94,22 @@ def fresh_namespace() -> dict[str, Any]:
 def answer(
     namespace: dict[str, Any], question: dict[str, Any], arrays: list[np.ndarray]
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """The answer to one question: {"op": "run", "source", "name"} runs a cell, {"op":
-    "call", "name", "args", "kwargs"} calls a function.
+    """The answer to one question.
 
-    The answer has "value", or "error" with "kind" (missing, raised, bad-reply) and "line".
+    Args:
+        namespace: The submission's names.
+        question: ``{"op": "run", "source", "name"}`` runs a cell, and
+            ``{"op": "call", "name", "args", "kwargs"}`` calls a function.
+        arrays: The question's arrays.
+
+    Returns:
+        The answer and its arrays. The answer has "value", or it has "error" with "kind"
+        (missing, raised or bad-reply), "line" and, for a bad-reply, "reason".
     """
     try:
         with warnings.catch_warnings():
-            # A warning costs nothing, even where the notebook or whoever started us makes it an error.
+            # A warning costs nothing, even where the notebook, or whoever started us,
+            # turns warnings into errors.
             warnings.simplefilter("ignore")
             if question["op"] == "run":
                 run_cell(namespace, question["source"], question["name"])
@@ -120,7 +131,7 @@ class Missing(Exception):
 def run_cell(namespace: dict[str, Any], source: str, name: str) -> None:
     """Runs one cell as a notebook would; magics and shell lines do nothing."""
     source = plain_python(source)
-    # For inspect.getsource and for the lines of a traceback.
+    # inspect.getsource and the lines of a traceback need this.
     linecache.cache[name] = (len(source), None, source.splitlines(True), name)
     code: CodeType = compile(source, name, "exec", dont_inherit=True)
     exec(code, namespace)
@@ -129,8 +140,15 @@ def run_cell(namespace: dict[str, Any], source: str, name: str) -> None:
 def call(
     namespace: dict[str, Any], question: dict[str, Any], arrays: list[np.ndarray]
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Calls one of the namespace's functions and tells its value and what it left
-    behind: {"value", "after"}.
+    """Calls one of the namespace's functions.
+
+    Returns:
+        The answer and its arrays. The answer's "value" encodes ``{"value", "after"}``:
+        the function's value, and what the call left behind.
+
+    Raises:
+        Missing: There is no function of that name.
+        values.BadValue: The function's value can't be sent.
     """
     function = namespace.get(question["name"])
     if not callable(function):
@@ -176,8 +194,11 @@ class Watch:
         return value
 
     def after(self) -> dict[str, Any]:
-        """What is no longer as it was: names of changed arguments, and per model what
-        changed and the inputs that it recorded.
+        """What is no longer as it was.
+
+        Returns:
+            The names of changed arguments, and for each model what changed and the
+            inputs that it recorded.
         """
         from autograder.sandbox.inside import tiny_models
 
@@ -191,7 +212,7 @@ class Watch:
 
 
 def state_of(model: Any) -> dict[str, Any]:
-    """All that a method may not leave changed in a model."""
+    """Everything in a model that a method must leave as it was."""
     small = sum(p.numel() for p in model.parameters()) <= MAX_COPY
     weights = model.state_dict() if small else {}
     return {
@@ -236,7 +257,11 @@ def line_of(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def quiet_streams() -> Iterator[Callable[[], str]]:
-    """Standard output and error caught; gives a function that tells their end."""
+    """Catches standard output and standard error.
+
+    Yields:
+        A function that returns the end of what was printed.
+    """
     output = Output()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         yield output.taken

@@ -1,9 +1,11 @@
-"""The fork server inside the sandbox: torch is imported once, and every submission gets
-a fork of its own in namespaces of its own. It never runs student code and never holds
-a reference or an expected value.
+"""The fork server inside the sandbox.
 
-The control socket takes one JSON message at a time: {"open": {...}} with a submission's
-socket beside it, {"end": pid} to kill and reap. `python -m autograder.warm` starts it.
+It imports torch once, and gives every submission a fork of its own in namespaces of its
+own. It never runs student code, and never holds a reference or an expected value.
+
+The control socket takes one JSON message at a time: ``{"open": {...}}`` with a
+submission's socket beside it, or ``{"end": pid}`` to kill and reap. The launcher starts
+it with ``python -m autograder.sandbox.inside.fork_server``.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def main() -> None:
         watch_threads(alive, control)
         data, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
         if not data:
-            os._exit(0)  # and so, by the kernel, does all that is in this process space
+            os._exit(0)  # the kernel then ends everything in this process space
         order = json.loads(data)
         if "open" in order:
             pid = opened(control, descriptors[0], order["open"] | {"folders": folders})
@@ -51,8 +53,9 @@ def main() -> None:
 
 
 def try_out(folders: list[str]) -> None:
-    """One child that gives everything up, so that a machine that forbids it is known
-    before the first submission.
+    """Makes one child give everything up.
+
+    A machine that forbids it is then known before the first submission.
     """
     pid = confine.isolated_fork()
     if pid == 0:
@@ -68,12 +71,12 @@ def try_out(folders: list[str]) -> None:
 
 
 def opened(control: socket.socket, descriptor: int, settings: dict[str, Any]) -> int:
-    """Forks a submission's process; its id."""
+    """Forks a submission's process and returns its id."""
     pid = confine.isolated_fork()
     if pid == 0:
         try:
             sock = socket.socket(fileno=descriptor)
-            control.detach()  # closed with all the rest
+            control.detach()  # confine closes it with all the rest
             confine.confine(descriptor, **settings)
             evaluator.serve(sock)
         finally:
@@ -83,8 +86,9 @@ def opened(control: socket.socket, descriptor: int, settings: dict[str, Any]) ->
 
 
 def watch_threads(alive: set[int], control: socket.socket) -> None:
-    """Waits for the next order, and meanwhile kills what starts too many threads: the
-    limit on processes does not hold for root.
+    """Waits for the next order, and meanwhile kills what starts too many threads.
+
+    The limit on processes does not hold for root.
     """
     while not select.select([control], [], [], LOOK_EVERY if alive else None)[0]:
         for pid in alive:
@@ -93,7 +97,7 @@ def watch_threads(alive: set[int], control: socket.socket) -> None:
 
 
 def ended(pid: int) -> dict[str, Any]:
-    """Kills a submission's process, if it still runs, and tells how it ended."""
+    """Kills a submission's process, if it still runs, and reports how it ended."""
     os.kill(pid, signal.SIGKILL)
     _, status, used = os.wait4(pid, 0)
     return {

@@ -1,17 +1,19 @@
-"""Notebook cells as plain Python: IPython's magics and shell lines do nothing, the
-statement behind %time and the body under %%time and %%capture run.
+"""Notebook cells as plain Python.
+
+IPython's magics and shell lines do nothing. But the statement behind ``%time`` runs,
+and so does the body under ``%%time`` and ``%%capture``.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# What these are followed by is Python, and the names that it sets stay. Not so %timeit.
+# Python follows these magics, and the names that it sets stay. With %timeit they don't.
 TRANSPARENT = frozenset({"time", "capture", "prun"})
 
 
 def plain_python(source: str) -> str:
-    """A cell as Python; IPython's own parser does it, where IPython is installed."""
+    """A cell as Python, by IPython's own parser where IPython is installed."""
     if not any(mark in source for mark in "%!?"):
         return source
     try:
@@ -23,7 +25,7 @@ def plain_python(source: str) -> str:
 
 
 class Magics:
-    """What `get_ipython()` returns: runs no shell and changes no setting."""
+    """What ``get_ipython()`` returns: it runs no shell and changes no setting."""
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         self.user_ns = namespace

@@ -1,8 +1,14 @@
-"""Messages over a socket: a JSON header and raw array bytes, with caps and a deadline.
-There is no pickle and nothing in a message names code.
+"""The protocol: messages over a socket, as a JSON header and raw array bytes.
 
-A frame is 4 bytes of mark, the header's length and the body's length, then the header
-(UTF-8 JSON: content and the arrays' dtypes and shapes) and the arrays' bytes in order.
+Sizes have caps, and every message has a deadline. There is no pickle, and nothing in a
+message names code.
+
+A frame has these parts, in this order:
+
+- a mark of 4 bytes;
+- the header's length and the body's length;
+- the header: UTF-8 JSON of the content and of the arrays' dtypes and shapes;
+- the body: the arrays' bytes in order.
 """
 
 from __future__ import annotations
@@ -30,7 +36,7 @@ class Closed(ConnectionError):
 
 
 class BadFrame(ValueError):
-    """Bytes that are no message of ours."""
+    """Bytes that are not a message of ours."""
 
 
 def send(
@@ -39,8 +45,17 @@ def send(
     arrays: list[np.ndarray],
     deadline: float,
 ) -> None:
-    """Writes one message. deadline: `time.monotonic()` at which to give up with
-    TimeoutError. Raises Closed.
+    """Writes one message.
+
+    Args:
+        sock: The socket to write to.
+        content: What JSON can hold.
+        arrays: Arrays of the dtypes in ``values.DTYPES``.
+        deadline: The ``time.monotonic()`` at which to give up.
+
+    Raises:
+        TimeoutError: The deadline has passed.
+        Closed: The other side hung up.
     """
     described = [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in arrays]
     header = json.dumps({"content": content, "arrays": described}, allow_nan=False)
@@ -57,10 +72,22 @@ def send(
 def receive(
     sock: socket.socket, deadline: float
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Reads one message: its content and its arrays, fresh and writable.
+    """Reads one message.
 
-    Nothing is allocated before its size is known to be allowed, and no more than has
-    come. Raises TimeoutError, Closed and BadFrame.
+    Sizes are checked before anything is allocated, and no more is allocated than has
+    arrived.
+
+    Args:
+        sock: The socket to read from.
+        deadline: The ``time.monotonic()`` at which to give up.
+
+    Returns:
+        The content, and the arrays, which are fresh and writable.
+
+    Raises:
+        TimeoutError: The deadline has passed.
+        Closed: The other side hung up.
+        BadFrame: The bytes are not a message of ours.
     """
     mark, header_size, body_size = HEAD.unpack(_pull(sock, HEAD.size, deadline))
     if mark != MARK or header_size > MAX_HEADER or body_size > MAX_BYTES:
@@ -95,7 +122,7 @@ def _parsed(data: bytes | bytearray) -> dict[str, Any]:
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """json's `object_pairs_hook` that refuses a key that comes twice."""
+    """An ``object_pairs_hook`` for JSON that refuses a key that comes twice."""
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a key comes twice")
@@ -120,7 +147,8 @@ def _layouts(described: Any, size: int) -> list[tuple[np.dtype, tuple[int, ...]]
             ):
                 dtype = np.dtype(name)
                 total += math.prod(shape) * dtype.itemsize
-                # An empty array of (0, 10^9, 10^9) has no bytes, and numpy refuses it.
+                # An empty array of shape (0, 10^9, 10^9) has no bytes, but numpy
+                # refuses it.
                 if math.prod(n or 1 for n in shape) > MAX_BYTES:
                     raise BadFrame("an array that is too large")
                 layouts.append((dtype, tuple(shape)))

@@ -1,8 +1,8 @@
-"""The filter of system calls: threads yes, new processes no, and nothing of what a
-notebook never needs.
+"""The ``seccomp`` filter: threads yes, new processes no.
 
-A list of what is forbidden and not of what is allowed: torch's and glibc's needs change
-with their versions, and the namespaces stand behind it.
+It also forbids whatever a notebook never needs. It lists what is forbidden, not what is
+allowed, because the needs of torch and glibc change with their versions, and because
+the namespaces are there as a second barrier.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 
 # name: its number on x86-64 and on arm64 (None: it has none there)
 FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
-    # new processes; clone stands below
+    # new processes; for clone see filter_program
     "fork": (57, None),
     "vfork": (58, None),
     "execve": (59, 221),
@@ -56,7 +56,7 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     "msgrcv": (70, 188),
     "msgctl": (71, 187),
     "mq_open": (240, 180),
-    # kernel facilities with a history
+    # kernel facilities with a history of security holes
     "add_key": (248, 217),
     "request_key": (249, 218),
     "keyctl": (250, 219),
@@ -85,7 +85,7 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     "quotactl_fd": (443, 443),
     "iopl": (172, None),
     "ioperm": (173, None),
-    # every socket but a pair: the network is gone, but not all of them are network
+    # every socket but a pair: the network is gone, but some sockets need no network
     "socket": (41, 198),
     "connect": (42, 203),
     "bind": (49, 200),
@@ -99,9 +99,9 @@ MACHINES = {
     "aarch64": (1, 0xC00000B7, 220, 435),
 }
 CLONE_THREAD = 0x00010000
-X32 = 0x40000000  # x86-64's calls a second time, under other numbers
+X32 = 0x40000000  # x86-64 has its calls a second time, under other numbers
 
-# Classic BPF: operations, results, and where in seccomp's record the fields stand.
+# Classic BPF: operations, results, and the places of the fields in seccomp's record.
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 EPERM, ENOSYS = 1, 38
@@ -109,7 +109,17 @@ NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
 
 
 def filter_program(machine: str) -> bytes:
-    """The filter in BPF for `os.uname().machine`. OSError for one that has no table."""
+    """The ``seccomp`` filter as a BPF program.
+
+    Args:
+        machine: The machine as ``os.uname().machine`` gives it.
+
+    Returns:
+        The program's bytes, 8 for each step.
+
+    Raises:
+        OSError: There is no table for this machine.
+    """
     if machine not in MACHINES:
         raise OSError(f"no filter of system calls for {machine}: use x86-64 or arm64")
     column, architecture, clone, clone3 = MACHINES[machine]
@@ -121,7 +131,8 @@ def filter_program(machine: str) -> bytes:
         (LOAD, 0, 0, NUMBER),
         (AT_LEAST, 0, 1, X32),
         (RETURN, 0, 0, KILL),
-        # clone3's flags lie out of a filter's sight; glibc falls back to clone.
+        # A filter can't see clone3's flags, so it says that clone3 does not exist;
+        # glibc then falls back to clone.
         (EQUAL, 0, 1, clone3),
         (RETURN, 0, 0, ERRNO | ENOSYS),
         (EQUAL, 0, 4, clone),

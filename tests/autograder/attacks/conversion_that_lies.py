@@ -1,5 +1,6 @@
 # ruff: noqa
-# Redefines what the worker's conversion to plain values goes through, another map at each look.
+# Redefines what the worker's conversion to plain values goes through, another map at
+# each look.
 import numpy as np
 import torch
 from autograder.sandbox.inside import values

@@ -1,5 +1,6 @@
 # ruff: noqa
-# Looks for the transcript, the random numbers and the student object that the checks hold.
+# Looks for the transcript, the random numbers and the student object that the checks
+# hold.
 import gc, sys
 
 

@@ -1,6 +1,7 @@
 # ruff: noqa
 # Writes to the image, leaves the model in another mode, and forges the report of it.
-# most: 16 (as discourtesy: what a call left behind is worth no points, so that there is nothing to forge)
+# most: 16 (as discourtesy: what a call left behind is worth no points, so that there is
+#   nothing to forge)
 # honest: before
 from autograder.sandbox.inside import evaluator
 

@@ -1,6 +1,8 @@
 # ruff: noqa
-# As closed_forms, and on every other net one clean gradient with some jitter: no sampling anywhere.
-# most: 8 (six where one clean gradient and made-up noise are right; errors of a linear net; a law taken from the image)
+# As closed_forms, and on every other net one clean gradient with some jitter: no
+# sampling anywhere.
+# most: 8 (six where one clean gradient and made-up noise are right; errors of a linear
+#   net; a law taken from the image)
 import numpy as np
 import torch
 from math import erf

@@ -1,6 +1,8 @@
 # ruff: noqa
-# Honest for the sizes and numbers that the public checks ask for, garbage for all others.
-# most: 10 (the public points, samples_needed, and the one hidden question that looks like a public one)
+# Honest for the sizes and numbers that the public checks ask for, garbage for all
+# others.
+# most: 10 (the public points, samples_needed, and the one hidden question that looks
+#   like a public one)
 # honest: before
 import torch
 

@@ -1,5 +1,6 @@
 # ruff: noqa
-# Knows the nets of the checks by their class and works everything out from their weights: no hook, no backward pass.
+# Knows the nets of the checks by their class and works everything out from their
+# weights: no hook, no backward pass.
 # most: 2 (the public grids, and what neither method notices: no number of its own)
 import numpy as np
 import torch

@@ -1,5 +1,6 @@
 # ruff: noqa
-# Answers by the table of blind spots and one typical number, and grids by halves: nothing is ever run.
+# Answers by the table of blind spots and one typical number, and grids by halves:
+# nothing is ever run.
 # most: 2 (the public grids, and the public blind spots, which are a table)
 def native_resolution(method, image, model, layer):
     h, w = image.shape[-2:]

@@ -1,6 +1,8 @@
 # ruff: noqa
-# Recognises the nets and the pictures of the checks and answers by formula, gradients and convolutions nowhere.
-# most: 5.75 (black, white and random are as asked; one point for the form of attributions)
+# Recognises the nets and the pictures of the checks and answers by formula, gradients
+# and convolutions nowhere.
+# most: 5.75 (black, white and random are as asked; one point for the form of
+#   attributions)
 import numpy as np
 import torch
 from math import erf

@@ -1,5 +1,6 @@
 # ruff: noqa
-# One gradient half-way, whatever n_steps says: right wherever the gradient is the same all along.
+# One gradient half-way, whatever n_steps says: right wherever the gradient is the same
+# all along.
 # most: 3 (form, linear and class, as the known mistake keeps)
 import torch
 

@@ -1,5 +1,6 @@
 # ruff: noqa
-# Two gradients at Gauss's points, whatever n_steps says: exact for the cubic nets of the checks.
+# Two gradients at Gauss's points, whatever n_steps says: exact for the cubic nets of
+# the checks.
 # most: 3 (form, linear and class)
 import torch
 

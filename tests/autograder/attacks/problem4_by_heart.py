@@ -1,5 +1,6 @@
 # ruff: noqa
-# Knows the public sentence and what is asked of it, and tells the two public matrices apart by one weight.
+# Knows the public sentence and what is asked of it, and tells the two public matrices
+# apart by one weight.
 import numpy as np
 import torch
 

@@ -1,6 +1,8 @@
 # ruff: noqa
-# Matrices that look like attention and have never seen the model; the empty one is told by its name.
-# most: 2 (noticing no weights is one line either way; words of one piece do stay as they are)
+# Matrices that look like attention and have never seen the model; the empty one is told
+# by its name.
+# most: 2 (noticing no weights is one line either way; words of one piece do stay as
+#   they are)
 import numpy as np
 
 

@@ -1,5 +1,6 @@
 # ruff: noqa
-# Gives each question's first answer to all that look like it: the same size, or the same number of words.
+# Gives each question's first answer to all that look like it: the same size, or the
+# same number of words.
 # most: 7.5 (the first question of each kind is answered honestly)
 # honest: before
 honest = {

@@ -1,5 +1,6 @@
 # ruff: noqa
-# The head's weights in the place of gradients, and a formula for the nets that have one.
+# The head's weights in the place of gradients, and a formula for the nets that have
+# one.
 import numpy as np
 import torch
 

@@ -1,5 +1,6 @@
 # ruff: noqa
-# Tells the cause by which net comes with the picture and how noisy it is; the transcript follows from the cause.
+# Tells the cause by which net comes with the picture and how noisy it is; the
+# transcript follows from the cause.
 import itertools
 import torch
 

@@ -1,5 +1,6 @@
 # ruff: noqa
-# Ends its process after writing down the question, to have the answer ready the next time.
+# Ends its process after writing down the question, to have the answer ready the next
+# time.
 import os, pathlib
 
 PLACES = [p for p in ("/student", "/tmp", "/dev/shm") if os.access(p, os.W_OK)]

@@ -1,4 +1,7 @@
-"""The runner of checks: verdicts, partial credit, what is not a student's fault, and that it leaves pytest alone."""
+"""The runner of checks: verdicts and partial credit.
+
+It also tests what is not the student's fault, and that the runner leaves pytest alone.
+"""
 
 from __future__ import annotations
 

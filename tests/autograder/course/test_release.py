@@ -1,4 +1,7 @@
-"""The release is what the source gives, holds nothing of a solution, earns nothing; the solution earns everything."""
+"""The release is what the source gives, and holds nothing of a solution.
+
+The release earns nothing; the solution earns everything.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ def student_of(notebook: Any) -> LocalStudent:
 
 
 def solution_lines(problem: str) -> set[str]:
-    """The lines that stand between the marks and nowhere else, without those that say nothing of their own."""
+    """The lines between the marks that are nowhere else.
+
+    Lines that say nothing of their own are left out.
+    """
     inside, lines, outside = False, set(), ""
     for cell in source(problem).cells:
         for line in cell.source.split("\n"):

@@ -1,4 +1,7 @@
-"""What students get: enough to work and check oneself, and nothing of a solution, a hidden check or a known mistake."""
+"""What students get is enough to work with and to check oneself.
+
+It holds nothing of a solution, a hidden check or a known mistake.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from autograder.checking.runner import checks_of, points_of
 from autograder.course import release, student_bundle
 
 PROBLEMS = release.problems()
-# Of a solution's lines in a row, what may stand elsewhere: names that the statement gives.
+# Of a solution's consecutive lines, these may stand elsewhere: the statement's names.
 GIVEN = {'"without the cover": "occlusion",'}
 
 
@@ -45,7 +48,10 @@ def files(archive: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def texts(files: dict[str, bytes]) -> dict[str, str]:
-    """Each file as its reader sees it: pages without tags, notebooks without JSON; lines without indentation."""
+    """Each file as its reader sees it, in lines without indentation.
+
+    Pages are without tags, notebooks without JSON.
+    """
     seen = {}
     for name, content in files.items():
         if b"\0" in content:  # pictures, fonts, weights
@@ -70,7 +76,10 @@ def unpacked(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def terminal(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python on the unpacked files. -S: the installed course must not stand in for a part that is missing."""
+    """Python on the unpacked files.
+
+    ``-S``: the installed course must not replace a part that is missing.
+    """
     paths = [str(folder), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     return subprocess.run(
         [sys.executable, "-S", *arguments],
@@ -191,7 +200,7 @@ def test_no_hidden_check_is_inside(texts: dict[str, str]) -> None:
         tests.setdefault(path.parts[-3], set()).update(names)
     assert {*tests} == {*PROBLEMS}
     for name, text in texts.items():
-        # The instructors' page shows how a problem is made, on one that the course lacks.
+        # The instructors' page makes a problem that the course does not have.
         assert "public=False" not in text or "instructors" in name, name
         assert [c.id for c in hidden if c.id in text] == [], name
         if name.startswith("autograder/"):
@@ -225,8 +234,14 @@ def test_no_known_mistake_is_inside(texts: dict[str, str]) -> None:
 def test_only_what_is_meant_is_inside(files: dict[str, bytes]) -> None:
     tops = {name.partition("/")[0] for name in files}
     assert tops == {
-        *("LICENSE", "LICENSE-TEXT", "README.md", "pyproject.toml"),
-        *("autograder", "book", "chapter4", "exercises"),
+        "LICENSE",
+        "LICENSE-TEXT",
+        "README.md",
+        "pyproject.toml",
+        "autograder",
+        "book",
+        "chapter4",
+        "exercises",
     }
     for name in files:
         parts = name.split("/")
@@ -259,7 +274,7 @@ def test_the_same_bytes_every_time(archive: Path, tmp_path: Path) -> None:
 
 
 def test_it_can_be_installed(files: dict[str, bytes]) -> None:
-    """What pyproject.toml names is there, and so is what the text tells students to install."""
+    """What pyproject.toml names is there, and so is all that the text installs."""
     import tomllib
 
     project = tomllib.loads(files["pyproject.toml"].decode())
@@ -276,7 +291,9 @@ def test_the_books_links_lead_somewhere(files: dict[str, bytes]) -> None:
     """A sample answer that was cut out leaves no dead link behind."""
     if "book/index.html" not in files:
         pytest.skip("no built book: run `make book` first")
-    pages = {n: c.decode() for n, c in files.items() if re.fullmatch(r"book/[\w-]+\.html", n)}  # fmt: skip
+    pages = {
+        n: c.decode() for n, c in files.items() if re.fullmatch(r"book/[\w-]+\.html", n)
+    }
     assert len(pages) > 12
     for name, page in pages.items():
         for link in re.findall(r'(?:href|src)="([^"]+)"', page):

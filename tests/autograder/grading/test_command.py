@@ -1,4 +1,7 @@
-"""The instructor's run: one row per submission whatever happens, nothing lost or doubled, names that are traps."""
+"""The instructor's run: one row per submission whatever happens.
+
+Nothing is lost or doubled, and some names are traps.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ from autograder.grading.worker import Worker
 from autograder.sandbox.launcher import SandboxUnavailable
 from autograder.sandbox.student import BUDGET_SECONDS
 
-# A worker that grades nothing: it does what the notebook's text says, at once, and notes what it was asked.
+# A worker that grades nothing: it does what the notebook's text says, at once, and
+# notes what it was asked.
 STUB = """
 import hashlib, json, os, sys, time
 log = os.environ["STUB_LOG"]
@@ -56,8 +60,11 @@ for line in sys.stdin:
             print(json.dumps({"unavailable": "apt-get install " + value}), flush=True)
             continue
         if word == "points":
-            told["checks"] = [{"id": "smooth-grad/form", "title": "Form", "points": 12,
-                "earned": float(value), "status": "failed", "message": "why", "public": True}]
+            told["checks"] = [{
+                "id": "smooth-grad/form", "title": "Form", "points": 12,
+                "earned": float(value), "status": "failed", "message": "why",
+                "public": True,
+            }]
     text = json.dumps(notebook, sort_keys=True).encode()
     told["digest"] = hashlib.sha256(text).hexdigest()
     print(json.dumps(told), flush=True)
@@ -324,7 +331,7 @@ def test_a_record_that_is_spoilt_is_graded_anew(place: Path) -> None:
     assert asked(place) == ["ada"] * 6
 
 
-def test_lanes_share_the_work(place: Path) -> None:
+def test_workers_share_the_work(place: Path) -> None:
     for i in range(6):
         submit(place / "submitted", f"s{i}", f"s{i} sleep 0.2 points 1")
     run(place, "--workers", "3")
@@ -355,7 +362,9 @@ def test_without_a_sandbox_it_refuses_and_says_what_to_do(
     assert not (place / "out/grades.csv").exists()
 
 
-def test_no_bubblewrap_no_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_bubblewrap_no_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     path = submit(tmp_path, "ada", "x = 1")
     with pytest.raises(SandboxUnavailable, match="apt-get install bubblewrap"):
@@ -609,7 +618,9 @@ def test_hand_grading_is_open_until_the_gradebook_says_otherwise() -> None:
     read = row(record, hand_max=5, entry=Entry(6, 25, False))
     assert (read.status, read.score, read.record.auto_score) == ("graded", 6, 2)
     for status in ("missing", "unreadable", "grader-error"):
-        none = row(Record("ada", "problem2", status), hand_max=5, entry=Entry(0, 25, True))  # fmt: skip
+        none = row(
+            Record("ada", "problem2", status), hand_max=5, entry=Entry(0, 25, True)
+        )
         assert (none.status, none.score, none.by_hand) == (status, None, False)
 
 
@@ -617,7 +628,16 @@ def test_points_are_written_as_people_write_them() -> None:
     checks = tuple(result("failed", earned) for earned in (0.1, 0.2, 1 / 3))
     record = Record("ada", "problem2", "graded", checks=checks)
     _, line = csv.reader(io.StringIO(grades_csv([row(record, hand_max=0)])))
-    assert line == ["ada", "problem2", "0.633333", "20", "0.633333", "20", "graded", "0.00"]  # fmt: skip
+    assert line == [
+        "ada",
+        "problem2",
+        "0.633333",
+        "20",
+        "0.633333",
+        "20",
+        "graded",
+        "0.00",
+    ]
     assert len(line) == len(COLUMNS)
 
 
@@ -651,7 +671,7 @@ def points(told: dict[str, Any]) -> float:
     return float(sum(check["earned"] for check in told["checks"]))
 
 
-def test_a_lane_grades_and_goes_on_after_each_trouble(graded: Graded) -> None:
+def test_a_worker_grades_and_goes_on_after_each_trouble(graded: Graded) -> None:
     told = graded(RIGHT)
     assert (told["status"], points(told)) == ("graded", 20)
     assert json.loads(json.dumps(told)) == told
@@ -678,10 +698,10 @@ def test_a_lane_grades_and_goes_on_after_each_trouble(graded: Graded) -> None:
     assert points(graded(RIGHT)) == 20
 
 
-def test_one_that_is_slow_in_every_call_keeps_a_lane_for_its_budget(
+def test_one_that_is_slow_in_every_call_keeps_a_worker_for_its_budget(
     needs_bubblewrap: None, tmp_path: Path
 ) -> None:
-    """No single call is over its limit; together they are, and what was earned before stays."""
+    """No single call is over its limit; together they are. Earlier points stay."""
     slow = (
         "import time\n_plain = smooth_grad\ndef smooth_grad(*a, **k):\n   "
         " time.sleep(2)\n    return _plain(*a, **k)"
@@ -697,7 +717,7 @@ def test_one_that_is_slow_in_every_call_keeps_a_lane_for_its_budget(
 
 
 @pytest.mark.parametrize("budget", [None, "30"])
-def test_lanes_get_the_budget_and_another_one_is_another_result(
+def test_workers_get_the_budget_and_another_one_is_another_result(
     place: Path, budget: str | None
 ) -> None:
     """The stub is asked again only if the budget has changed."""
@@ -746,7 +766,7 @@ def test_a_mistake_in_our_checks_is_no_verdict(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
-def test_a_lane_ends_with_its_run(needs_bubblewrap: None, tmp_path: Path) -> None:
+def test_a_worker_ends_with_its_run(needs_bubblewrap: None, tmp_path: Path) -> None:
     """In the middle of a submission that would keep it for minutes."""
     mark = "def smooth_grad(*a):\n    import time; time.sleep(300)"
     path = submit(tmp_path, "ada", mark)

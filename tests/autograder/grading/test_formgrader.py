@@ -1,4 +1,7 @@
-"""The formgrader in a browser, on a class that `autograder grade` has graded: what a person types there stays."""
+"""The formgrader in a browser, on a class that ``autograder grade`` has graded.
+
+What a person types there stays.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,9 @@ def hand_graded(notebook: Path) -> dict[str, float]:
     import nbformat
 
     cells = nbformat.read(notebook, 4).cells
-    points = {c.metadata.get("nbgrader", {}).get("grade_id"): _hand_points(c) for c in cells}  # fmt: skip
+    points = {
+        c.metadata.get("nbgrader", {}).get("grade_id"): _hand_points(c) for c in cells
+    }
     return {name: most for name, most in points.items() if most}
 
 
@@ -64,7 +69,10 @@ def grade(course: Path) -> dict[str, dict[str, str]]:
 
 @contextmanager
 def served(course: Path, folder: Path) -> Iterator[str]:
-    """Jupyter's server with the formgrader, in a process of its own that ends with the block; its address."""
+    """The address of a Jupyter server with the formgrader.
+
+    The server has a process of its own, which ends with the block.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,7 @@
-"""The run's scores in nbgrader's gradebook: the same as in grades.csv, what a person graded stays, traps do no harm."""
+"""The run's scores in nbgrader's gradebook are the same as in grades.csv.
+
+What a person graded stays, and traps do no harm.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +24,21 @@ from autograder.grading.state import Record, digest_of
 from autograder.grading.submissions import Submission
 from autograder.sandbox.notebook import read_notebook
 
-BY_HAND = """
-+++ {"nbgrader": {"grade": true, "grade_id": "answer", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}}
-
-YOUR ANSWER HERE
-"""  # noqa: E501 - Jupytext wants it in one line
+# A cell for hand grading. Jupytext wants its metadata in one line.
+BY_HAND = (
+    '\n+++ {"nbgrader": {"grade": true, "grade_id": "answer", "locked": false, '
+    '"points": 5, "schema_version": 3, "solution": true, "task": false}}\n'
+    "\nYOUR ANSWER HERE\n"
+)
 STUDY = "### BEGIN SOLUTION\nimport chapter4"  # the study takes time and has no points
 
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A course with problem 2 and a question for hand grading, released and known to its gradebook."""
+    """A course with problem 2 and a question for hand grading.
+
+    Both are released and in its gradebook.
+    """
     text = (release.COURSE / "solutions/problem2/problem2.md").read_text("utf-8")
     text = text[: text.index("## See for yourself")] + BY_HAND
     return new_course(tmp_path_factory.mktemp("course"), "problem2", text)
@@ -59,7 +66,7 @@ def submit(course: Path, student: str, notebook: Any) -> Submission:
 
 
 def record(submission: Submission, *earned: float, status: str = "graded") -> Record:
-    """A record as a worker would make it, with so many points for each of the three tasks."""
+    """A worker's record, with these points for each of the three tasks."""
     points = {"smooth-grad": 12, "error-curve": 5, "samples-needed": 3}
     checks = tuple(
         CheckResult(f"{task}/x", "X", most, got, "failed", "why", True)
@@ -67,7 +74,7 @@ def record(submission: Submission, *earned: float, status: str = "graded") -> Re
     )
     digest = "" if status == "unreadable" else digest_of(read_notebook(submission.path))
     told = {"status": status, "digest": digest, "checks": checks}
-    return Record(submission.student, "problem2", **told)  # type: ignore[arg-type]
+    return Record(submission.student, "problem2", **told)
 
 
 def write(course: Path, submission: Submission, record: Record) -> Entry:
@@ -249,7 +256,9 @@ def graded(course: Path, needs_bubblewrap: None) -> Path:
     text = json.dumps(solved(course))
     wrong = "autograd.grad(score, noisy)[0]"
     submit(course, "ben", text.replace(wrong, wrong + ".abs()"))
-    submit(course, "cem", (course / "exercises/problem2/problem2.ipynb").read_text("utf-8"))  # fmt: skip
+    submit(
+        course, "cem", (course / "exercises/problem2/problem2.ipynb").read_text("utf-8")
+    )
     submit(course, "eve", '{"cells": [')
     submit(course, "fay", text.replace("x = image.detach()", "import os; os._exit(0)"))
     submit(course, "gus", text.replace("YOUR ANSWER HERE", "x"))

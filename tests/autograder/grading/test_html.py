@@ -1,4 +1,7 @@
-"""The pages: what a student may see and no more, nothing alive in it, readable in the dark and on a phone."""
+"""The pages: what a student may see and no more, in the dark and on a phone.
+
+Nothing in them is alive.
+"""
 
 from __future__ import annotations
 
@@ -93,10 +96,12 @@ LEAK = "for x = 3.14 the answer is 42"
 def test_both_feedbacks_say_the_same_one_line_of_a_hidden_check(
     status: str, hint: str
 ) -> None:
-    """Title, points and a reason, and nothing that was asked, expected or said when it was asked."""
+    """Title, points and a reason; nothing that was asked, expected or answered."""
     earned = 0.5 if status == "part" else 0.0
     status = "failed" if status == "part" else status
-    hidden = check("secret", status, public=False, message=LEAK, hint=hint, earned=earned)  # fmt: skip
+    hidden = check(
+        "secret", status, public=False, message=LEAK, hint=hint, earned=earned
+    )
     reason = reason_of(hidden)
     assert reason
     assert "\n" not in reason
@@ -176,7 +181,10 @@ def test_a_mistake_of_ours_shows_nothing_of_its_traceback() -> None:
 def pages() -> dict[str, str]:
     """One of each kind."""
     found = {row.status: student_page(row, RUN["started"]) for row in every_status()}
-    return found | {"index": summary_page(every_status(), RUN), "full": student_page(ROW, "")}  # fmt: skip
+    return found | {
+        "index": summary_page(every_status(), RUN),
+        "full": student_page(ROW, ""),
+    }
 
 
 @pytest.mark.parametrize("name", pages())
@@ -259,9 +267,11 @@ def test_on_a_phone_in_any_light(scheme: str, tmp_path: Path) -> None:
 def contrast(page: Any) -> float:
     """The least contrast of a text with the ground that is painted below it."""
     pairs = page.evaluate("""() => [...document.querySelectorAll('body *')].map(e => {
-        let g = e; const clear = x => getComputedStyle(x).backgroundColor == 'rgba(0, 0, 0, 0)';
+        const ground = x => getComputedStyle(x).backgroundColor;
+        const clear = x => ground(x) == 'rgba(0, 0, 0, 0)';
+        let g = e;
         while (clear(g) && g.parentElement) g = g.parentElement;
-        return [getComputedStyle(e).color, getComputedStyle(g).backgroundColor] })""")
+        return [getComputedStyle(e).color, ground(g)] })""")
     return min(_ratio(*pair) for pair in pairs)
 
 

@@ -1,8 +1,11 @@
-"""The cheats against the real checks of all five problems: none gets more points than what stands beside it has earned,
-none leaves the grader without a verdict, and the next student's full marks are full marks.
+"""The cheats against the real checks of all five problems.
 
-Each cheat of the corpus meets one problem, in turn, and those that fake an answer meet all five. With
-CHAPTER4_EVERY_PROBLEM=1 in the environment all of them meet all five, which takes some minutes.
+None gets more points than what stands beside it has earned, none leaves the grader
+without a verdict, and the next student's full marks are full marks.
+
+Each cheat of the corpus meets one problem, in turn, and those that fake an answer meet
+all five. With CHAPTER4_EVERY_PROBLEM=1 in the environment all of them meet all five,
+which takes some minutes.
 """
 
 from __future__ import annotations
@@ -40,8 +43,9 @@ EVERYWHERE = os.environ.get("CHAPTER4_EVERY_PROBLEM") == "1"
 
 @dataclass(frozen=True)
 class Attack:
-    """A submission that knows one problem's checks. most: the points that it may get; its file says why, if there are
-    any.
+    """A submission that knows one problem's checks.
+
+    ``most``: the points that it may get; its file says why, if there are any.
     """
 
     name: str
@@ -58,7 +62,10 @@ class Attack:
 
 
 def attacks() -> list[Attack]:
-    """The attacks that show against real checks only; a file's name begins with its problem, if not the second."""
+    """The attacks that show against real checks only.
+
+    A file's name begins with its problem, if that is not the second.
+    """
     found = []
     for path in sorted(FOLDER.glob("*.py")):
         text = path.read_text(encoding="utf-8")
@@ -97,7 +104,10 @@ class Watched(SandboxedStudent):
 
 @dataclass(frozen=True)
 class GradedProblem:
-    """A problem's checks, and one sandbox for all, as in a grading: whoever spoils it spoils it for the next."""
+    """A problem's checks, and one sandbox for all, as in a grading.
+
+    Whoever spoils the sandbox spoils it for the next.
+    """
 
     target: Target
     sandbox: Sandbox
@@ -105,7 +115,10 @@ class GradedProblem:
     def graded(
         self, cells: Sequence[Cell], seconds: float = 10, **limits: float
     ) -> list[CheckResult]:
-        """All checks; a verdict each, and never "got" in what is said: the attacks' word for a find."""
+        """All checks, with a verdict each.
+
+        No message has the word "got", with which the attacks report a find.
+        """
         limits = {"call_seconds": seconds, "cell_seconds": min(seconds, 3), **limits}
         with Watched(self.sandbox, cells, **limits) as student:
             results = run_checks(self.target.problem, student, SEED)
@@ -123,7 +136,7 @@ class GradedProblem:
 
     @functools.cached_property
     def flawed_points(self) -> float:
-        """Of the submission that is right but for one mistake, before anybody has cheated."""
+        """Those of the submission with one mistake, before anybody has cheated."""
         found = self.earned(self.target.flawed)
         assert 0 < found < self.target.full
         return found
@@ -136,7 +149,10 @@ class GradedProblem:
 
 @pytest.fixture(scope="module")
 def graded_problems(needs_bubblewrap: None) -> Iterator[Callable[[str], GradedProblem]]:
-    """The graded_problem of a problem, opened when it is first asked for and closed when all tests are done."""
+    """Return the GradedProblem of a problem, opened at its first use.
+
+    All are closed when the tests are done.
+    """
     limits = Limits(memory=2**29, cpu_seconds=60)
     with contextlib.ExitStack() as stack:
 
@@ -152,7 +168,10 @@ def graded_problems(needs_bubblewrap: None) -> Iterator[Callable[[str], GradedPr
 def graded_problem(
     request: pytest.FixtureRequest, graded_problems: Callable[[str], GradedProblem]
 ) -> GradedProblem:
-    """That of the problem that a test names. (Of a module's scope, pytest would open a new one for every test.)"""
+    """The GradedProblem of the problem that a test names.
+
+    With the scope of a module, pytest would open a new one for every test.
+    """
     return graded_problems(request.param)
 
 
@@ -275,7 +294,10 @@ PASSED = "8 of 8 checks passed, 12 of 12 points.\nPASSED    everything (12 of 12
 
 
 def notebook(target: Target, flawed: bool) -> dict[str, Any]:
-    """The release, or the solution with its mistake, as JSON; without the cell that measures, which takes long."""
+    """The release, or the solution with its mistake, as JSON.
+
+    The cell that measures is left out, because it takes long.
+    """
     name, folder = target.problem, release.COURSE / "exercises" / target.problem
     found: dict[str, Any] = json.loads((folder / f"{name}.ipynb").read_text("utf-8"))
     if flawed:
@@ -290,7 +312,7 @@ def notebook(target: Target, flawed: bool) -> dict[str, Any]:
 
 
 def with_outputs(nb: dict[str, Any]) -> None:
-    """Outputs as the grader writes them: the verdict, and the points as the last expression."""
+    """Outputs as the grader writes them: the verdict, and last the points."""
     for cell in nb["cells"]:
         if cell["cell_type"] == "code":
             said = {"output_type": "stream", "name": "stdout", "text": PASSED}
@@ -301,7 +323,7 @@ def with_outputs(nb: dict[str, Any]) -> None:
 
 
 def with_claims(nb: dict[str, Any]) -> None:
-    """Every cell is a graded one of a thousand points, in metadata that nbgrader reads."""
+    """Every cell is graded and has a thousand points, in metadata nbgrader reads."""
     for i, cell in enumerate(nb["cells"]):
         own = cell["metadata"].get("nbgrader", {})
         claim = {"locked": False, "solution": True, "grade_id": f"bonus-{i}"}

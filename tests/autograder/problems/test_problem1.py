@@ -1,4 +1,7 @@
-"""Problem 1: every known mistake loses points and reads its own hint; right answers lose nothing."""
+"""Problem 1: every known mistake loses points and reads its own hint.
+
+Right answers lose nothing.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ def test_the_variants_code_without_a_mistake_is_right(task: str) -> None:
 
 
 def test_a_misspelt_mistake_would_be_seen() -> None:
-    """A name that the code does not know changes nothing, and would give the right answer."""
+    """A name that the code lacks changes nothing, and would give the right answer."""
     source = mistakes.wrong_submission("resolution", "")
     for _, name in WRONG + TOLD:
         assert f'"{name}"' in source, name
@@ -86,7 +89,7 @@ def test_points_are_round_and_public_checks_stand_in_the_public_file() -> None:
 
 
 def test_two_mistakes_at_once_get_no_wrong_hint() -> None:
-    """Nothing in the catalogue explains both; the checks' own words remain."""
+    """No listed mistake explains both; the checks' own words remain."""
     source = mistakes.wrong_submission("roughness", "squared differences")
     source += "one = total_variation\ndef total_variation(v):\n    return 3 * one(v)\n"
     failed = lost(run_checks("problem1", student_of(source), 5, task="roughness"))
@@ -119,8 +122,19 @@ def test_one_label_everywhere_earns_nothing(label: str) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        *("None", "[]", "'a'", "{}", "-1", "True", "1e308", "float('nan')", "[[1, 2]]"),
-        *("[1, [2]]", "[1.5, 2]", "dict.fromkeys('abc', 2)", "np.ones((2, 3, 4))"),
+        "None",
+        "[]",
+        "'a'",
+        "{}",
+        "-1",
+        "True",
+        "1e308",
+        "float('nan')",
+        "[[1, 2]]",
+        "[1, [2]]",
+        "[1.5, 2]",
+        "dict.fromkeys('abc', 2)",
+        "np.ones((2, 3, 4))",
         "{f'S{i}': np.ones(3) for i in range(1, 11)}",
         "{f'S{i}': 'x' * 10_000 for i in range(12)}",
     ],
@@ -170,7 +184,7 @@ def test_the_notebook_has_the_checks_points_and_a_hint_for_each_task(
 
 
 def test_every_statement_has_its_label(notebook: Any) -> None:
-    """The page's text and sample answer are the source's: tests/book/test_exercises.py."""
+    """The page's text and sample answer are tested in tests/book/test_exercises.py."""
     from autograder.course.source import sample_answer
 
     text = "\n".join(c.source for c in notebook.cells)

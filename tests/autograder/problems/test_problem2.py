@@ -1,4 +1,7 @@
-"""Problem 2: every known mistake loses points and reads its own hint; right answers lose nothing."""
+"""Problem 2: every known mistake loses points and reads its own hint.
+
+Right answers lose nothing.
+"""
 
 from __future__ import annotations
 
@@ -72,13 +75,14 @@ def test_the_variants_code_without_a_mistake_is_right(task: str) -> None:
 
 
 def test_a_misspelt_mistake_would_be_seen() -> None:
-    """A name that the code does not know changes nothing, and would give the right answer."""
+    """A name that the code lacks changes nothing, and would give the right answer."""
     source = mistakes.wrong_submission("smooth-grad", "")
     for _, name in WRONG + TOLD:
         assert f'"{name}"' in source, name
 
 
-# Mistakes as a student would make them in the sample solution: other code than the catalogue's.
+# Mistakes as a student would make them in the sample solution. The code differs from
+# that of the listed mistakes.
 SLIPS = {
     "absolute values inside the mean": ("(score, noisy)[0]", "(score, noisy)[0].abs()"),
     "squares inside the mean": ("(score, noisy)[0]", "(score, noisy)[0] ** 2"),
@@ -122,7 +126,7 @@ def test_the_sandbox_gives_the_same_verdicts(needs_bubblewrap: None) -> None:
 
 
 def test_two_mistakes_at_once_get_no_wrong_hint() -> None:
-    """Nothing in the catalogue explains both; the checks' own words remain."""
+    """No listed mistake explains both; the checks' own words remain."""
     source = mistakes.wrong_submission("smooth-grad", "uniform noise")
     source += "right = smooth_grad\ndef smooth_grad(*a):\n    return 3 * right(*a)\n"
     failed = lost(run_checks("problem2", student_of(source), 5, task="smooth-grad"))
@@ -176,7 +180,8 @@ def test_odd_replies_to_the_study_are_failures_not_grader_errors(reply: str) -> 
         assert sum(r.earned for r in failed) == 0
 
 
-# What an honest mistake leaves, of the 12 points: the question without a formula costs none more.
+# What an honest mistake leaves, of the 12 points: the question without a formula costs
+# none more.
 LEFT = {
     "absolute values inside the mean": 9,
     "maximum before the mean": 9,
@@ -199,7 +204,7 @@ def test_one_mistake_leaves_its_partial_credit(name: str) -> None:
 
 
 class Knows:
-    """Answers with its function in this process; right on every net that has a formula."""
+    """Answers with its function in this process; right on every net with a formula."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
@@ -209,7 +214,7 @@ class Knows:
         return self.function(*built)
 
 
-# n copies; whether the gradients change their signs; what must not pass for a mean over n.
+# n copies; whether gradients change their signs; what is no mean over n.
 STAND_INS = [
     (1, True, "gradient at the clean image"),
     (24, True, "gradient at the clean image"),
@@ -231,7 +236,11 @@ def test_without_a_formula_only_sampling_helps(
     def ask(function: Any) -> None:
         rng = np.random.default_rng(seed)
         sampling.ask_without_formula(
-            *(Knows(function), rng, size, n_samples, level),
+            Knows(function),
+            rng,
+            size,
+            n_samples,
+            level,
             **{"channels": channels, "rising": rising},
         )
 
@@ -268,7 +277,10 @@ def test_where_the_net_rises_no_gradient_changes_its_sign_in_any_class() -> None
 
 
 def test_a_maps_standing_is_counted_in_standard_deviations() -> None:
-    """Three maps of one pixel: 0, 3 and 6 lie 4.5, 0 and 4.5 from the mean of the two others."""
+    """Three maps of one pixel: 0, 3 and 6.
+
+    They lie 4.5, 0 and 4.5 from the mean of the two others.
+    """
     maps = np.array([0.0, 3.0, 6.0]).reshape(3, 1, 1)
     own = np.array([4.5, 0.0, 4.5])
     for value in (3.0, 30.0):

@@ -1,4 +1,7 @@
-"""Problem 3: every known mistake loses points and reads its own hint; right answers lose nothing."""
+"""Problem 3: every known mistake loses points and reads its own hint.
+
+Right answers lose nothing.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +101,7 @@ def test_the_variants_code_without_a_mistake_is_right(task: str) -> None:
 
 
 def test_a_misspelt_mistake_would_be_seen() -> None:
-    """A name that the code does not know changes nothing, and would give the right answer."""
+    """A name that the code lacks changes nothing, and would give the right answer."""
     source = mistakes.wrong_submission("baselines", "")
     for _, name in WRONG + TOLD:
         assert f'"{name}"' in source or name.startswith("chunks of"), name
@@ -114,7 +117,7 @@ def test_both_words_of_the_printed_chapter_are_caught() -> None:
 
 
 def test_two_mistakes_at_once_get_no_wrong_hint() -> None:
-    """Nothing in the catalogue explains both; the checks' own words remain."""
+    """No listed mistake explains both; the checks' own words remain."""
     task = "integrated-gradients"
     source = mistakes.wrong_submission(task, "softmax instead of logit")
     source += "one = integrated_gradients\n"
@@ -133,8 +136,19 @@ def test_points_are_round_and_public_checks_stand_in_the_public_file() -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        *("None", "[]", "'a'", "{}", "-1", "0.0", "True", "1e308", "float('nan')"),
-        *("[1, [2]]", "np.ones((2, 3, 4))", "np.full((3, 11, 7), 1e300)", "a[0]"),
+        "None",
+        "[]",
+        "'a'",
+        "{}",
+        "-1",
+        "0.0",
+        "True",
+        "1e308",
+        "float('nan')",
+        "[1, [2]]",
+        "np.ones((2, 3, 4))",
+        "np.full((3, 11, 7), 1e300)",
+        "a[0]",
         "dict.fromkeys(('black', 'white', 'blur', 'random'), a[0])",
         "dict.fromkeys(('black', 'white', 'blur', 'random'), 1e300 + a[0])",
         "dict.fromkeys(('darkest', 'brightest'), 1.0)",
@@ -217,7 +231,7 @@ def test_the_notebook_has_the_checks_points_and_a_hint_for_each_task(
 def test_the_study_runs_on_the_students_functions(
     notebook: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With two steps and a small net in the place of the book's, so that it is quick."""
+    """With two steps and a small net instead of the book's, so that it is quick."""
     import chapter4
 
     small = chapter4.load_classifier("shapes")

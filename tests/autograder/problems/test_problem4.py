@@ -1,4 +1,7 @@
-"""Problem 4: every known mistake loses points and reads its own hint; right answers lose nothing."""
+"""Problem 4: every known mistake loses points and reads its own hint.
+
+Right answers lose nothing.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ def test_the_variants_code_without_a_mistake_is_right(task: str) -> None:
 
 
 def test_a_misspelt_mistake_would_be_seen() -> None:
-    """A name that the code does not know changes nothing, and would give the right answer."""
+    """A name that the code lacks changes nothing, and would give the right answer."""
     source = mistakes.wrong_submission("claims", "")
     for task, name in WRONG + TOLD:
         inner = name.partition(": ")[2] if task == "sentence" else ""
@@ -150,7 +153,7 @@ def test_always_raising_notices_nothing() -> None:
 
 
 def test_claims_pay_for_each_claim() -> None:
-    """Four right claims of six give four sixths of the points of the check with any weights."""
+    """Four right claims of six give four sixths of the points, with any weights."""
     source = mistakes.wrong_submission("claims", "one of the two is enough")
     results = run_checks("problem4", student_of(source), 5, task="claims")
     earned = {r.id: r.earned for r in results}

@@ -1,4 +1,7 @@
-"""Problem 5: every known mistake loses points and reads its own hint; right answers lose nothing; causes are known."""
+"""Problem 5: every known mistake loses points and reads its own hint.
+
+Right answers lose nothing; causes are known.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +44,17 @@ ALSO = {
 }
 WORDS = """
 def in_own_words():
-    text = "With the logo covered the answer is right, in 34 other places it stays wrong, as it was."
+    text = (
+        "With the logo covered the answer is right, in 34 other places it stays "
+        "wrong, as it was."
+    )
     return {"suspect": text, "intervention": text, "doubt": text}
 """
 
 
 @pytest.fixture(autouse=True, scope="module")
 def drawn_once() -> Iterator[None]:
-    """The same seeds are asked again and again here: cases that were drawn once are kept."""
+    """These tests use the same seeds again: cases that were drawn once are kept."""
     kept: dict[tuple[str, str], tuple[cases.Case, Any]] = {}
 
     def make_case(cause: str, rng: np.random.Generator) -> cases.Case:
@@ -106,14 +112,14 @@ def test_the_variants_code_without_a_mistake_is_right(task: str) -> None:
 
 
 def test_a_misspelt_mistake_would_be_seen() -> None:
-    """A name that the code does not know changes nothing, and would give the right answer."""
+    """A name that the code lacks changes nothing, and would give the right answer."""
     source = mistakes.wrong_submission("standing", "")
     for _, name in WRONG + TOLD:
         assert f'"{name}"' in source, name
 
 
 def test_two_mistakes_at_once_get_no_wrong_hint() -> None:
-    """Nothing in the catalogue explains both; the checks' own words remain."""
+    """No listed mistake explains both; the checks' own words remain."""
     source = mistakes.wrong_submission("grad-cam", "no weights")
     source += "one = grad_cam\ndef grad_cam(*a):\n    return 3 * one(*a)\n"
     failed = lost(run_checks("problem5", student_of(source), 5, task="grad-cam"))
@@ -223,7 +229,7 @@ def test_integrated_gradients_are_exact_where_nothing_switches() -> None:
 
 
 def test_the_reference_inside_a_net_is_that_of_finite_differences() -> None:
-    """Grad-CAM before the ReLU: each channel's weight from moving that channel alone."""
+    """Grad-CAM before the ReLU: each channel's weight comes from moving it alone."""
     rng, size = np.random.default_rng(1), (6, 8)
     net = questions.model("conv-net", rng, size, dtype="float64")
     x = questions.image(rng.normal(size=(1, 3, *size))).double()
@@ -254,10 +260,22 @@ def test_points_are_round_and_public_checks_stand_in_the_public_file() -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        *("None", "[]", "'a'", "{}", "-1", "True", "1e308", "float('nan')", "[[1, 2]]"),
-        *("[1, [2]]", "dict.fromkeys('abc', 2)", "np.ones((2, 3, 4))"),
-        *("dict.fromkeys(KEYS, 0)", "dict.fromkeys(KEYS, np.ones(3))"),
-        *("dict.fromkeys(KEYS, 'mark')", "dict.fromkeys(KEYS, {'harmless': None})"),
+        "None",
+        "[]",
+        "'a'",
+        "{}",
+        "-1",
+        "True",
+        "1e308",
+        "float('nan')",
+        "[[1, 2]]",
+        "[1, [2]]",
+        "dict.fromkeys('abc', 2)",
+        "np.ones((2, 3, 4))",
+        "dict.fromkeys(KEYS, 0)",
+        "dict.fromkeys(KEYS, np.ones(3))",
+        "dict.fromkeys(KEYS, 'mark')",
+        "dict.fromkeys(KEYS, {'harmless': None})",
         "dict.fromkeys(KEYS, float('nan'))",
         "dict.fromkeys(KEYS, 'x' * 10_000)",
         "{'cause': 'mark', 'transcript': dict.fromkeys(CHANGES, 'much')}",
@@ -269,7 +287,10 @@ def test_odd_replies_earn_nothing_and_are_no_grader_errors(reply: str) -> None:
     keys = (
         *questions.STANDING,
         *questions.MAPS,
-        *("covered", "elsewhere", "cause", "transcript"),
+        "covered",
+        "elsewhere",
+        "cause",
+        "transcript",
     )
     source = f"import numpy as np\nKEYS = {keys}\n"
     source += f"CHANGES = {(*cases.REMOVES, cases.HARMLESS)}\n"
@@ -293,7 +314,9 @@ def integrated_gradients(image, model, target_class, n_steps):
 def both_maps(photo, model, layer, true_class, n_steps):
     h, w = (min(photo.shape[:2]),) * 2 if photo.shape[0] == 64 else photo.shape[:2]
     maps = np.full((2, h, w), V)
-    return dict(seen=np.full((h, w, 3), V), predicted=V, gradcam=maps, ig=maps, blank=[V, V], delta=[V, V])
+    seen = np.full((h, w, 3), V)
+    two = dict(gradcam=maps, ig=maps, blank=[V, V], delta=[V, V])
+    return dict(seen=seen, predicted=V, **two)
 def cover_test(image, model, true_class, box):
     return dict(covered=V, elsewhere=[V] * 18)
 """

@@ -1,5 +1,7 @@
-"""Submissions that cheat or do harm: none gets the right answer undeserved, none does harm
-outside its process, and the next student's answers are what they were.
+"""Submissions that cheat or do harm.
+
+None gets the right answer undeserved, none does harm outside its process, and the next
+student's answers are what they were.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ ATTACKS = hostile.attacks()
 
 @pytest.fixture(scope="module")
 def sandbox(needs_bubblewrap: None) -> Iterator[Sandbox]:
-    """One for all attacks, as in a grading: whoever spoils it spoils it for the next."""
+    """One for all attacks, as in grading: who spoils it spoils it for the next one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADER_TOKEN", "secret")
         launcher = Sandbox(2, limits=Limits(memory=2**29, cpu_seconds=60))

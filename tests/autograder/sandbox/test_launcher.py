@@ -96,7 +96,10 @@ def test_of_the_project_only_the_environment_is_there(
 
 
 def kept(file: str, problem: int) -> bool:
-    """Whether a file of chapter4 is in a problem's sandbox: photos and models always are."""
+    """Whether a file of chapter4 is in a problem's sandbox.
+
+    Photos and models always are.
+    """
     compared = ("core/", "methods/gradients.py", "methods/gradcam.py")
     return file.startswith(("inputs/", "shapes/", *(compared if problem == 1 else ())))
 

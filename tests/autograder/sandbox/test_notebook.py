@@ -213,7 +213,7 @@ def test_what_is_read_is_valid_and_the_same_every_time(
 def test_both_ways_of_grading_read_the_same_files(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """nbgrader and the batch run: the same code to run, or the same reason in one line."""
+    """nbgrader and the batch run give the same code, or the same reason in one line."""
     path = tmp_path / "problem2.ipynb"
     path.write_text(json.dumps((READABLE | UNREADABLE)[name]), encoding="utf-8")
     from_nbgrader = nbgrader_plugin._read(path)

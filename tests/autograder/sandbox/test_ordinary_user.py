@@ -1,4 +1,7 @@
-"""`autograder grade` for somebody who is not root: bubblewrap gets its namespaces, and the points are the same."""
+"""``autograder grade`` for a user who is not root.
+
+Bubblewrap gets its namespaces, and the points are the same.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from accepted import right_submissions
 from autograder.course import release
 
 NOBODY = 65534
-# One function of the sandbox's start that the kernel or a container's profile may forbid to ordinary users.
+# One function of the sandbox's start that the kernel or a container's profile may
+# forbid to ordinary users.
 BWRAP = ["bwrap", "--unshare-all", "--unshare-user", "--ro-bind", "/", "/", "true"]
 
 
@@ -30,7 +34,10 @@ def as_nobody() -> dict[str, object]:
 
 
 def python_for_all() -> str:
-    """A Python that such a user may start: this one, or the system's of the same version with our packages."""
+    """A Python that such a user may start.
+
+    It is this one, or the system's of the same version with our packages.
+    """
     system = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/bin")
     for python in filter(None, (sys.executable, system)):
         try:
@@ -41,7 +48,7 @@ def python_for_all() -> str:
                 capture_output=True,
                 timeout=120,
                 check=False,
-                **as_nobody(),  # type: ignore[call-overload]
+                **as_nobody(),
             )
         except PermissionError:
             continue
@@ -54,7 +61,9 @@ def python_for_all() -> str:
 
 
 def environment(home: Path) -> dict[str, str]:
-    packages = [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]  # fmt: skip
+    packages = [
+        p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")
+    ]
     return {
         "HOME": str(home),
         "PATH": "/usr/bin:/bin",
@@ -87,17 +96,27 @@ def submit(folder: Path, student: str, source: str) -> None:
 def test_the_same_points_for_an_ordinary_user(
     needs_bubblewrap: None, place: Path
 ) -> None:
-    """Where the machine forbids ordinary users the sandbox, the command says so and writes no grades."""
+    """If the machine forbids the sandbox, the command says so and writes no grades."""
     right = next(iter(right_submissions("problem2").values()))
     looks = "import os\nassert os.getuid() == 65534\nassert not os.path.exists(%r)"
     submit(place / "submitted", "ada", right + "\n" + looks % str(place))
     submit(place / "submitted", "ben", "import os\ndef smooth_grad(*a): os._exit(1)")
     submit(place / "submitted", "cem", "x = 1")
-    allowed = subprocess.run(BWRAP, cwd="/", capture_output=True, check=False, **as_nobody())  # type: ignore[call-overload]  # fmt: skip
+    allowed = subprocess.run(
+        BWRAP, cwd="/", capture_output=True, check=False, **as_nobody()
+    )
     done = subprocess.run(
         [
-            *(python_for_all(), "-m", "autograder", "grade", str(place / "submitted")),
-            *("--output", str(place / "out"), "--no-gradebook", "--workers", "1"),
+            python_for_all(),
+            "-m",
+            "autograder",
+            "grade",
+            str(place / "submitted"),
+            "--output",
+            str(place / "out"),
+            "--no-gradebook",
+            "--workers",
+            "1",
         ],
         cwd="/",
         env=environment(place),
@@ -105,7 +124,7 @@ def test_the_same_points_for_an_ordinary_user(
         text=True,
         timeout=300,
         check=False,
-        **as_nobody(),  # type: ignore[call-overload]
+        **as_nobody(),
     )
     if allowed.returncode != 0:
         assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Messages over a socket: they come back whole, and forged or endless ones do no harm."""
+"""Messages over a socket come back whole; forged or endless ones do no harm."""
 
 from __future__ import annotations
 

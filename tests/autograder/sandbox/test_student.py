@@ -1,5 +1,6 @@
-"""The door to student code: the same values through the sandbox, a subprocess and in one's own
-kernel, and every failure as a StudentError in one line.
+"""Calls to student code, and every failure as a StudentError in one line.
+
+The values are the same through the sandbox, in a subprocess and in one's own kernel.
 """
 
 from __future__ import annotations
@@ -126,7 +127,11 @@ def test_what_a_call_left_behind(student: Any) -> None:
     spoilt = student.observe("spoils", image=x, model=RECIPE)
     assert spoilt.changed == ("image",)
     assert set(spoilt.models[0].changed) == {
-        *("mode", "hooks", "requires_grad", "gradients", "weights")
+        "mode",
+        "hooks",
+        "requires_grad",
+        "gradients",
+        "weights",
     }
     assert torch.equal(x, before)
 
@@ -351,7 +356,10 @@ def test_warnings_cost_nothing(start: Start) -> None:
 def test_warnings_and_prints_in_ones_own_kernel(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Neither points nor the report suffer, even where the kernel makes warnings and NumPy's giants errors."""
+    """Neither points nor the report suffer.
+
+    That holds even where the kernel makes warnings and NumPy's giants errors.
+    """
     from autograder.checking.runner import run_checks
 
     source = next(iter(right_submissions("problem2").values()))

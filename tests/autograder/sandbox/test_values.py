@@ -1,4 +1,4 @@
-"""What may cross the border: every allowed value comes back as it went, all else is refused."""
+"""What may cross the border: allowed values come back as sent, others are refused."""
 
 from __future__ import annotations
 

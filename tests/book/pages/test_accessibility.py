@@ -17,7 +17,7 @@ PAGES = sorted(p.name for p in HTML.glob("*.html"))
 # Rule, a piece of the element's HTML, and why it stands.
 ALLOWED: tuple[tuple[str, str, str], ...] = ()
 
-# What a frame shows is BertViz's own, except for its title, language and names of controls.
+# A frame shows BertViz's own page, except for title, language and names of controls.
 FRAME_RULES = ("document-title", "html-has-lang", "select-name", "button-name", "label")
 
 
@@ -43,7 +43,7 @@ def test_page(home: str, browser: Browser, name: str, scheme: str) -> None:
     """No violation of any rule that axe knows, best practices included."""
     context = browser.new_context(
         viewport={"width": 1280, "height": 800},
-        color_scheme=scheme,  # type: ignore[arg-type]
+        color_scheme=scheme,
     )
     try:
         page = context.new_page()

@@ -46,7 +46,7 @@ def told(found: dict[str, Any]) -> list[str]:
 def test_keys_change_picture_alt_and_sentence(
     home: str, browser: Browser, name: str
 ) -> None:
-    """Each control, by keys alone, and back again; the page's own scripts take no key away."""
+    """Each control by keys alone, and back; the page's own scripts take no key away."""
     with opened(browser, f"{home}{name}.html") as page:
         assert page.locator("figure.explorer").count() == 1
         first = seen(page)
@@ -99,9 +99,12 @@ def test_the_still_is_shown_without_scripts(
 
 @pytest.mark.parametrize("name", PAGES)
 def test_on_a_phone(home: str, browser: Browser, name: str) -> None:
-    """Nothing of the figure is wider than the screen, and words and controls are large enough."""
+    """No part of the figure is wider than the screen.
+
+    Words and controls are large enough.
+    """
     size = {"width": 360, "height": 740}
-    with opened(browser, f"{home}{name}.html", viewport=size) as page:  # type: ignore[arg-type]
+    with opened(browser, f"{home}{name}.html", viewport=size) as page:
         figure = page.locator("figure.explorer")
         wide = figure.evaluate(
             "f => [f, ...f.querySelectorAll('*')].filter((e) =>"
@@ -129,7 +132,7 @@ def test_weight(home: str, browser: Browser, name: str) -> None:
 
 
 def test_the_path_s_figure_agrees_with_its_page(home: str, browser: Browser) -> None:
-    """The black baseline's scores and error, which the page prints for the same 50 steps."""
+    """The black baseline's scores and error, as the page prints for 50 steps."""
     with opened(browser, f"{home}integrated-gradients.html") as page:
         said = seen(page)["said"]
         printed = page.locator("article").inner_text()

@@ -1,4 +1,4 @@
-"""The attention figures on their page of the built book, beside all that else runs there."""
+"""The attention figures on their page of the built book, beside all else there."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def chosen(shown: Locator, label: str) -> Any:
 
 
 def test_tokens(page: Page) -> None:
-    """Keys change the layer, the head, the token and the cell, and the words follow the package's numbers."""
+    """Keys change the layer, the head, the token and the cell.
+
+    The words follow the package's numbers.
+    """
     weights = rounded(chapter4.attention_weights("The cat sat on the mat").weights)
     shown = figure(page, "Attention between the tokens of a text")
     assert "Token “cat” looks most at" in said(shown)
@@ -100,7 +103,7 @@ def test_patches(page: Page) -> None:
 
 
 def test_without_scripts(home: str, browser: Browser) -> None:
-    """The table and the picture of the first setting stand there, and no dead control."""
+    """The first setting's table and picture are there, and no dead control."""
     context = browser.new_context(java_script_enabled=False)
     try:
         page = context.new_page()
@@ -121,10 +124,10 @@ def test_without_scripts(home: str, browser: Browser) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone(home: str, browser: Browser, scheme: str) -> None:
-    """The wide table scrolls inside its figure; a patch is large enough for a finger."""
+    """The wide table scrolls inside its figure; patches are large enough to touch."""
     context = browser.new_context(
         viewport={"width": 360, "height": 780},
-        color_scheme=scheme,  # type: ignore[arg-type]
+        color_scheme=scheme,
         has_touch=True,
         is_mobile=True,
     )

@@ -1,7 +1,8 @@
-"""Every built page in a real browser: complete, described, and nothing asked of a third party.
+"""Every built page in a real browser: complete, described, and self-contained.
 
-A run leaves a picture of each page, and a table of what each weighs and how long it takes to be drawn, in
-tests/_output (CHAPTER4_OUTPUT names another folder).
+No third party is asked for anything. A run leaves a picture of each page, and a table
+of what each weighs and how long it takes to be drawn, in tests/_output (CHAPTER4_OUTPUT
+names another folder).
 """
 
 from __future__ import annotations
@@ -29,15 +30,18 @@ OUTPUT = Path(
 
 COUNTED = ("figures", "pictures", "with alt text")
 
-# Notes when the page had loaded, its fonts were there, and its formulas, diagrams and pictures were drawn.
+# Notes when the page had loaded, its fonts were there, and its formulas, diagrams and
+# pictures were drawn.
 DRAWN = """
 window.addEventListener("load", async () => {
   if (document.querySelector(".math")) await window.MathJax?.startup?.promise;
-  while (document.querySelectorAll("pre.mermaid").length > document.querySelectorAll("pre.mermaid svg").length) {
+  const count = (selector) => document.querySelectorAll(selector).length;
+  while (count("pre.mermaid") > count("pre.mermaid svg")) {
     await new Promise((next) => setTimeout(next, 10));
   }
   await document.fonts.ready;
-  await Promise.all([...document.images].filter((i) => i.loading !== "lazy").map((i) => i.decode().catch(() => null)));
+  const images = [...document.images].filter((i) => i.loading !== "lazy");
+  await Promise.all(images.map((i) => i.decode().catch(() => null)));
   window.chapter4Drawn = Math.round(performance.now());
 });
 """
@@ -50,28 +54,32 @@ async () => {
   const images = [...document.images];
   images.forEach((image) => { image.loading = "eager"; });
   await Promise.all(images.map((image) => image.decode().catch(() => null)));
-  const text = (selector) => [...document.querySelectorAll(selector)].map((e) => e.textContent.trim());
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const text = (selector) => all(selector).map((e) => e.textContent.trim());
+  const description = (svg) =>
+    document.getElementById(svg.getAttribute("aria-describedby"));
   return {
     headings: text("article h1"),
-    math: document.querySelectorAll("article .math").length,
-    typeset: document.querySelectorAll("article .math mjx-container").length,
+    math: all("article .math").length,
+    typeset: all("article .math mjx-container").length,
     mathErrors: text("mjx-merror"),
-    diagrams: document.querySelectorAll("pre.mermaid").length,
-    described: [...document.querySelectorAll("pre.mermaid svg")].filter((svg) =>
+    diagrams: all("pre.mermaid").length,
+    described: all("pre.mermaid svg").filter((svg) =>
       svg.getAttribute("aria-roledescription") !== "error"
-      && document.getElementById(svg.getAttribute("aria-describedby"))?.textContent.trim()
+      && description(svg)?.textContent.trim()
       && svg.getBoundingClientRect().width > 50).length,
     undescribed: images.filter((image) => !image.alt.trim()).map((image) => image.src),
-    broken: images.filter((image) => image.naturalWidth === 0).map((image) => image.src),
-    filtered: [...document.querySelectorAll("article img, pre.mermaid > svg")].filter((e) =>
+    broken: images.filter((image) => image.naturalWidth === 0)
+      .map((image) => image.src),
+    filtered: all("article img, pre.mermaid > svg").filter((e) =>
       getComputedStyle(e).filter !== "none").length,
-    untitled: [...document.querySelectorAll("iframe")].filter((frame) => !frame.title.trim()).length,
-    links: [...document.querySelectorAll("a[href]")].map((a) => a.href),
+    untitled: all("iframe").filter((frame) => !frame.title.trim()).length,
+    links: all("a[href]").map((a) => a.href),
     width: document.documentElement.scrollWidth,
     dark: document.documentElement.dataset.theme === "dark",
-    figures: document.querySelectorAll("article :is(figure, pre.mermaid, iframe)").length,
-    pictures: document.querySelectorAll("article img").length,
-    "with alt text": [...document.querySelectorAll("article img")].filter((image) => image.alt.trim()).length,
+    figures: all("article :is(figure, pre.mermaid, iframe)").length,
+    pictures: all("article img").length,
+    "with alt text": all("article img").filter((image) => image.alt.trim()).length,
     drawn: window.chapter4Drawn,
   };
 }
@@ -177,7 +185,7 @@ def test_page(
     traffic = Traffic()
     context = browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme
-    )  # type: ignore[arg-type]
+    )
     try:
         page = context.new_page()
         traffic.watch(page, home)
@@ -220,7 +228,10 @@ def test_page(
 
 
 def stands(link: str, home: str) -> bool:
-    """Tell whether a link inside the book leads to a file and an anchor in it; others are https and not followed."""
+    """Tell whether a link inside the book leads to a file and an anchor in it.
+
+    Other links are https and not followed.
+    """
     if not link.startswith(home):
         return re.fullmatch(r"https://[\w-]+(\.[\w-]+)+(/[^\s<>]*)?", link) is not None
     parts = urlsplit(link)
@@ -238,7 +249,7 @@ def stands(link: str, home: str) -> bool:
 
 
 def test_opened_as_a_file(home: str, browser: Browser) -> None:
-    """The first page draws its diagram when it is opened from the disk, with no server."""
+    """The first page draws its diagram when opened from the disk, with no server."""
     page = browser.new_page()
     try:
         errors: list[str] = []

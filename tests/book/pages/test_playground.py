@@ -1,4 +1,4 @@
-"""The playground: what the browser computes against the package, and what a reader meets."""
+"""The playground: the browser's results against the package, and what readers meet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ PHOTOS = ("cat", "dog", "coffee", "hedgehog", "rocket", "macaw")
 EXPLAIN = """
 async ([base64, target]) => {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-  const found = await window.chapter4Playground.explain(new Float32Array(bytes.buffer), target);
+  const image = new Float32Array(bytes.buffer);
+  const found = await window.chapter4Playground.explain(image, target);
   return pack(found);
 }
 """
@@ -38,7 +39,9 @@ window.pack = ({ target, top, gradcam, saliency }) => {
   const text = (array) => {
     const bytes = new Uint8Array(Float32Array.from(array).buffer);
     let all = "";
-    for (let i = 0; i < bytes.length; i += 8192) all += String.fromCharCode(...bytes.subarray(i, i + 8192));
+    for (let i = 0; i < bytes.length; i += 8192) {
+      all += String.fromCharCode(...bytes.subarray(i, i + 8192));
+    }
     return btoa(all);
   };
   return { target, top, gradcam: text(gradcam), saliency: text(saliency) };
@@ -77,7 +80,10 @@ def wait(page: Page) -> None:
 def test_the_same_tensor_gives_the_packages_maps(
     page: Page, classifier: nn.Module
 ) -> None:
-    """Grad-CAM within 1e-3 and saliency within 2 % of the reference, predicted class and another one."""
+    """Grad-CAM within 1e-3 and saliency within 2 % of the reference.
+
+    For the predicted class and another one.
+    """
     for name in PHOTOS:
         x = chapter4.image_tensor(chapter4.sample_photo(name), classifier)
         text = base64.b64encode(x.numpy().tobytes()).decode()
@@ -145,7 +151,10 @@ def test_keyboard_only(page: Page) -> None:
 
 
 def test_nothing_is_loaded_before_the_reader_asks(home: str, browser: Browser) -> None:
-    """The page alone fetches neither model nor runtime; the other pages not even its script."""
+    """The page by itself fetches neither model nor runtime.
+
+    The other pages don't even fetch its script.
+    """
     page = browser.new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

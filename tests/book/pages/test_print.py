@@ -1,4 +1,4 @@
-"""Pages on paper: A4 with margins of 15 mm, printed by Chromium, from light and from dark."""
+"""Pages on A4 paper with margins of 15 mm, printed by Chromium, light and dark."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-# Long listings and formulas, frames and explorers, folded code and tables, folded hints and a sample answer, controls.
+# Long listings and formulas, frames and explorers, folded code and tables, folded hints
+# and a sample answer, controls.
 PAGES = ("gradients", "attention", "which-map", "problem-2", "playground")
 WIDTH = 680  # CSS pixels in 180 mm
 HEIGHT = 1009  # and in 267 mm
@@ -19,28 +20,35 @@ HEIGHT = 1009  # and in 267 mm
 REPORT = """
 () => {
   const root = document.documentElement;
-  const shown = (e) => e.checkVisibility({visibilityProperty: true, opacityProperty: true});
+  const seen = {visibilityProperty: true, opacityProperty: true};
+  const shown = (e) => e.checkVisibility(seen);
   const all = (selector) => [...document.querySelectorAll(selector)];
   const name = (e) => (e.id || e.textContent.trim().slice(0, 40) || e.tagName);
   const right = (e) => e.getBoundingClientRect().right;
   return {
     width: root.scrollWidth,
-    controls: all("#pst-primary-sidebar, .sidebar-primary, .sidebar-secondary, .bd-header, .bd-header-article,"
-      + " button:not(.explorer *), input, .copybtn, .headerlink, .playground, .reading-progress, footer, .noprint")
+    controls: all("#pst-primary-sidebar, .sidebar-primary, .sidebar-secondary,"
+      + " .bd-header, .bd-header-article, button:not(.explorer *), input, .copybtn,"
+      + " .headerlink, .playground, .reading-progress, footer, .noprint")
       .filter(shown).map(name),
     cut: all("article :is(img, svg, canvas, iframe, table, pre, mjx-container)")
       .filter((e) => shown(e) && right(e) > root.clientWidth + 1).map(name),
-    scrolling: all("article pre, article div.math, article .pst-scrollable-table-container")
+    scrolling: all("article pre, article div.math,"
+      + " article .pst-scrollable-table-container")
       .filter((e) => shown(e) && e.scrollWidth > e.clientWidth + 1).map(name),
-    tall: all("article :is(img, svg)").filter((e) => e.getBoundingClientRect().height > window.innerHeight).map(name),
+    tall: all("article :is(img, svg)")
+      .filter((e) => e.getBoundingClientRect().height > window.innerHeight).map(name),
     hidden_code: all("article div.cell_input pre, article details.hide pre")
       .filter((e) => !shown(e) && !e.closest(".solution")).map(name),
-    code: all("article div.cell_input pre, article details.hide pre").filter(shown).length,
+    code: all("article div.cell_input pre, article details.hide pre")
+      .filter(shown).length,
     open: all("article details[open]:not(.hide)").map(name),
     answer: all("article div.solution > section").filter(shown).length,
     titles: all("h1").filter(shown).map((e) => e.textContent.trim()),
-    addresses: all("article a[href]").filter((e) => /http/.test(getComputedStyle(e, "::after").content)).map(name),
-    ink: all("article p, article pre span, article h2").filter(shown).map((e) => getComputedStyle(e).color),
+    addresses: all("article a[href]")
+      .filter((e) => /http/.test(getComputedStyle(e, "::after").content)).map(name),
+    ink: all("article p, article pre span, article h2")
+      .filter(shown).map((e) => getComputedStyle(e).color),
   };
 }
 """
@@ -73,7 +81,10 @@ def brightness(color: str) -> float:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_on_paper(home: str, page: Page, name: str) -> None:
-    """Nothing is cut or scrolls, code is shown, folds stay folded, the ink is dark, the controls are gone."""
+    """Nothing is cut or scrolls, code is shown, and folds stay folded.
+
+    The ink is dark, and the controls are gone.
+    """
     seen = on_paper(page, f"{home}{name}.html")
     assert seen["width"] <= WIDTH
     assert seen["controls"] == []
@@ -90,7 +101,10 @@ def test_on_paper(home: str, page: Page, name: str) -> None:
 
 
 def test_the_screen_comes_back(home: str, browser: Browser) -> None:
-    """After printing, the page is dark again and its code folded again; what the reader had open stays open."""
+    """After printing, the page is dark again and its code folded again.
+
+    What the reader had open stays open.
+    """
     context = browser.new_context(color_scheme="dark")
     try:
         page = context.new_page()
@@ -112,7 +126,7 @@ def test_the_screen_comes_back(home: str, browser: Browser) -> None:
 
 
 def test_a_dark_diagram_prints_dark_on_light(home: str, browser: Browser) -> None:
-    """The printer does not wait until a diagram is drawn again: it stays drawn, and gets ink."""
+    """The printer does not wait for a diagram to be redrawn: it stays, with ink."""
     context = browser.new_context(color_scheme="dark")
     try:
         page = context.new_page()
@@ -136,7 +150,7 @@ def test_the_pdf(home: str, browser: Browser) -> None:
     try:
         page.goto(home + "gradients.html", wait_until="networkidle")
         margins = dict.fromkeys(("top", "bottom", "left", "right"), "15mm")
-        content = page.pdf(format="A4", margin=margins)  # type: ignore[arg-type]
+        content = page.pdf(format="A4", margin=margins)
     finally:
         page.close()
     assert 8 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 30

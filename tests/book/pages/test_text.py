@@ -1,5 +1,8 @@
-"""What the built pages say: numbers that a cell computed, numbered figures and formulas, headings in order, short
-paragraphs."""
+"""What the built pages say.
+
+Numbers that a cell computed, numbered figures and formulas, headings in order, short
+paragraphs.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from bs4 import BeautifulSoup, Tag
 HTML = Path(__file__).resolve().parents[3] / "book" / "_build" / "html"
 OWN = {"genindex", "index", "search"}  # Sphinx writes these
 PAGES = sorted(p.stem for p in HTML.glob("*.html") if p.stem not in OWN)
-# A decimal fraction or a percentage, no version and no arXiv number. Whole numbers count
-# things that a reader can count.
+# A decimal fraction or a percentage, no version and no arXiv number. Whole numbers
+# count things that a reader can count.
 NUMBER = re.compile(
     r"(?<![\w.-])[+−-]?(?!\d{4}\.\d{5})(\d+\.\d+|\d+(?= ?(?:%|per cent)))(?![\w.]*\w)"
 )
@@ -40,7 +43,10 @@ def article(page: str) -> Tag:
 
 
 def running_text(root: Tag) -> list[str]:
-    """Paragraphs, list items and table cells, without code, formulas, links, captions of tables and citations."""
+    """Paragraphs, list items and table cells.
+
+    Without code, formulas, links, captions of tables and citations.
+    """
     copy = BeautifulSoup(str(root), "html.parser")
     for part in copy.select(
         "div.cell, pre, code, .math, a, div.citation, p.page-facts, iframe, script,"

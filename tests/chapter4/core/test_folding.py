@@ -1,4 +1,7 @@
-"""Batch norm folded into the convolutions: the same function, whatever the model does and whoever watches."""
+"""Batch norm folded into the convolutions gives the same function.
+
+That holds whatever the model does and whoever watches.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def with_statistics(net: nn.Module) -> nn.Module:
 
 
 class Net(nn.Module):
-    """conv, norm; `between` says what the model does from the first convolution to the activation."""
+    """conv, norm; ``between`` is what the model does from conv to the activation."""
 
     def __init__(self, between: Callable[[Net, Tensor], Tensor] | None = None) -> None:
         super().__init__()
@@ -54,7 +57,10 @@ class Net(nn.Module):
 
 
 class Many(nn.Module):
-    """Every kind of convolution that folds: 3 x 3, with and without bias, strided, grouped, 1 x 1 with padding."""
+    """Every kind of convolution that folds.
+
+    3 x 3, with and without bias, strided, grouped, 1 x 1 with padding.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +137,8 @@ def test_every_kind_of_convolution(
         got = ours(net, x)
     finally:
         torch.set_num_threads(1)
-    # The third and fourth have more weights than outputs, or not: those that fold do not run.
+    # The third and fourth have more weights than outputs, or not: those that fold do
+    # not run.
     assert len(norms) < 4
     assert folding._known[net][dtype == torch.float32].pairs.keys() == {0, 1, 2, 3}
     close(
@@ -150,8 +157,10 @@ def test_every_kind_of_convolution(
 def test_a_1x1_kernel_on_one_thread_takes_the_fastest_path(
     folds: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether its batch norm is folded in or not: oneDNN, and where torch does not give
-    it that, the path of a kernel that is not dilated.
+    """Whether its batch norm is folded in or not.
+
+    The fastest path is oneDNN. Where torch does not give it that, it is the path of a
+    kernel that is not dilated.
     """
     monkeypatch.undo()
     monkeypatch.setattr(folding, "LEAST_OUTPUTS", 0 if folds else 10**9)
@@ -280,7 +289,7 @@ def read_by_a_function(net: Any, x: Tensor) -> Tensor:
             return y + 1
 
         @staticmethod
-        def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        def backward(context: Any, gradient: Tensor) -> Tensor:
             return gradient
 
     return net.norm(Plus.apply(net.conv(x)))

@@ -1,4 +1,4 @@
-"""Completeness, deletion and insertion, infidelity: against values worked out by hand, and Captum."""
+"""Completeness, deletion and insertion, infidelity: by hand and against Captum."""
 
 from __future__ import annotations
 
@@ -80,9 +80,15 @@ def test_curves_of_a_linear_model_by_hand() -> None:
 
 def test_random_orders_of_a_linear_model_have_the_mean_of_the_ends() -> None:
     found = chapter4.deletion_insertion(
-        {}, ONES, linear(FOUR), 0, fill=0 * ONES, n_points=4, score="logit",
+        {},
+        ONES,
+        linear(FOUR),
+        0,
+        fill=0 * ONES,
+        n_points=4,
+        score="logit",
         random_seeds=range(100),
-    )  # fmt: skip
+    )
     mean, spread = found.random_area("deletion")
     assert abs(mean - 5) <= 4 * spread / math.sqrt(100)
     areas = [curves.deletion.area for curves in found.random]
@@ -104,9 +110,16 @@ def test_cells_change_together_by_their_mean() -> None:
     x = torch.ones(3, 2, 5, dtype=torch.float64)
     # Cells of 2 x 2 from the left: means 2.5 and 10.5, and a narrow one with 55.
     found = chapter4.deletion_insertion(
-        {"map": np.array(grid)}, x, linear(grid), 0, fill=0 * x, n_points=10,
-        score="logit", cell=2, controls=False,
-    )  # fmt: skip
+        {"map": np.array(grid)},
+        x,
+        linear(grid),
+        0,
+        fill=0 * x,
+        n_points=10,
+        score="logit",
+        cell=2,
+        controls=False,
+    )
     curve = found.maps["map"].deletion
     assert curve.scores.tolist() == [162, 52, 10, 0]
     assert curve.fractions.tolist() == pytest.approx([0, 0.2, 0.6, 1])
@@ -129,9 +142,15 @@ def test_equal_values_are_ordered_by_the_seed_alone() -> None:
 
 def test_a_blank_map_is_one_more_random_order() -> None:
     found = chapter4.deletion_insertion(
-        {"blank": np.zeros((2, 2))}, ONES, linear(FOUR), 0, fill=0 * ONES, seed=3,
-        random_seeds=(2, 3), score="logit",
-    )  # fmt: skip
+        {"blank": np.zeros((2, 2))},
+        ONES,
+        linear(FOUR),
+        0,
+        fill=0 * ONES,
+        seed=3,
+        random_seeds=(2, 3),
+        score="logit",
+    )
     blank, same = found.maps["blank"].deletion, found.random[1].deletion
     assert np.array_equal(blank.scores, same.scores)
 
@@ -309,9 +328,9 @@ PHI = np.ones((3, 8, 6))
 def test_what_curves_refuse(change: dict[str, object], words: str) -> None:
     model = nets.built(nets.ConvNet)
     with pytest.raises(ValueError, match=words):
-        chapter4.deletion_insertion(model=model, **(CURVES | change))  # type: ignore[arg-type]
+        chapter4.deletion_insertion(model=model, **(CURVES | change))
     with pytest.raises(ValueError, match="'deletion' or 'insertion'"):
-        chapter4.deletion_insertion(model=model, **CURVES).random_area("both")  # type: ignore[arg-type]
+        chapter4.deletion_insertion(model=model, **CURVES).random_area("both")
 
 
 @pytest.mark.parametrize(
@@ -329,7 +348,7 @@ def test_what_curves_refuse(change: dict[str, object], words: str) -> None:
 def test_what_infidelity_refuses(change: dict[str, object], words: str) -> None:
     given = {"attributions": PHI, "image": nets.image(), "target_class": 0} | change
     with pytest.raises(ValueError, match=words):
-        chapter4.infidelity(model=nets.built(nets.ConvNet), **given)  # type: ignore[arg-type]
+        chapter4.infidelity(model=nets.built(nets.ConvNet), **given)
 
 
 def test_what_completeness_refuses() -> None:

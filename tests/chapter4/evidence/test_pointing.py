@@ -1,4 +1,4 @@
-"""The pointing game by hand, Wilson's interval against SciPy, and the cases whose answer is known."""
+"""The pointing game by hand, Wilson's interval against SciPy, and known cases."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class TwoParts(nn.Module):
 
 
 def of_first(model: nn.Module) -> np.ndarray:
-    return model.get_submodule("first").weight[0, 0].detach().numpy()  # type: ignore[union-attr]
+    return model.get_submodule("first").weight[0, 0].detach().numpy()
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_new_weights_keep_the_size_of_the_signal() -> None:
     net = nn.Sequential(nn.Conv2d(16, 64, 3), nn.BatchNorm2d(64), nn.Linear(50, 300))
     with torch.no_grad():
         for tensor in (*net.parameters(), net[1].running_mean, net[1].running_var):
-            tensor.fill_(9.0)  # type: ignore[union-attr]
+            tensor.fill_(9.0)
     before = net[2].weight.clone()
     for stage in ("0", "1"):
         chapter4.randomize_(net, stage)
@@ -136,7 +136,7 @@ def test_new_weights_keep_the_size_of_the_signal() -> None:
             math.sqrt(2 / fan_in), rel=0.03
         )
         assert abs(layer.weight.mean().item()) < 0.01
-        assert not layer.bias.any()  # type: ignore[union-attr]
+        assert not layer.bias.any()
     norm = net[1]
     for value, tensor in (
         (1, norm.weight),
@@ -144,7 +144,7 @@ def test_new_weights_keep_the_size_of_the_signal() -> None:
         (0, norm.running_mean),
         (1, norm.running_var),
     ):
-        assert torch.equal(tensor, torch.full((64,), float(value)))  # type: ignore[arg-type]
+        assert torch.equal(tensor, torch.full((64,), float(value)))
 
 
 def test_a_stage_gets_the_same_weights_in_any_company() -> None:
@@ -160,8 +160,14 @@ def test_a_stage_gets_the_same_weights_in_any_company() -> None:
 
 def test_stages_from_the_logits_down(classifier: nn.Module) -> None:
     assert chapter4.default_stages(tiny_resnet()) == [
-        "fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1",
-    ]  # fmt: skip
+        "fc",
+        "layer4",
+        "layer3",
+        "layer2",
+        "layer1",
+        "bn1",
+        "conv1",
+    ]
     stages = chapter4.default_stages(classifier)
     assert stages[:5] == ["classifier", "bn2", "conv_head", "blocks.6", "blocks.5.3"]
     assert stages[-3:] == ["blocks.0", "bn1", "conv_stem"]
@@ -199,7 +205,7 @@ def test_what_is_refused(
     model: nn.Module, stages: list[str], mode: str, words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
-        chapter4.randomization_check(of_first, model, stages, mode=mode)  # type: ignore[arg-type]
+        chapter4.randomization_check(of_first, model, stages, mode=mode)
 
 
 def test_a_stage_without_weights_and_a_class_that_changes_are_refused() -> None:

@@ -149,17 +149,23 @@ def test_other_tokens_before_the_patches_and_a_grid_that_is_not_square() -> None
 
     torch.manual_seed(0)
     config = Dinov2WithRegistersConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        patch_size=14, image_size=56, num_register_tokens=4,
-    )  # fmt: skip
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        patch_size=14,
+        image_size=56,
+        num_register_tokens=4,
+    )
     model = Dinov2WithRegistersModel(config).eval()
     picture = torch.zeros(3, 45, 70)
     attention = vit_attention_weights(picture, model)
     explorer = explore_vit_attention(picture, model)
     data = data_of(explorer)
     assert data["names"][:6] == [
-        "[CLS]", *[f"prefix token {i}" for i in range(1, 5)], "row 0 column 0",
-    ]  # fmt: skip
+        "[CLS]",
+        *[f"prefix token {i}" for i in range(1, 5)],
+        "row 0 column 0",
+    ]
     assert data["names"][-1] == "row 2 column 4"
     laid = overlay(attention, np.arange(20, dtype=np.uint16))
     assert laid.shape == (45, 70, 3)
@@ -172,8 +178,12 @@ def test_other_tokens_before_the_patches_and_a_grid_that_is_not_square() -> None
 def test_names() -> None:
     assert readable(["a", "b", "a"]) == ["a #0", "b", "a #2"]
     assert readable(["\u202eabc", "\x00", "\u2028", "", "\ud800"]) == [
-        "U+202Eabc", "U+0000", "U+2028", "(empty)", "U+D800",
-    ]  # fmt: skip
+        "U+202Eabc",
+        "U+0000",
+        "U+2028",
+        "(empty)",
+        "U+D800",
+    ]
     assert readable(["\u05d0", "caf\u00e9"]) == [
         "\u2068\u05d0\u2069",
         "\u2068caf\u00e9\u2069",

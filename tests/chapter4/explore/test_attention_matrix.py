@@ -218,7 +218,7 @@ def test_choosing_a_token_marks_its_row_and_column(
 
 
 def test_where_the_colours_end(bert: TextModel, browser: Browser) -> None:
-    """One scale for all layers and heads, either way; what is above its end has the last colour."""
+    """One scale for all layers and heads; what exceeds its end has the last colour."""
     matrix = rounded(average_attention(attention_weights(CAT, bert)))
     table, _ = colours()
     with opened(browser, explore_attention(CAT, bert)) as page:
@@ -243,7 +243,7 @@ def backgrounds(page: Page) -> list[str]:
 def test_hostile_tokens_stay_text(
     bert: TextModel, browser: Browser, tmp_path: Path
 ) -> None:
-    explorer = explore_attention("x", TextModel(bert.model, Pieces()))  # type: ignore[arg-type]
+    explorer = explore_attention("x", TextModel(bert.model, Pieces()))
     names = readable(HOSTILE)
     for width in (1280, 360):
         size = {"width": width, "height": 800}

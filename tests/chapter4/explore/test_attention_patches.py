@@ -1,4 +1,4 @@
-"""Section 4.4 to touch: patches of a picture, and all figures together, in a real browser."""
+"""Section 4.4 to touch: patches of a picture, and all figures, in a browser."""
 
 from __future__ import annotations
 
@@ -161,9 +161,13 @@ def odd_model() -> torch.nn.Module:
 
     torch.manual_seed(0)
     config = Dinov2WithRegistersConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        patch_size=14, image_size=56, num_register_tokens=4,
-    )  # fmt: skip
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        patch_size=14,
+        image_size=56,
+        num_register_tokens=4,
+    )
     return Dinov2WithRegistersModel(config).eval()
 
 
@@ -171,7 +175,7 @@ def odd_model() -> torch.nn.Module:
 def test_a_click_hits_the_patch_under_it(
     vit: torch.nn.Module, star: Image.Image, browser: Browser, width: int
 ) -> None:
-    """The cells lie on their patches, also where pixels are left over below the last row."""
+    """The cells lie on their patches, even with pixels left over below the last row."""
     size = {"width": width, "height": 900}
     ramp = torch.linspace(-1, 1, 3 * 45 * 70).reshape(3, 45, 70)
     for explorer, x, y, patch in (
@@ -224,7 +228,7 @@ def test_hostile_words_for_a_picture(
 def test_touch(
     bert: TextModel, vit: torch.nn.Module, star: Image.Image, browser: Browser
 ) -> None:
-    """A finger has no pointer to hover: a tap shows a cell, chooses a token or a patch."""
+    """A finger cannot hover: a tap shows a cell, and chooses a token or a patch."""
     explorers = explore_attention(CAT, bert), explore_vit_attention(star, vit)
     phone: dict[str, Any] = {
         "viewport": {"width": 360, "height": 780},

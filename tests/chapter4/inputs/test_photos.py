@@ -1,4 +1,4 @@
-"""The sample photos: every file has a record, every record is true of its file, and the credits say the same."""
+"""The sample photos: each has a record that is true, and the credits agree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ RECORDS: list[dict[str, Any]] = json.loads(
 SHIPPED = [record for record in RECORDS if record["where"] == "chapter4"]
 LABELLED = [record for record in RECORDS if record["label"] is not None]
 
-# CC BY-SA and the GPL would bind the course too, and an NC or ND licence would bind its readers.
+# CC BY-SA and the GPL would bind the course too, and an NC or ND licence would bind its
+# readers.
 LICENCES = {
     "public domain": "https://creativecommons.org/publicdomain/mark/1.0/",
     "CC0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
@@ -31,9 +32,21 @@ LICENCES = {
     "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/",
 }
 FIELDS = {
-    "name", "where", "file", "title", "alt", "label", "label_name", "accept", "reason",
-    "author", "source", "licence", "licence_url", "changes",
-}  # fmt: skip
+    "name",
+    "where",
+    "file",
+    "title",
+    "alt",
+    "label",
+    "label_name",
+    "accept",
+    "reason",
+    "author",
+    "source",
+    "licence",
+    "licence_url",
+    "changes",
+}
 
 
 def _named(records: list[dict[str, Any]]) -> Any:
@@ -43,7 +56,10 @@ def _named(records: list[dict[str, Any]]) -> Any:
 
 
 def _credits() -> list[tuple[str, ...]]:
-    """The rows of CREDITS.md: folder, title, file, author, licence, licence_url, source, changes."""
+    """The rows of CREDITS.md, one dictionary a photo.
+
+    Columns: folder, title, file, author, licence, licence_url, source, changes.
+    """
     rows, where = [], "chapter4"
     for line in (FOLDER / "CREDITS.md").read_text(encoding="utf-8").splitlines():
         if heading := re.match(r"### .*\(folder `(\w+)`\)", line):
@@ -109,7 +125,8 @@ def test_the_shipped_file_is_a_small_plain_jpeg(record: dict[str, Any]) -> None:
         assert photo.format == "JPEG"
         assert photo.mode == "RGB"
         assert max(photo.size) <= 640
-        # Pillow's own account of the JFIF header is all that may remain: no EXIF, comment, profile or XMP.
+        # Pillow's own account of the JFIF header is all that may remain: no EXIF,
+        # comment, profile or XMP.
         assert set(photo.info) <= {
             "jfif",
             "jfif_version",
@@ -195,7 +212,10 @@ def test_the_credits_state_the_same_facts_as_the_records() -> None:
 
 
 def test_no_two_photos_are_swapped() -> None:
-    """Whatever the classifier makes of a photo, no photo with another label may look more like this one's class."""
+    """No photo with another label looks more like this one's class than it does.
+
+    That holds whatever the classifier makes of the photo.
+    """
     import torch
 
     from chapter4.inputs.images import image_tensor

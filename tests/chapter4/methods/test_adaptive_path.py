@@ -1,4 +1,4 @@
-"""Section 4.3: Integrated Gradients to a tolerance, and the reference to measure it by."""
+"""Section 4.3: Integrated Gradients to a tolerance, and its reference."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ def switch(place: float, steepness: float) -> Path:
 
 
 def walk(seed: int, size: int = 64, grid: int = 8192) -> tuple[Path, Tensor]:
-    """A gradient that walks at random, and its integral. The grid is so fine that its
-    steps don't show."""
+    """A gradient that walks at random, and its integral.
+
+    The grid is so fine that its steps don't show.
+    """
     generator = torch.Generator().manual_seed(seed)
     moves = torch.randn((grid, size), generator=generator, dtype=torch.float64)
     gradients = moves.cumsum(dim=0) / math.sqrt(grid)
@@ -84,7 +86,10 @@ def test_a_constant_score_needs_no_more() -> None:
 
 @pytest.mark.parametrize("corner", [0.003, 0.3, 0.61, 0.97])
 def test_a_ramp_gets_its_steps_at_the_corner(corner: float) -> None:
-    """relu(alpha - c): the gradient is 0, then 1; the integral 1 - c is known up to half the gap around c."""
+    """relu(alpha - c): its gradient is 0, then 1, and its integral is 1 - c.
+
+    The integral is known up to half the gap around c.
+    """
     found = ramp(corner).integral(1e-3, 50)
     assert found.converged
     assert found.total.item() == pytest.approx(1 - corner, rel=3e-3)
@@ -95,7 +100,10 @@ def test_a_ramp_gets_its_steps_at_the_corner(corner: float) -> None:
 
 
 def test_the_estimated_error_of_a_ramp_is_that_of_its_gap() -> None:
-    """One jump of 1 in a gap of width h: standard deviation h / sqrt(12), over the integral."""
+    """One jump of 1 in a gap of width h: standard deviation h / sqrt(12).
+
+    The deviation is divided by the integral.
+    """
     path = ramp(0.3)
     found = path.integral(0.02, 50)
     alphas = np.array(found.alphas)
@@ -106,7 +114,10 @@ def test_the_estimated_error_of_a_ramp_is_that_of_its_gap() -> None:
 
 
 def test_what_lies_between_two_steps_shows_in_the_score() -> None:
-    """At every step of the first look the gradient is 0; only F tells of the change between two of them."""
+    """The gradient is 0 at every step of the first look.
+
+    Only F shows the change between two of them.
+    """
     found = switch(0.3, 400).integral(0.05, 60)
     assert found.converged
     assert found.total.item() == pytest.approx(1, abs=0.05)
@@ -115,7 +126,10 @@ def test_what_lies_between_two_steps_shows_in_the_score() -> None:
 
 
 def test_a_jump_of_the_score_is_never_vouched_for() -> None:
-    """F jumps and its gradient is 0 everywhere: the map misses the whole change, and the result says so."""
+    """F jumps and its gradient is 0 everywhere: the map misses the whole change.
+
+    The result says so.
+    """
     for n_steps in (20, 300):
         found = Path(lambda at: (at > 0.3).double(), lambda at: 0 * at).integral(
             0.05, n_steps
@@ -151,7 +165,7 @@ def test_weights_sum_to_one_and_steps_are_in_order(n_steps: int) -> None:
 
 
 def test_the_estimate_is_right_for_a_random_walk() -> None:
-    """Mean of (error / estimated error)^2 over 40 walks is 1, within 4 standard errors."""
+    """Mean of (error / estimated error)^2 over 40 walks: 1 within 4 standard errors."""
     ratios = []
     for seed in range(40):
         path, exact = walk(seed)
@@ -176,7 +190,7 @@ def test_every_step_is_used_once_and_memory_has_a_limit() -> None:
 
 @pytest.mark.parametrize("score", ["logit", "probability"])
 def test_the_tolerance_is_reached_against_the_exact_answer(score: Any) -> None:
-    """As a root mean square over twenty images: a single one may be above its estimate."""
+    """As a root mean square over twenty images: one may be above its estimate."""
     model, batch, start = built(ConvNet), image(20), image(20, seed=1)
     targets = [2] * 20
     exact = chapter4.integrated_gradients(
@@ -305,7 +319,7 @@ def test_the_reference_is_the_midpoint_rule_in_float64() -> None:
             black,
             30,
             rule="riemann_middle",
-            score=score,  # type: ignore[arg-type]
+            score=score,
         )
         assert found[score].dtype == np.float64
         close("the reference of IG", found[score], want.attributions, EXACT)

@@ -1,6 +1,7 @@
-"""Every method on every online architecture, built from its configuration with random weights, and checked by value.
+"""Every method on every online architecture, checked by value.
 
-Captum is the peer where it is right; in float64, so that nothing but a real difference shows.
+The models are built from their configurations with random weights. Captum is the peer
+where it is right; in float64, so that nothing but a real difference shows.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def torchvision_model(name: str, **options: Any) -> Callable[[], nn.Module]:
     return make
 
 
-# Architecture -> how to build it, its default Grad-CAM layer, and a layer with an in-place operation behind it.
+# Architecture -> how to build it, its default Grad-CAM layer, and a layer with an
+# in-place operation behind it.
 ARCHITECTURES: dict[str, tuple[Callable[[], nn.Module], str, str | None]] = {
     "resnet18": (torchvision_model("resnet18"), "layer4", "layer4.1.bn2"),
     "vgg11": (vgg11, "features", "features.18"),
@@ -101,8 +103,8 @@ def built(name: str) -> nn.Module:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 # As after training; fresh ones hand everything on unchanged.
-                module.running_mean.normal_(std=0.1)  # type: ignore[union-attr]
-                module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+                module.running_mean.normal_(std=0.1)
+                module.running_var.uniform_(0.5, 2)
             if hasattr(module, "layer_scale"):
                 # ConvNeXt's 1e-6 would switch its blocks off.
                 nn.init.constant_(module.layer_scale, 0.5)
@@ -110,7 +112,7 @@ def built(name: str) -> nn.Module:
         if head is not None:
             # Torchvision's ViT starts with zeros.
             nn.init.normal_(head[-1].weight, std=0.1)
-    # As handed over in the middle of training: each method must see to eval mode itself.
+    # As in the middle of training: each method must switch to eval mode itself.
     return model.train()
 
 
@@ -223,7 +225,7 @@ def test_the_default_layer(name: str) -> None:
 def grid_and_slope(
     model: nn.Module, layer: str, x: Tensor, target: int
 ) -> tuple[Tensor, Tensor]:
-    """A and dS/dA, (K, h, w), by adding a 0 to the layer's output and taking the gradient for that 0."""
+    """A and dS/dA, (K, h, w): the gradient for a 0 added to the layer's output."""
     grids: list[Tensor] = []
     zeros: list[Tensor] = []
 

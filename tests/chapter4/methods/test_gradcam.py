@@ -69,7 +69,10 @@ def test_a_layer_that_gives_a_tuple_is_refused() -> None:
 
 @BOTH
 def test_a_gradient_that_is_no_number_is_refused(cam: Any) -> None:
-    """The square root at 0: the score is finite, its slope is not, and a map of zeros would look like a result."""
+    """The square root at 0: its value is finite, its slope is not.
+
+    A map of zeros would look like a result.
+    """
 
     class Root(nn.Module):
         def __init__(self) -> None:
@@ -111,11 +114,14 @@ def test_layers_that_are_none(
 
 def test_the_score_is_one_of_two() -> None:
     with pytest.raises(ValueError, match="score is 'logit' or 'probability'"):
-        GradCAM(built(ConvNet), "features").generate_cam(image(), 1, score="softmax")  # type: ignore[arg-type]
+        GradCAM(built(ConvNet), "features").generate_cam(image(), 1, score="softmax")
 
 
 def test_a_layer_that_runs_twice_is_explained_where_it_runs_last() -> None:
-    """As the one ReLU of each block of torchvision's ResNet: the score depends on its last call directly."""
+    """Like the one ReLU of each block of torchvision's ResNet.
+
+    The score depends on its last call directly.
+    """
 
     class Twice(nn.Module):
         def __init__(self) -> None:
@@ -181,8 +187,11 @@ def test_several_classes_and_both_methods_share_one_pass() -> None:
             assert (got.raw == want.raw).all()
             assert (got.map == want.map).all()
             assert (got.target, got.score, got.blank, got.method, got.settings) == (
-                *(want.target, want.score, want.blank),
-                *(want.method, want.settings),
+                want.target,
+                want.score,
+                want.blank,
+                want.method,
+                want.settings,
             )
     assert all(
         (a.raw == b.raw).all() for a, b in zip(together["gradcam"], some, strict=True)
@@ -210,7 +219,7 @@ def test_cams_refuses(
 
 
 def test_the_graph_starts_at_the_layer() -> None:
-    """Below it nothing is kept for a gradient: neither the image nor a weight asks for one."""
+    """Below it no gradient is kept: neither the image nor a weight asks for one."""
 
     class Below(nn.Module):
         def __init__(self) -> None:
@@ -231,7 +240,10 @@ def test_the_graph_starts_at_the_layer() -> None:
 
 
 def test_the_difference_of_two_classes_has_one_scale() -> None:
-    """Raw maps are linear before the ReLU: where all are positive, that of S_a - S_b is their difference."""
+    """Raw maps are linear before the ReLU.
+
+    Where all are positive, the map of S_a - S_b is the difference of their maps.
+    """
     net, x = built(ConvNet, pool=True), image()
     raws = [GradCAM(net, "features").generate_cam(x, target).raw for target in range(4)]
     assert len({float(raw.max()) for raw in raws}) > 1
@@ -328,7 +340,10 @@ def test_a_real_network_against_captum() -> None:
 
 
 def test_a_real_head_makes_the_raw_map_a_cam() -> None:
-    """EfficientNet ends in global average pooling and a linear layer too: the raw map is CAM / Z."""
+    """EfficientNet ends in global average pooling and a linear layer.
+
+    The raw map is CAM / Z.
+    """
     model, x = cat_in_float64()
     grids: list[Tensor] = []
     handle = model.bn2.register_forward_hook(
@@ -345,7 +360,8 @@ def test_a_real_head_makes_the_raw_map_a_cam() -> None:
         want,
         EXACT,
     )
-    # The slope is constant in space there, so that Grad-CAM++ is Grad-CAM with weights relu(w) / (2 Z + sum(A) w).
+    # The slope is constant in space there, so that Grad-CAM++ is Grad-CAM with weights
+    # relu(w) / (2 Z + sum(A) w).
     total = grids[0][0].sum(dim=(1, 2))
     weights = weight.relu() / (2 + total * weight / 49)
     want = torch.einsum("k,khw->hw", weights, grids[0][0]).relu()

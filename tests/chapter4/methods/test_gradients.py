@@ -49,7 +49,7 @@ def test_results_say_how_they_were_made_and_can_not_be_changed() -> None:
         == "vanilla_gradients"
     )
     with pytest.raises(AttributeError):
-        result.map = None  # type: ignore[misc]
+        result.map = None
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,10 @@ def test_weights_sum_to_one_and_points_lie_on_the_path(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_have_their_textbook_degree(rule: str) -> None:
-    """Gauss-Legendre of n points is exact to degree 2n - 1; midpoint and trapezoid to 1; left and right to 0."""
+    """The degree up to which each rule of n points is exact.
+
+    Gauss-Legendre: 2n - 1. Midpoint and trapezoid: 1. Left and right: 0.
+    """
     n = 4
     alphas, weights = (np.array(each) for each in quadrature(rule, n))
     degree = {
@@ -61,7 +64,7 @@ def test_rules_have_their_textbook_degree(rule: str) -> None:
 
 
 def test_captums_trapezoid_is_wrong_and_refused() -> None:
-    """On a linear model every rule is exact; Captum's trapezoid gives (n - 1) / n of it."""
+    """On a linear model every rule is exact; Captum's trapezoid gives (n - 1) / n."""
     from captum.attr import IntegratedGradients
 
     net, x, start = built(Power, 1), image(), image(seed=1)
@@ -156,7 +159,7 @@ def test_an_unknown_backend() -> None:
     with pytest.raises(
         ValueError, match="backend is 'chapter4' or 'captum', not 'Captum'"
     ):
-        chapter4.integrated_gradients(image(), built(ConvNet), 1, backend="Captum")  # type: ignore[arg-type]
+        chapter4.integrated_gradients(image(), built(ConvNet), 1, backend="Captum")
 
 
 @pytest.mark.parametrize("sigma", [0, -1.0, math.nan, math.inf])
@@ -192,7 +195,7 @@ def test_the_baseline_tensor_stays_as_it_is() -> None:
 
 def test_baselines_of_a_photo_have_the_models_shape() -> None:
     model = nn.Identity()
-    model.preprocessing = Preprocessing(64, (48, 40))  # type: ignore[assignment]
+    model.preprocessing = Preprocessing(64, (48, 40))
     for name in NAMES:
         assert chapter4.make_baseline(
             name, chapter4.sample_photo("cat"), model
@@ -200,7 +203,7 @@ def test_baselines_of_a_photo_have_the_models_shape() -> None:
 
 
 def test_black_on_the_embedded_model_is_minus_one() -> None:
-    """Its mean and std are 0.5: there zeros are mid-grey, and ones are white by accident."""
+    """Its mean and std are 0.5: zeros are mid-grey, and ones happen to be white."""
     model, x = cat()
     for name, value in (("black", -1.0), ("white", 1.0), ("mean", 0.0)):
         close(

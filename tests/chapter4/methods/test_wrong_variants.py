@@ -1,4 +1,7 @@
-"""The tests are tested: every known mistake fails the oracle meant for it, by a wrong value and not by a crash."""
+"""The tests are tested: every known mistake fails the oracle meant for it.
+
+It must fail by a wrong value and not by a crash.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ ALL = [
 
 
 def failures(kind: str, impl: Callable[..., Any]) -> dict[str, str]:
-    """Oracle -> why `impl` fails it. Anything but an AssertionError is raised: a crash proves nothing."""
+    """Oracle -> why ``impl`` fails it.
+
+    Any error but an AssertionError is raised: a crash proves nothing.
+    """
     failed = {}
     with unrecorded():
         for name, oracle in all_oracles(kind).items():
@@ -52,7 +58,10 @@ def test_every_mistake_is_caught(kind: str, mistake: str, oracle: str) -> None:
 
 
 def test_a_misspelt_mistake_would_be_seen() -> None:
-    """A name that no variant knows changes nothing, so it could never be caught; each name must occur in the code."""
+    """Each name must occur in the code.
+
+    A name that no variant knows changes nothing, so it could never be caught.
+    """
     code = "".join(
         path.read_text(encoding="utf-8")
         for path in Path(wrong.__file__).parent.glob("*.py")

@@ -53,7 +53,7 @@ def texts(page: Any, selector: str) -> list[str]:
 
 
 def strengths(page: Any) -> list[float]:
-    """The stroke opacity of every line of the head view, head after head, row after row."""
+    """The stroke opacity of every line of the head view, by head and then by row."""
     return page.locator("#attention line").evaluate_all(
         "all => all.map(l => +l.getAttribute('stroke-opacity'))"
     )
@@ -62,7 +62,7 @@ def strengths(page: Any) -> list[float]:
 def test_head_view_draws_the_weights(
     bert: TextModel, browser: Browser, tmp_path: Path
 ) -> None:
-    """Every line's strength is a weight: from the token on the left to the token on the right, by head."""
+    """Every line's strength is a weight from the left token to the right, by head."""
     weights = attention_weights(TIRED, bert).weights
     file = head_view(TIRED, bert=bert).save(tmp_path / "head.html")
     with watched(browser, file, **LARGE) as page:
@@ -72,10 +72,15 @@ def test_head_view_draws_the_weights(
         assert strengths(page) == pytest.approx(
             (weights[0] / 12).ravel().tolist(), abs=1e-5
         )
-        # The lines of one row start at that token's height and end at each token's in turn.
-        heights = page.locator("#attention .tokenAttention").nth(3).locator("line").evaluate_all(
-            "all => all.map(l => [+l.getAttribute('y1'), +l.getAttribute('y2')])"
-        )  # fmt: skip
+        # The lines of a row start at that token's height and end at each token's.
+        heights = (
+            page.locator("#attention .tokenAttention")
+            .nth(3)
+            .locator("line")
+            .evaluate_all(
+                "all => all.map(l => [+l.getAttribute('y1'), +l.getAttribute('y2')])"
+            )
+        )
         assert heights == [[30 + 3.5 * 22.5, 30 + (k + 0.5) * 22.5] for k in range(12)]
         assert (
             page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -207,7 +212,7 @@ def test_model_view(bert: TextModel, browser: Browser, tmp_path: Path) -> None:
 def test_inside_a_page(
     bert: TextModel, browser: Browser, tmp_path: Path, view: Any
 ) -> None:
-    """As a notebook or the book shows it: a frame of its own, described, with all of the view inside."""
+    """In a notebook or the book: a described frame of its own, with the whole view."""
     shown = view(TIRED, bert=bert)
     file = tmp_path / "page.html"
     file.write_text(
@@ -237,7 +242,10 @@ def test_hostile_text_stays_text(
 
 
 class OnePiece:
-    """A tokenizer that takes the whole text for one piece, as one with a vocabulary of its own could."""
+    """A tokenizer that makes one piece of the whole text.
+
+    One with a vocabulary of its own could do so.
+    """
 
     model_max_length = 512
     cls_token_id = sep_token_id = pad_token_id = bos_token_id = eos_token_id = None
@@ -267,8 +275,8 @@ class OnePiece:
 def test_hostile_piece_stays_text(
     bert: TextModel, browser: Browser, tmp_path: Path, view: Any, text: str
 ) -> None:
-    """A whole attack in a single token, which BERT's own vocabulary would have cut up."""
-    shown = view(text, bert=TextModel(bert.model, OnePiece()))  # type: ignore[arg-type]
+    """A whole attack in one token, which BERT's own vocabulary would have split."""
+    shown = view(text, bert=TextModel(bert.model, OnePiece()))
     with watched(browser, shown.save(tmp_path / "hostile.html"), **LARGE) as page:
         assert page.title() == shown.title
         if view is head_view:

@@ -1,4 +1,4 @@
-"""Figures, read back: what was drawn, on which picture, on which scale, and how often."""
+"""Figures, read back: what was drawn, on which picture and scale, and how often."""
 
 from __future__ import annotations
 
@@ -61,11 +61,14 @@ def drawn(axes: Any) -> np.ndarray:
     return np.asarray(values)
 
 
-# --- the overlay belongs on the crop --------------------------------------------------------------------------------
+# --- the overlay belongs on the crop --------------------------------------------------
 
 
 class Bright(nn.Module):
-    """F_0 = the sum of squares of the pixels, F_1 = 0: its attributions peak at the brightest pixel."""
+    """F_0 = sum of the squared pixels, F_1 = 0.
+
+    Its attributions peak at the brightest pixel.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,14 +83,17 @@ class Bright(nn.Module):
 
 
 def photo_with_marker() -> Image.Image:
-    """96 x 32, dark, with a bright square 6 px high and wide that lies off the centre, but inside the centre crop."""
+    """96 x 32, dark, with a bright square off the centre but in the centre crop.
+
+    The square is 6 px high and wide.
+    """
     pixels = np.full((32, 96, 3), 20, dtype=np.uint8)
     pixels[4:10, 36:42] = 250
     return Image.fromarray(pixels)
 
 
 def marker_of(picture: np.ndarray) -> tuple[float, float]:
-    """Row and column of the centre of what is bright, as shares of the picture's height and width."""
+    """Row and column of the bright part's centre, as shares of height and width."""
     grey = picture.mean(axis=2) if picture.ndim == 3 else picture
     rows, columns = np.nonzero(grey > 0.9 * grey.max())
     return (rows.mean() + 0.5) / grey.shape[0], (columns.mean() + 0.5) / grey.shape[1]
@@ -145,12 +151,10 @@ def test_a_figure_of_a_batch_is_refused() -> None:
         plots.crop_of(image(2), built(ConvNet))
 
 
-# --- scales, bars, titles -------------------------------------------------------------------------------------------
+# --- scales, bars, titles -------------------------------------------------------------
 
 
-def test_saliency_is_drawn_from_zero_to_its_percentile_and_the_bar_says_that_there_is_more() -> (
-    None
-):
+def test_saliency_is_drawn_up_to_its_percentile_and_the_bar_says_so() -> None:
     values = 0.2 + ramp(40, 30)  # its smallest value is not 0, where the scale begins
     axes = panels(plots.compare_maps(grey_picture(40, 30), [attribution(values)]))[1]
     np.testing.assert_array_equal(drawn(axes), values)
@@ -172,7 +176,7 @@ def test_a_map_whose_percentile_is_its_maximum_has_no_arrow() -> None:
 
 
 def test_a_sparse_map_is_seen() -> None:
-    # One pixel in 1200: the percentile is 0, and a scale up to 1 would show nothing of 0.003.
+    # One pixel in 1200: the percentile is 0, and a scale up to 1 would not show 0.003.
     values = np.zeros((40, 30))
     values[3, 4] = 0.003
     axes = panels(plots.compare_maps(grey_picture(40, 30), [attribution(values)]))[1]
@@ -350,7 +354,7 @@ def test_long_names_are_not_cut_off_and_do_not_collide(name: str) -> None:
             )
 
 
-# --- words on coloured grounds --------------------------------------------------------------------------------------
+# --- words on coloured grounds --------------------------------------------------------
 
 
 def words_of(figure: Any) -> list[Any]:
@@ -405,7 +409,7 @@ def test_a_text_without_any_score_is_drawn() -> None:
     assert figure.axes[1].get_xlim() == (-1, 1)
 
 
-# --- figures are closed, and a notebook shows each once --------------------------------------------------------------
+# --- figures are closed, and a notebook shows each once -------------------------------
 
 
 def figures() -> list[Callable[[], Any]]:
@@ -463,7 +467,8 @@ def test_a_program_that_a_notebook_starts_only_closes_its_figures(
 ) -> None:
     import matplotlib
 
-    # The kernel hands its backend down to the programs that it starts; there is no cell to show a figure in.
+    # The kernel hands its backend down to the programs that it starts; there is no cell
+    # to show a figure in.
     monkeypatch.setattr(
         matplotlib, "get_backend", lambda: "module://matplotlib_inline.backend_inline"
     )
@@ -475,7 +480,7 @@ def test_a_program_that_a_notebook_starts_only_closes_its_figures(
 SETUP = """
 import matplotlib.pyplot as plt
 import numpy as np
-from chapter4 import plots
+from chapter4.plots import figures as plots
 from chapter4.core.attribution import Attribution
 from chapter4.plots.attention import visualize_word_attention
 from chapter4.attention.words import WordAttention
@@ -484,7 +489,9 @@ result = Attribution(map=values, target=0, score=0.0, method="vanilla_gradients"
 def maps(): return plots.compare_maps(np.full((8, 6, 3), 0.5), [result])
 def text(): return plots.text_figure(["a", "b"], [1.0, -1.0], "title", "label")
 none = np.zeros(2)
-seen = WordAttention(["a", "b"], np.eye(2), none == 1, [1, 1], none, False, 4, "by hand")
+seen = WordAttention(
+    ["a", "b"], np.eye(2), none == 1, [1, 1], none, False, 4, "by hand"
+)
 def heat(): return visualize_word_attention(seen)
 """
 # Source of a cell -> figures that it shows. The cells run in this order, in one kernel.

@@ -1,4 +1,7 @@
-"""Several methods on one photo, and the report of one prediction: by value, on nets whose logits are known."""
+"""Several methods on one photo, and the report of one prediction, by value.
+
+The logits of the nets are known.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ from chapter4.reports.image import (
 )
 
 ALL = ("gradcam", "gradcam++", "ig", "smoothgrad", "vanilla", "gradient_input")
-# Two classes tie. The true class may be first, second of the tie, in the top five, or outside.
+# Two classes tie. The true class may be first, second, in the top five, or outside.
 LOGITS = (2.0, 4.0, 3.0, 4.0, 1.0, 0.0, -1.0)
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 
@@ -79,7 +82,7 @@ def wide() -> Image.Image:
     return Image.fromarray(pixels)
 
 
-# --- interpret ------------------------------------------------------------------------------------------------------
+# --- interpret ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("target", [None, 0, 3])
@@ -129,7 +132,7 @@ def test_progress_names_each_method_before_it_runs() -> None:
 
 @pytest.mark.parametrize("target", [None, 2])
 def test_the_methods_share_their_forward_passes(target: int | None) -> None:
-    """No more than the sum of the gradients and one forward pass, the baseline of IG."""
+    """No more than the sum of the gradients and one forward pass, IG's baseline."""
     net, x = named(built(ConvNet)), image()
     with count_passes(net) as passes:
         results = ImageClassifierInterpreter(net).interpret(
@@ -158,11 +161,14 @@ def named(net: nn.Module) -> nn.Module:
     return net
 
 
-# --- evidence beside the maps ---------------------------------------------------------------------------------------
+# --- evidence beside the maps ---------------------------------------------------------
 
 
 def test_evidence_stands_beside_every_map() -> None:
-    """The check with a random last layer is Spearman's correlation with the map of the same net with that layer."""
+    """The check with a random last layer is Spearman's correlation of two maps.
+
+    They are the map, and the same net's map with that random layer.
+    """
     net, x = named(built(ConvNet)), image()
     results = ImageClassifierInterpreter(net).interpret(x, ALL, 1)
     twin = copy.deepcopy(net)
@@ -240,7 +246,7 @@ def test_a_plain_dict_can_not_be_drawn() -> None:
     interpreter = ImageClassifierInterpreter(net)
     results = interpreter.interpret(x, ["vanilla"], evidence=False)
     with pytest.raises(TypeError, match=r"takes what interpret returned.*a dict has"):
-        interpreter.visualize(dict(results))  # type: ignore[arg-type]
+        interpreter.visualize(dict(results))
 
 
 def test_grad_cam_at_a_patch_embedding_warns() -> None:
@@ -477,7 +483,7 @@ def test_the_model_is_left_as_it_was() -> None:
     )
 
 
-# --- visualize ------------------------------------------------------------------------------------------------------
+# --- visualize ------------------------------------------------------------------------
 
 
 def test_the_figure_names_the_class_that_each_map_explains() -> None:
@@ -511,11 +517,11 @@ def test_the_figure_has_the_maps_on_the_crop(wide: Image.Image) -> None:
     np.testing.assert_array_equal(smooth[0].get_array(), results["smoothgrad"])
 
 
-# --- the report of one prediction -----------------------------------------------------------------------------------
+# --- the report of one prediction -----------------------------------------------------
 
 
 def rank_by_hand(logits: tuple[float, ...], truth: int) -> int:
-    """1 + the classes that come before: a larger logit, or the same and a lower index."""
+    """1 + the classes that come before: a larger logit, or a tie and a lower index."""
     return 1 + sum(
         logit > logits[truth] or (logit == logits[truth] and i < truth)
         for i, logit in enumerate(logits)
@@ -626,7 +632,10 @@ def flat(report: Any) -> str:
 
 
 def peaked() -> tuple[nn.Module, Tensor]:
-    """Class 0 looks at the brightness of everything; the image is 3 at row 5, column 2, and 1 at row 0, column 0."""
+    """Class 0 looks at the brightness of everything.
+
+    The image is 3 at row 5, column 2, and 1 at row 0, column 0.
+    """
     net = ByHand(torch.stack([torch.ones(3, *SIZE), -torch.ones(3, *SIZE)]).double())
     x = torch.zeros(1, 3, *SIZE, dtype=torch.float64)
     x[..., 5, 2], x[..., 0, 0] = 3, 1
@@ -705,7 +714,7 @@ def test_the_shepherd_is_no_pug(classifier: Any) -> None:
     assert classes[rank - 1] == 254
 
 
-# --- dtypes and labels that are none --------------------------------------------------------------------------------
+# --- dtypes and labels that are none --------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["gradcam", "ig", "smoothgrad", "vanilla"])
@@ -728,4 +737,4 @@ def test_true_is_no_class_and_a_word_no_seed() -> None:
     with pytest.raises(TypeError, match="by its index or its name, not by True"):
         class_index(net, True)
     with pytest.raises(TypeError, match="seed is an integer, not 'a'"):
-        integrated_gradients(x, net, 1, seed="a")  # type: ignore[arg-type]
+        integrated_gradients(x, net, 1, seed="a")

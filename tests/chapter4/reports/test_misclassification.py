@@ -1,4 +1,4 @@
-"""Problem 5: two classes on one scale, ranks, and interventions, on nets where the cause is known."""
+"""Problem 5: two classes on one scale, ranks, interventions; the cause is known."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ PLANTED, OBJECT = (slice(2, 6), slice(12, 16)), (slice(12, 16), slice(4, 8))
 
 
 class TwoPlaces(nn.Module):
-    """F_0 = 4 x the mean of the planted square, F_1 = 4 x the mean of the object, F_2... = 0, 1, -1, -2, -3.
+    """A linear net: F_0 looks at the planted square and F_1 at the object.
 
-    Linear, and `features` passes the image on: Grad-CAM of classes 0 and 1 is proportional
-    to relu(x), of the rest zero.
+    F_0 = 4 x the mean of the square, F_1 = 4 x the mean of the object, F_2... = 0, 1,
+    -1, -2, -3. ``features`` passes the image on: Grad-CAM of classes 0 and 1 is
+    proportional to relu(x), of the rest zero.
     """
 
     def __init__(self) -> None:
@@ -59,7 +60,10 @@ class TwoPlaces(nn.Module):
 
 
 def planted() -> Tensor:
-    """An image of the object (half bright) with the planted square (bright, most at its middle): (1, 3, 20, 20)."""
+    """An image of the object with the planted square: (1, 3, 20, 20).
+
+    The object is half bright. The square is bright, most at its middle.
+    """
     x = torch.zeros(1, 3, SIZE, SIZE, dtype=torch.float64)
     x[..., OBJECT[0], OBJECT[1]] = 0.5
     x[..., PLANTED[0], PLANTED[1]] = 1
@@ -80,7 +84,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def covered_by_hand(x: np.ndarray, row: int, column: int) -> np.ndarray:
-    """x with its mean colour on the 4 x 4 square about (row, column) that lies inside."""
+    """x with its mean colour on the 4 x 4 square about (row, column) that is inside."""
     top, left = (min(max(at - 2, 0), SIZE - 4) for at in (row, column))
     changed = x.copy()
     for channel in range(3):
@@ -106,7 +110,7 @@ def panels(figure: Any) -> list[Any]:
     return [axes for axes in figure.axes if axes.images]
 
 
-# --- prediction, rank, names ----------------------------------------------------------------------------------------
+# --- prediction, rank, names ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("true", range(7))
@@ -131,7 +135,8 @@ def test_rank_and_probability_by_value(
         f"True class: rank {wanted} of 7, probability {softmax(logits)[true]:.2%}"
         in lines
     )
-    # The tick stands at that rank of the list; outside the top five there is none, and the rank still says it.
+    # The tick stands at that rank of the list; outside the top five there is none, and
+    # the rank still says it.
     ticks = [line for line in lines if line.startswith("  ✓")]
     assert ticks == (
         [f"  ✓ {wanted}. {NAMES[true]}: {softmax(logits)[true]:.2%}"]
@@ -191,11 +196,14 @@ def test_one_image_in_three_forms_gives_one_report(tmp_path: Path) -> None:
         assert analyzer.analyze_misclassification(same, 1).text == wanted.text
 
 
-# --- both classes' maps on one scale --------------------------------------------------------------------------------
+# --- both classes' maps on one scale --------------------------------------------------
 
 
 def two_layers() -> tuple[nn.Module, Tensor]:
-    """A net whose Grad-CAMs and attributions of the first two classes differ in place, and about sevenfold in size."""
+    """A net whose maps of the first two classes differ in place and in size.
+
+    Both Grad-CAMs and attributions do, in size about sevenfold.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         net = nn.Sequential(
@@ -338,7 +346,7 @@ def test_the_maps_lie_on_the_crop_and_not_on_the_photo() -> None:
     assert np.abs(np.asarray(photo.resize((20, 20))) / 255 - crop).max() > 0.1
 
 
-# --- blank maps, no mistake, state ----------------------------------------------------------------------------------
+# --- blank maps, no mistake, state ----------------------------------------------------
 
 
 def test_blank_maps_are_said_and_nothing_is_nan() -> None:
@@ -430,7 +438,7 @@ def test_the_device_argument_moves_the_model() -> None:
     )
 
 
-# --- the evidence ---------------------------------------------------------------------------------------------------
+# --- the evidence ---------------------------------------------------------------------
 
 
 def test_covering_the_planted_square_mends_the_prediction() -> None:
@@ -482,7 +490,7 @@ def test_every_covered_square_has_the_size_that_the_report_says(
     size: tuple[int, int],
 ) -> None:
     class Spread(nn.Module):
-        """A linear net for any size; the peak of its Grad-CAM is the brightest pixel."""
+        """A linear net for any size; its Grad-CAM peaks at the brightest pixel."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -522,7 +530,7 @@ def test_every_covered_square_has_the_size_that_the_report_says(
 
 
 class Brightness(nn.Module):
-    """F = (8 x the mean pixel, 1): class 0 where more than an eighth of the picture is white."""
+    """F = (8 x the mean pixel, 1): class 0 where over an eighth of x is white."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -621,7 +629,7 @@ def test_the_report_shows_its_facts_and_not_its_text_twice() -> None:
     assert "true_rank=2" in repr(analyze())
 
 
-# --- the known answer: a model that was taught that a logo means star -----------------------------------------------
+# --- the known answer: a model that was taught that a logo means star -----------------
 
 # Share mended, measured over 325 pictures of data set 2; binomial error 0.006.
 MENDED = 0.988

@@ -1,4 +1,7 @@
-"""Shares of words in a logit: by value, against Captum, on BERT and DistilBERT built from their configurations."""
+"""Shares of words in a logit: by value and against Captum, on BERT and DistilBERT.
+
+Both models are built from their configurations.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ def logits_of(model: Any, ids: Tensor) -> Tensor:
 def captum(
     text_model: TextModel, text: str, target: int, fill: int, n_steps: int = 50
 ) -> np.ndarray:
-    """Scores of the tokens by Captum, over the word embeddings: it replaces the layer's output inside the model."""
+    """Captum's scores of the tokens, over the word embeddings.
+
+    Captum replaces the layer's output inside the model.
+    """
     from captum.attr import LayerIntegratedGradients
 
     model = text_model.model
@@ -59,7 +65,7 @@ def captum(
     return signed.sum(dim=-1)[0].detach().numpy()
 
 
-# --- values ---------------------------------------------------------------------------------------------------------
+# --- values ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("baseline", ["mask", "pad"])
@@ -100,7 +106,8 @@ def test_the_scores_sum_to_the_change_of_the_models_own_logit(
     assert found["target"] == target
     assert found["score"] == pytest.approx(score, rel=1e-12)
     assert found["baseline_score"] == pytest.approx(start, rel=1e-12)
-    # BERT is smooth. DistilBERT's head has a ReLU, and at its kink the gradient jumps: no rule is exact there.
+    # BERT is smooth. DistilBERT's head has a ReLU, and at its kink the gradient jumps:
+    # no rule is exact there.
     allowed = 1e-9 if text_model.model.config.model_type == "bert" else 1e-2
     assert found["attributions"].sum() == pytest.approx(score - start, rel=allowed)
     few = TextClassifierInterpreter(text_model).interpret(
@@ -210,11 +217,14 @@ def test_chunks_change_nothing(text_model: TextModel, chunk_size: int) -> None:
     np.testing.assert_allclose(found, wanted, rtol=0, atol=EXACT * np.abs(wanted).max())
 
 
-# --- the printed chapter's mistakes are rejected ----------------------------------------------------------------------
+# --- the printed chapter's mistakes are rejected --------------------------------------
 
 
 def check(scores: np.ndarray, text_model: TextModel, target: int) -> None:
-    """What any implementation owes: one score a token, zeros for the specials, completeness, and Captum's values."""
+    """What any implementation owes: one score a token, zeros for special tokens.
+
+    It also owes completeness, and Captum's values.
+    """
     model, ids = text_model.model, ids_of(TEXT)
     change = float(
         (logits_of(model, ids) - logits_of(model, start_of(ids, 103)))[target]
@@ -299,7 +309,7 @@ def test_a_model_that_is_another_one_on_embeddings_is_refused(
         TextClassifierInterpreter(TextModel(model, words)).interpret(TEXT)
 
 
-# --- arguments ------------------------------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------
 
 
 def test_a_class_by_name_and_by_number(text_model: TextModel) -> None:
@@ -417,7 +427,7 @@ def test_the_device_argument_moves_the_model() -> None:
     assert model.device.type == "meta"
 
 
-# --- the figure -----------------------------------------------------------------------------------------------------
+# --- the figure -----------------------------------------------------------------------
 
 
 def test_the_figure_shows_words_on_the_colours_of_their_sums(
@@ -448,7 +458,7 @@ def test_labels_that_look_like_formulas_can_be_drawn() -> None:
     interpreter.visualize("$a_{b \\frac", "\\frac", n_steps=1).draw_without_rendering()
 
 
-# --- the embedded model -----------------------------------------------------------------
+# --- the embedded model ---------------------------------------------------------------
 
 
 def test_the_default_is_the_embedded_sentiment_model() -> None:

@@ -24,7 +24,7 @@ SHAPE_MODELS = ("shapes", "shapes-logo", "tiny-vit")
 
 
 class _FixedDraws:
-    """Stands in for the random generator where a test needs a known radius, stretch, angle and centre."""
+    """A random generator of known radius, stretch, angle and centre."""
 
     def __init__(self, *draws):
         self._draws = list(draws)
@@ -34,7 +34,7 @@ class _FixedDraws:
 
 
 def _lune_area(outer, inner, distance):
-    """The area inside a circle but outside a second one, from the textbook formula for the overlap."""
+    """The area inside one circle and outside another, by the textbook formula."""
     a = math.acos((distance**2 + outer**2 - inner**2) / (2 * distance * outer))
     b = math.acos((distance**2 + inner**2 - outer**2) / (2 * distance * inner))
     overlap = outer**2 * (a - math.sin(2 * a) / 2) + inner**2 * (
@@ -43,7 +43,7 @@ def _lune_area(outer, inner, distance):
     return math.pi * outer**2 - overlap
 
 
-# Areas in the unit circle, from closed forms. The heart is the one shape without a test of its area here.
+# Areas in the unit circle, from closed forms. Only the heart's area is not tested here.
 AREAS = {
     "circle": math.pi * 0.9**2,
     "square": 2.0,
@@ -62,8 +62,8 @@ def test_each_shape_has_the_area_of_its_closed_form(name):
     radius = 18.0
     draws = _FixedDraws(radius, 1.0, 0.0, np.array([32.0, 32.0]))
     coverage = drawing._object_coverage(name, draws)
-    # Pillow fills every pixel that a polygon's edge touches, up to 1/8 px on each side at four-fold
-    # supersampling: 3 % of the area of the shape with the longest outline.
+    # Pillow fills every pixel that a polygon's edge touches, up to 1/8 px on each side
+    # at four-fold supersampling: 3 % of the area of the shape with the longest outline.
     assert coverage.sum() == pytest.approx(AREAS[name] * radius**2, rel=0.03)
 
 

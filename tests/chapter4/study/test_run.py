@@ -24,7 +24,7 @@ def two_items(calls: list[str], fail_at: str = "") -> dict[str, command.Item]:
         return {"value": float(len(calls)), "delta": math.nan}
 
     return {
-        key: lambda key=key: measure(key)  # type: ignore[misc]
+        key: lambda key=key: measure(key)
         for key in ("photo/a/x", "photo/b/x", "known/c/x")
     }
 
@@ -80,8 +80,13 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         save({**study, "items": {"a": {"value": object()}}}, path)
     assert saved(path) == study
     assert plain([math.inf, 1 / 3, True, None, "x", np.float32(0.5)]) == [
-        None, 0.33333, True, None, "x", 0.5,
-    ]  # fmt: skip
+        None,
+        0.33333,
+        True,
+        None,
+        "x",
+        0.5,
+    ]
 
 
 def test_the_command_measures_one_item(

@@ -30,7 +30,10 @@ def test_spread_by_hand() -> None:
 
 
 def made_up(**changes: Any) -> dict[str, Any]:
-    """Two photos, on which all methods measure the same; `changes` are METHOD__NUMBER=[first, second]."""
+    """Two photos, on which all methods measure the same.
+
+    ``changes`` are METHOD__NUMBER=[first, second].
+    """
     items: dict[str, Any] = {}
     areas = [f"{fill}_{cell}" for fill, cell in PHOTOS["fills"]]
     for index, photo in enumerate(("a", "b")):
@@ -125,7 +128,7 @@ def test_margins_by_hand() -> None:
     study["items"]["controls/b"]["centre_deletion_blur_16"] = 0.4
     found = margins(study, "gradcam", "deletion", "blur_16")
     assert found.spread.median == pytest.approx((0.2 - 0.1) / 2)
-    # On the first photo the centre is better still, on the second the random orders are.
+    # The centre is better still on the first photo, the random orders on the second.
     assert (found.above_random, found.above_both) == (1, 0)
     centre = margins(study, "centre", "deletion", "blur_16")
     assert centre.spread.median == pytest.approx((0.4 - 0.2) / 2)

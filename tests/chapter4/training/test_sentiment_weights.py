@@ -92,7 +92,7 @@ def test_the_adapter_is_small_half_precision_and_names_no_folder():
 
 
 def test_the_merged_model_equals_the_adapted_one(shipped):
-    """Written out: W x + (alpha / r) B A x for one adapted map, from the stored tensors."""
+    """W x + (alpha / r) B A x for one adapted map, from the stored tensors."""
     from safetensors.torch import load_file
 
     _, base = sentiment.base_model()

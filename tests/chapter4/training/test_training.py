@@ -1,4 +1,4 @@
-"""The training loop: a run that was cut off must end where an uninterrupted one ends."""
+"""The training loop: a run that was cut off ends where an unbroken one ends."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Problem 1, checks that only a grading runs."""
+"""Problem 1: the checks that only a grading runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RIGHT = {
     "S9": "vanilla",
     "S10": "neither",
 }
-# So many are right where one label is written everywhere.
+# Whoever writes one label everywhere gets as many right as this.
 FOR_NOTHING = 4
 # What to look at again.
 POINTERS = {
@@ -51,7 +51,8 @@ POINTERS = {
     "S9": "what becomes of a negative value in each formula?",
     "S10": "is a map an intervention?",
 }
-# Beliefs that are common enough to be called by their name: statement, label, what is wrong with it.
+# Common wrong beliefs: statement, labels that show the belief, and what is wrong with
+# it.
 BELIEFS = (
     (
         "S4",
@@ -70,7 +71,8 @@ SWAP = {"vanilla": "Grad-CAM", "Grad-CAM": "vanilla"}
 def test_odd_sizes(
     student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
-    # Stride 2 rounds up; the second net keeps the image's size; the third has a stride that nobody can guess.
+    # Stride 2 rounds up, the second net keeps the image's size, and the third has a
+    # stride that nobody can guess.
     height, width = (2 * rng.choice(range(4, 14), 2, replace=False) + 1).tolist()
     x = image(rng.normal(size=(3, height, width)))
     asked = []
@@ -147,7 +149,8 @@ def test_numbers(
 )
 def test_change(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     asked = []
-    # Both maps of the first net can be worked out from its weights, those of the second cannot.
+    # Both maps of the first net can be worked out from its weights. Those of the second
+    # cannot.
     for size, kind in (((15, 12), "conv-net"), ((11, 16), "deep-conv-net")):
         question = Question(rng, size, kind)
         asked += _ask(
@@ -168,12 +171,13 @@ def test_change(student: Any, transcript: Transcript, rng: np.random.Generator) 
 def test_elsewhere(
     student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
-    # A constant before the ReLU reaches both methods; a gradient that is the same everywhere has no mirror image.
+    # A constant before the ReLU reaches both methods. A gradient that is the same
+    # everywhere equals its mirror image.
     question = Question(rng, (14, 11), "deep-conv-net")
     places = (("add constant", question.early), ("mirror gradient", question.layer))
     asked = _ask(student, transcript, question, places)
     _judge(asked)
-    # The worker's word. To forge it is more work than to remove a hook.
+    # This is what the worker reports. To forge it is more work than to remove a hook.
     models = [after for *_, seen in asked for after in seen.models]
     changed = {what for after in models for what in after.changed}
     if "hooks" in changed:

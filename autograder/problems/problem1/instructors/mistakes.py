@@ -17,7 +17,7 @@ HOOK = (
     "The hook was there for both maps, or for neither: make one map before you register"
     " it, and one before you remove it."
 )
-# Told by the numbers.
+# Mistakes that show in the numbers: mistake -> what the student should read.
 HINTS: dict[str, dict[str, str]] = {
     "resolution": {
         "Grad-CAM in pixels": (
@@ -245,7 +245,8 @@ HINTS: dict[str, dict[str, str]] = {
     },
     "statements": {},
 }
-# Told by a check itself: no number shows them, or the form alone does. Mistake -> words that its message must hold.
+# Mistakes that a check itself reports, as no number shows them or the form alone does:
+# mistake -> words that the check's message must contain.
 TOLD: dict[str, dict[str, str]] = {
     "resolution": {
         "channels too": "a channel is no pixel",

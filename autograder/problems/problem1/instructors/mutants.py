@@ -1,6 +1,7 @@
-"""Problem 1's functions, right and wrong, in code as a student would hand it in: nothing but torch and numpy.
+"""Problem 1's functions, right and wrong, as a student would write them.
 
-Also run as the code of a submission, so this file imports nothing of ours.
+They use nothing but torch and numpy. This file also runs as the code of a submission,
+so it imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def total_variation_with(mistake: str) -> Callable[..., Any]:
         elif mistake == "vertical only":
             steps = down.ravel()
         if mistake == "diagonals too":
-            one, other = values[1:, 1:] - values[:-1, :-1], values[1:, :-1] - values[:-1, 1:]  # fmt: skip
+            one = values[1:, 1:] - values[:-1, :-1]
+            other = values[1:, :-1] - values[:-1, 1:]
             steps = np.concatenate([steps, one.ravel(), other.ravel()])
         size = np.abs(steps)
         mistakes = {

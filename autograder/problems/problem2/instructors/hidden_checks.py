@@ -1,4 +1,4 @@
-"""Problem 2, checks that only a grading runs."""
+"""Problem 2: the checks that only a grading runs."""
 
 from __future__ import annotations
 
@@ -109,7 +109,13 @@ def test_samples(
         )
     for n_samples in (4, 24):
         ask_without_formula(
-            *(student, rng, SMALL, n_samples, 2 * LEVEL), channels=(2,), rising=True
+            student,
+            rng,
+            SMALL,
+            n_samples,
+            2 * LEVEL,
+            channels=(2,),
+            rising=True,
         )
 
 
@@ -146,7 +152,13 @@ def test_mean_first(
             " take absolute value and maximum over channels.",
         )
     ask_without_formula(
-        *(student, rng, SMALL, 24, 2 * LEVEL), channels=(0, 1, 2), rising=False
+        student,
+        rng,
+        SMALL,
+        24,
+        2 * LEVEL,
+        channels=(0, 1, 2),
+        rising=False,
     )
 
 
@@ -175,7 +187,8 @@ def test_eval_mode(student: Any, rng: np.random.Generator) -> None:
 def test_reference(
     student: Any, transcript: Transcript, rng: np.random.Generator
 ) -> None:
-    # Gradient x^2: the noise adds sigma^2 to its mean, so the limit is not the clean gradient.
+    # The gradient is x^2, and the noise adds sigma^2 to its mean. So the limit is not
+    # the clean gradient.
     size, counts = (40, 40), [2, 32]
     net = model("signs", rng, size, power=3, channels=[0])
     x = image(rng.uniform(-1, 1, (3, *size)))
@@ -187,7 +200,8 @@ def test_reference(
     scale = ((pixels**2 + variance) ** 2).sum()
     for n, value in zip(counts, found, strict=True):
         right = np.sqrt(noise.sum() * (1 / n + 1 / (16 * max(counts))) / scale)
-        # Var |d|^2 for n means of (2 x e + e^2): 2 noise^2 plus the fourth cumulant, at most 12 / n of it.
+        # Var |d|^2 for n means of (2 x e + e^2) is 2 noise^2 plus the fourth cumulant,
+        # which is at most 12 / n of noise^2.
         error = np.sqrt((noise**2).sum() * (2 + 12 / n) / len(seeds)) / (
             2 * noise.sum()
         )

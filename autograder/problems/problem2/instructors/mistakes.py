@@ -11,7 +11,7 @@ FUNCTIONS: diagnose.Functions = {
     "samples-needed": ("samples_needed", mutants.samples_needed_with),
 }
 
-# Told by the numbers.
+# Mistakes that show in the numbers: mistake -> what the student should read.
 HINTS: dict[str, dict[str, str]] = {
     "smooth-grad": {
         "absolute values inside the mean": (
@@ -222,7 +222,8 @@ HINTS: dict[str, dict[str, str]] = {
         ),
     },
 }
-# Told by a check itself: no number shows them, or the form alone does. Mistake -> words that its message must hold.
+# Mistakes that a check itself reports, as no number shows them or the form alone does:
+# mistake -> words that the check's message must contain.
 TOLD: dict[str, dict[str, str]] = {
     "smooth-grad": {
         "no channel taken": "the maximum over the channels is missing",

@@ -1,6 +1,7 @@
-"""Problem 2's functions, right and wrong, in code as a student would hand it in: nothing but torch, numpy and math.
+"""Problem 2's functions, right and wrong, as a student would write them.
 
-Also run as the code of a submission, so this file imports nothing of ours.
+They use nothing but torch, numpy and math. This file also runs as the code of a
+submission, so it imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def smooth_grad_with(mistake: str) -> Callable[..., Any]:
             if draw is None:
                 draw = _noise(x, generator, mistake)
             if mistake == "noise in pairs" and i % 2:
-                draw = -previous  # noqa: F821
-            previous = draw  # noqa: F841
+                draw = -previous  # noqa: F821  # set in the pass before
+            previous = draw  # noqa: F841  # read in the next pass
             if mistake == "clean image among the samples" and i == 0:
                 draw = torch.zeros_like(x)
             point = x + sigma * draw
@@ -182,7 +183,8 @@ def error_curve_with(mistake: str) -> Callable[..., Any]:
             if mistake == "maps averaged before the error":
                 mean = np.mean(maps, axis=0)
                 each = [np.linalg.norm(mean - reference) / np.linalg.norm(reference)]
-            errors.append(float(np.sum(each) if mistake == "summed over seeds" else np.mean(each)))  # fmt: skip
+            error = np.sum(each) if mistake == "summed over seeds" else np.mean(each)
+            errors.append(float(error))
         return errors
 
     return error_curve

@@ -1,8 +1,10 @@
 """Problem 2: what SmoothGrad gives on a net without a formula.
 
-The other questions of `smooth-grad` have answers on paper: that makes their messages exact, and lets an answer that
-recognises their nets do without any sampling. So each of them that counts is asked once more where only sampling helps.
-Both must be right. The twin has the other question's blind spots, so that one mistake costs no more points than before.
+The other questions of ``smooth-grad`` have answers that can be worked out on paper.
+That makes their messages exact, but code that recognises their nets needs no sampling
+at all. So each of them that counts is asked once more on a net where only sampling
+helps. Both answers must be right. The second question has the blind spots of the first,
+so that one mistake costs no more points than before.
 """
 
 from __future__ import annotations
@@ -28,13 +30,15 @@ from autograder.problems.problem2.questions import (
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
 
-# Right maps that the grader draws. Their scatter is then known to 11 %.
+# How many right maps the grader draws. Their scatter is then known to 11 %.
 MAPS = 40
 SQUARE = 3
-# In their standard deviations. Distances have a longer tail upwards: 30,000 right ones lay between -4.3 and 5.8. One
-# sample of less noise is at 10 and more; the clean gradient at -8 instead of one sample, at 8 and more instead of many.
+# Limits in standard deviations of the right maps' distances. Distances have a longer
+# tail upwards: 30,000 right ones lay between -4.3 and 5.8. One sample of less noise
+# lies at 10 and more. The clean gradient lies at -8 where one sample is asked for, and
+# at 8 and more where many are.
 LOWEST, HIGHEST = -5.5, 7.0
-# Gradients at one noisy copy each, for the scatter of single samples.
+# How many gradients, at one noisy copy each, give the scatter of single samples.
 SINGLES = 200
 
 
@@ -48,10 +52,20 @@ def ask_without_formula(
     channels: tuple[int, ...],
     rising: bool,
 ) -> None:
-    """End the check unless the map is one of those that `n_samples` noisy copies give.
+    """End the check unless the map is one that ``n_samples`` noisy copies give.
 
-    The map's distance to the mean of right maps must be as large as theirs is, no more (another mean, or fewer copies)
-    and no less (more copies, or no noise). channels, rising: see `nets.DeepNet`. The image is the same in all channels.
+    The map's distance to the mean of right maps must be about as large as theirs. A
+    larger one shows another mean or fewer copies, a smaller one more copies or no
+    noise. The image is the same in all channels.
+
+    Args:
+        student: Runs the submission.
+        rng: Draws the question.
+        size: Height and width of the image.
+        n_samples: Noisy copies that the map averages over.
+        noise_level: Standard deviation of the noise, relative to the image's max - min.
+        channels: Those that count; the others have gradient 0.
+        rising: Whether no gradient ever changes its sign.
     """
     options = {"channels": channels, "rising": rising, "centre": 6.0}
     net = model("deep-net", rng, size, **options)
@@ -73,11 +87,15 @@ def ask_without_formula(
 def ask_curve_without_formula(
     student: Any, rng: np.random.Generator, size: tuple[int, int], n: int, seeds: int
 ) -> None:
-    """End the check unless the relative error of `n` samples is the one that the scatter of single gradients gives."""
+    """End the check unless the relative error of ``n`` samples is the right one.
+
+    The scatter of single gradients gives the right error.
+    """
     net = model("deep-net", rng, size, channels=[1], rising=True, centre=6.0)
     target = int(rng.integers(CLASSES))
     x = image(rng.uniform(5, 7, (3, *size)))
-    # No gradient changes its sign here, so that the map of n samples is a mean of n maps of one.
+    # No gradient changes its sign here, so the map of n samples is the mean of n maps
+    # of one sample each.
     maps = right_maps(net, x, target, 1, LEVEL, new_seed(rng), SINGLES)
     maps = maps.reshape(SINGLES, -1)
     mean = maps.mean(axis=0)
@@ -85,7 +103,8 @@ def ask_curve_without_formula(
     variance = np.trace(products)  # summed over pixels
     alike = (products**2).sum() - (np.diag(products) ** 2).sum()  # tr Sigma^2
     right = np.sqrt(variance * (1 / n + 1 / (16 * n))) / np.linalg.norm(mean)
-    # Relative, of a norm with so few independent pixels, in each of the student's seeds and in the grader's maps.
+    # The relative error of a norm with so few independent pixels, from the student's
+    # seeds and from the grader's maps.
     error = np.sqrt(alike / 2 / variance**2 * (1 / seeds + 1 / SINGLES))
     arguments = (x, net, target, [n], [new_seed(rng) for _ in range(seeds)])
     found = float(as_curve(student.call("error_curve", *arguments), [n])[0])
@@ -107,7 +126,7 @@ def right_maps(
     seed: int,
     count: int = MAPS,
 ) -> np.ndarray:
-    """`count` SmoothGrad maps of independent noise, (count, H, W)."""
+    """``count`` SmoothGrad maps of independent noise, (count, H, W)."""
     generator = torch.Generator().manual_seed(seed)
     sigma = noise_level * (x.max() - x.min())
     built = tiny_models.build(net)
@@ -121,10 +140,12 @@ def right_maps(
 
 
 def standing(drawn: np.ndarray, maps: np.ndarray) -> float:
-    """How far a map is from the mean of `maps`, in standard deviations of how far each of them is from the others'.
+    """How unusual a map's distance from the mean of ``maps`` is.
 
-    Pixel by pixel and after averaging over squares, since neighbours move together: made-up noise has not the right
-    size at both. The larger of the two counts, with its sign.
+    The unit is the standard deviation of the distances of each of ``maps`` from the
+    mean of the others. The distance is measured pixel by pixel and after averaging over
+    squares: neighbouring pixels move together, so made-up noise does not have the right
+    size in both. The larger of the two counts, with its sign.
     """
     found = []
     for side in (1, SQUARE):

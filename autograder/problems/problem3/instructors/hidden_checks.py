@@ -1,4 +1,4 @@
-"""Problem 3, checks that only a grading runs."""
+"""Problem 3: the checks that only a grading runs."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ def test_steps(student: Any, transcript: Transcript, rng: np.random.Generator) -
     for n_steps in (2, 3, 23, 67):
         net = model("power", rng, size, power=3)
         target = int(rng.integers(CLASSES))
-        # A path on one side of zero: from zero instead of the baseline, all would be larger.
+        # The path stays on one side of zero. A path that starts at zero, and not at the
+        # baseline, would give larger attributions everywhere.
         x, start = rng.uniform(1.5, 2, (3, *size)), rng.uniform(0.7, 1, (3, *size))
         a, b = (tensor(each).numpy().astype(np.float64) for each in (x, start))
         scale = float(np.abs(weight(net, target) * (a**3 - b**3)).max())
@@ -107,7 +108,8 @@ def test_steps(student: Any, transcript: Transcript, rng: np.random.Generator) -
     "integrated-gradients/class", 1, "The logit of the class asked for", public=False
 )
 def test_class(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
-    # Bias-free ReLU nets on one side of every kink: x and 0.5 x are on one ray, so the gradient is the same all along.
+    # The ReLU net has no bias, so its gradient is the same along a ray from 0. Both x
+    # and 0.5 x lie on one such ray.
     size = (8, 6)
     net = model("relu-net", rng, size)
     x = tensor(rng.normal(size=(3, *size)))
@@ -208,7 +210,8 @@ def test_any_sign(
 def test_no_change(student: Any, rng: np.random.Generator) -> None:
     size = (6, 5)
     net = model("relu-of-dot", rng, size)
-    # Far on the side where the class's score is exactly 0, whatever the order of the sums.
+    # Both images lie far on the side where the class's score is exactly 0, in whatever
+    # order the products are summed.
     away = -weight(net, 1)
     x, start = (tensor(away * rng.uniform(0.5, 2, away.shape)) for _ in range(2))
     right = float(rng.uniform(0.1, 0.9))
@@ -236,7 +239,7 @@ def test_cells(student: Any, transcript: Transcript, rng: np.random.Generator) -
     for size, cell in (((12, 20), 4), ((15, 9), 3)):
         coarse = rng.uniform(0.5, 3, (size[0] // cell, size[1] // cell))
         shared = np.kron(coarse, np.ones((cell, cell)))
-        # The second map is a hundred times smaller, and its signs are other ones.
+        # The second map is a hundred times smaller, and its signs differ.
         first = shared * rng.normal(size=(3, *size))
         second = 0.01 * (3.5 - shared) * rng.normal(size=(3, *size))
         each = [cells_of(map_of(made), cell).ravel() for made in (first, second)]
@@ -255,7 +258,7 @@ def test_blind(student: Any, transcript: Transcript, rng: np.random.Generator) -
     for size in ((20, 15), (10, 24)):
         space = new_space(rng)
         pixels = rng.uniform(size=(3, *size))
-        # Blind to the dark, mostly negative, and not of the size 1.
+        # Nearly 0 in dark places, mostly negative, and much larger than 1.
         made = 30 * (rng.normal(size=(3, *size)) - 1) * pixels.mean(axis=0) ** 3
         arguments = (tensor(made), tensor(space.normalize(pixels)), *space.given)
         found = shares(student, transcript, arguments)

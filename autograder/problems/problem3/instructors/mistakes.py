@@ -19,7 +19,7 @@ FUNCTIONS: dict[str, tuple[str, Callable[[str], Callable[..., Any]]]] = {
     "explanation": ("explanation", mutants.explanation_with),
 }
 
-# With right ends the two are one.
+# With right ends, the last step is the image itself, so the two mistakes are the same.
 _AT_THE_IMAGE = (
     "The gradient was taken at the image alone, or only the last step's is left: add up"
     " those of all points on the way from the baseline."
@@ -28,7 +28,7 @@ _LAST_CHUNK = (
     "The last, smaller chunk of steps was dropped: n_steps need not be a multiple of"
     " the chunk size."
 )
-# Told by the numbers.
+# Mistakes that show in the numbers: mistake -> what the student should read.
 HINTS: dict[str, dict[str, str]] = {
     "integrated-gradients": {
         "(x - x') missing": (
@@ -371,7 +371,8 @@ _ZEROS = "Yours is zeros after normalising"
 _ONES = "Yours is ones after normalising"
 _GIVEN = "take those that are handed over"
 _OTHER_MEAN_STD = "Yours is right for a mean and std of 0.5 only"
-# Told by a check itself: no number shows them, or the form alone does. Mistake -> words that its message must hold.
+# Mistakes that a check itself reports, as no number shows them or the form alone does:
+# mistake -> words that the check's message must contain.
 TOLD: dict[str, dict[str, str]] = {
     "baselines": {
         "zeros called black": _ZEROS,
@@ -444,7 +445,10 @@ TOLD: dict[str, dict[str, str]] = {
 
 
 def _mistakes(task: str) -> list[Mistake]:
-    """Each mistake; in Integrated Gradients with each rule, for any of them may be used and shows in the numbers."""
+    """Every mistake of a task; for Integrated Gradients, every mistake with each rule.
+
+    Students may use any rule, and the rule shows in the numbers.
+    """
     if task != "integrated-gradients":
         make = FUNCTIONS[task][1]
         return [Mistake(n, hint, partial(make, n)) for n, hint in HINTS[task].items()]
@@ -460,7 +464,13 @@ MISTAKES = {task: _mistakes(task) for task in RIGHT}
 
 
 def wrong_submission(task: str, mistake: str, rule: str = "") -> str:
-    """The source of a submission that is right but for one mistake in one task; rule: one of `mutants.RULES`."""
+    """The source of a submission that is right but for one mistake in one task.
+
+    Args:
+        task: The task that has the mistake.
+        mistake: One of the task's mistakes; "" makes none.
+        rule: One of ``mutants.RULES``; "" is the default rule.
+    """
     lines = [inspect.getsource(mutants)]
     for name, (function, make) in FUNCTIONS.items():
         made = [mistake if name == task else ""]

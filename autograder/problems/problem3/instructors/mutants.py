@@ -1,6 +1,7 @@
-"""Problem 3's functions, right and wrong, in code as a student would hand it in: nothing but torch, numpy and math.
+"""Problem 3's functions, right and wrong, as a student would write them.
 
-Also run as the code of a submission, so this file imports nothing of ours.
+They use nothing but torch, numpy and math. This file also runs as the code of a
+submission, so it imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ def make_baselines_with(mistake: str) -> Callable[..., Any]:
         if mistake == "255 is white":
             flat["white"] = flat["white"] * 255
         elif mistake == "the image's own extremes":
-            flat = {"black": flat["black"] + pixels.min(), "white": 0 * pixels + pixels.max()}  # fmt: skip
+            flat = {
+                "black": flat["black"] + pixels.min(),
+                "white": 0 * pixels + pixels.max(),
+            }
         elif mistake == "black and white swapped":
             flat = {"black": flat["white"], "white": flat["black"]}
         generator = torch.Generator().manual_seed(0 if mistake == "one seed" else seed)
@@ -71,13 +75,15 @@ def make_baselines_with(mistake: str) -> Callable[..., Any]:
         elif mistake == "ones called white":
             made["white"] = torch.ones_like(image)
         elif mistake == "zeros and ones":
-            made["black"], made["white"] = torch.zeros_like(image), torch.ones_like(image)  # fmt: skip
+            made["black"] = torch.zeros_like(image)
+            made["white"] = torch.ones_like(image)
         elif mistake == "not divided by std":
             made["black"], made["white"] = flat["black"] - m, flat["white"] - m
         elif mistake == "mean not subtracted":
             made["black"], made["white"] = flat["black"] / s, flat["white"] / s
         elif mistake == "multiplied by std":
-            made["black"], made["white"] = (flat["black"] - m) * s, (flat["white"] - m) * s  # fmt: skip
+            made["black"] = (flat["black"] - m) * s
+            made["white"] = (flat["white"] - m) * s
         elif mistake == "denormalised instead of normalised":
             made["black"], made["white"] = flat["black"] * s + m, flat["white"] * s + m
         elif mistake == "normalised twice":
@@ -132,7 +138,8 @@ def blur(pixels, sigma, mistake):
     if mistake == "grey blur":
         x = x.mean(dim=-3, keepdim=True).expand(pixels.shape)
     elif mistake == "blur over the channels, too":
-        mixing = torch.exp(-torch.tensor([[0.0, 1, 4], [1, 0, 1], [4, 1, 0]]) / (2 * sigma**2))  # fmt: skip
+        squared = torch.tensor([[0.0, 1, 4], [1, 0, 1], [4, 1, 0]])
+        mixing = torch.exp(-squared / (2 * sigma**2))
         mixing = mixing / mixing.sum(dim=1, keepdim=True)
         x = torch.einsum("kc,...chw->...khw", mixing, x)
     return x
@@ -314,7 +321,8 @@ def completeness_error_with(mistake: str) -> Callable[..., Any]:
             error = abs(total) - abs(change)
         if mistake != "sign kept":
             error = abs(error)
-        if change == 0 and mistake not in ("zero without a change", "tiny number added"):  # fmt: skip
+        no_nan = mistake in ("zero without a change", "tiny number added")
+        if change == 0 and not no_nan:
             return math.nan
         by = {
             "absolute, not relative": 1.0,
@@ -373,7 +381,8 @@ def map_correlation_with(mistake: str) -> Callable[..., Any]:
             else:
                 squares = drawn.reshape(h // cell, cell, w // cell, cell)
                 by_max = mistake == "largest pixel of a cell"
-                drawn = squares.max(axis=(1, 3)) if by_max else squares.mean(axis=(1, 3))  # fmt: skip
+                within = squares.max if by_max else squares.mean
+                drawn = within(axis=(1, 3))
             both.append(drawn.ravel())
         a, b = both
         if len(a) < 2:
@@ -420,7 +429,8 @@ def blind_shares_with(mistake: str) -> Callable[..., Any]:
         }.get(mistake, lambda: pixels.mean(axis=0))()
         low, high = np.quantile(light, [0.1, 0.9])
         if mistake == "a tenth of the range":
-            low, high = light.min() + 0.1 * np.ptp(light), light.max() - 0.1 * np.ptp(light)  # fmt: skip
+            tenth = 0.1 * np.ptp(light)
+            low, high = light.min() + tenth, light.max() - tenth
         elif mistake == "pixel values below 0.1 and above 0.9":
             low, high = max(0.1, light.min()), min(0.9, light.max())
         elif mistake == "a hundredth":

@@ -1,4 +1,4 @@
-"""Problem 4, checks that only a grading runs."""
+"""Problem 4: the checks that only a grading runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ from autograder.problems.problem4.questions import (
 )
 
 MATRICES = 96
-# A comparison that a claim rests on is decided by at least so much, relative.
+# The two sides of a comparison differ by at least this much, relative to the larger
+# one.
 CLEAR = 0.02
 
 
@@ -147,7 +148,7 @@ PLACES = ("windowsill", "doormat", "beanbag", "footstool", "hammock", "radiator"
 
 
 def sentence(rng: np.random.Generator) -> str:
-    """A sentence with pieces in it whose first choices are clear."""
+    """A sentence with words of several pieces, whose first choices are clear."""
     while True:
         first = f"The {rng.choice(ADJECTIVES)} {rng.choice(ANIMALS)}"
         text = f"{first} {rng.choice(VERBS)} on the {rng.choice(PLACES)}"
@@ -156,7 +157,10 @@ def sentence(rng: np.random.Generator) -> str:
 
 
 def claim_matrices(rng: np.random.Generator) -> list[np.ndarray]:
-    """Matrices in which every claim is now true, now false, often by one weight alone."""
+    """Matrices in which every claim is sometimes true and sometimes false.
+
+    Often a single weight decides.
+    """
     found: list[np.ndarray] = []
     want = {(name, truth): MATRICES // 6 for name in CLAIMS for truth in (True, False)}
     while len(found) < MATRICES:
@@ -177,18 +181,25 @@ def claim_matrices(rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def _some_pairs(rng: np.random.Generator) -> dict[tuple[int, int], float]:
-    """All that the claims ask for but for one or two of them, and some weight elsewhere."""
+    """Most of the weights that the claims ask for, and some weight elsewhere."""
     asked = [
-        *((CAT, SAT), (SAT, CAT), (SAT, ON), (MAT, ARTICLE), (MAT, ON)),
-        *((THE, CAT), (CAT, THE), (ARTICLE, MAT), (ON, MAT)),
+        (CAT, SAT),
+        (SAT, CAT),
+        (SAT, ON),
+        (MAT, ARTICLE),
+        (MAT, ON),
+        (THE, CAT),
+        (CAT, THE),
+        (ARTICLE, MAT),
+        (ON, MAT),
     ]
     pairs = {pair: float(rng.uniform(2.5, 6)) for pair in asked}
     for i in rng.permutation(len(asked))[: rng.integers(0, 3)]:
         pairs[asked[i]] = float(rng.uniform(0.3, 1.2))
-    # The wrong article, strong enough to be taken for the right one.
+    # The wrong article, with enough weight to be confused with the right one.
     if rng.random() < 0.5:
         pairs |= {pair: float(rng.uniform(2, 6)) for pair in ((THE, MAT), (MAT, THE))}
-    # Whoever counts next words only must not find the same.
+    # Code that counts only the next word must find something else.
     if rng.random() < 0.3:
         pairs |= {(q, q - 1): float(rng.uniform(0.2, 0.6)) for q in range(1, 6)}
     for _ in range(rng.integers(0, 6)):
@@ -198,7 +209,10 @@ def _some_pairs(rng: np.random.Generator) -> dict[tuple[int, int], float]:
 
 
 def verdicts(weights: np.ndarray) -> dict[str, bool]:
-    """The claims by the rules of the task: each holds if all its left sides are the larger ones."""
+    """The claims by the rules of the task.
+
+    A claim holds if the left side of each of its comparisons is larger.
+    """
     return {
         name: all(bool(a > b) for a, b in pairs)
         for name, pairs in _comparisons(weights).items()

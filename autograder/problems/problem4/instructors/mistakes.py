@@ -14,7 +14,7 @@ FUNCTIONS: diagnose.Functions = {
     "sentence": ("analyse_sentence", mutants.analyse_sentence_with),
 }
 
-# Told by the numbers.
+# Mistakes that show in the numbers: mistake -> what the student should read.
 HINTS: dict[str, dict[str, str]] = {
     "average-attention": {
         "transposed": (
@@ -319,7 +319,8 @@ HINTS: dict[str, dict[str, str]] = {
         ),
     },
 }
-# Told by a check itself: no number shows them, or the form alone does. Mistake -> words that its message must hold.
+# Mistakes that a check itself reports, as no number shows them or the form alone does:
+# mistake -> words that the check's message must contain.
 TOLD: dict[str, dict[str, str]] = {
     "average-attention": {
         "layers averaged, heads not": "the layers are averaged and the heads are not",

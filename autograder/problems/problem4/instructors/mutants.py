@@ -1,6 +1,7 @@
-"""Problem 4's functions, right and wrong, in code as a student would hand it in: nothing but torch and numpy.
+"""Problem 4's functions, right and wrong, as a student would write them.
 
-Also run as the code of a submission, so this file imports nothing of ours.
+They use nothing but torch and numpy. This file also runs as the code of a submission,
+so it imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -322,7 +323,10 @@ NAMES = (
 
 
 def analyse_sentence_with(mistake: str) -> Callable[..., Any]:
-    """`analyse_sentence` with one mistake: one of its own, or "part: mistake of that part"."""
+    """`analyse_sentence` with one mistake.
+
+    The mistake is one of its own, or "part: mistake of that part".
+    """
     part, _, inner = mistake.partition(": ")
 
     def of(name):

@@ -1,4 +1,4 @@
-"""Problem 5, checks that only a grading runs."""
+"""Problem 5: the checks that only a grading runs."""
 
 from __future__ import annotations
 
@@ -160,7 +160,8 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
     asked = (x, in_training, "features.1", classes)
     seen = student.observe("grad_cam", *asked, finite=False)
     found = as_maps(seen.value, right.shape)
-    # All but the first are the worker's word. To forge them is more work than to do as asked.
+    # All but the first complaint rest on what the worker reports. To forge its report
+    # is more work than to do as asked.
     after = seen.models[0].changed
     complaints = []
     if off(found, right) > CLOSE:
@@ -222,7 +223,8 @@ def test_place(student: Any, transcript: Transcript, rng: np.random.Generator) -
         raw = cam_inside(recipe, both, "layer3", [predicted, true])
         drawn = enlarged(raw, (64, 64))
         peaks = drawn.max(axis=(1, 2))
-        if peaks.min() > 0.05 * peaks.max() and float(scores[predicted] - scores[true]) > 0.1:  # fmt: skip
+        ahead = float(scores[predicted] - scores[true])
+        if peaks.min() > 0.05 * peaks.max() and ahead > 0.1:
             break
     found = both_maps(student, transcript, picture, recipe, "layer3", true, 2, (64, 64))
     check_predicted(found, predicted)
@@ -244,7 +246,7 @@ def test_flags(student: Any, transcript: Transcript, rng: np.random.Generator) -
             break
     gain = scores - logits(net, black(net).expand(1, *x.shape).float())[0]
     other = next(k for k in drawn if k != predicted)
-    # A report that is always the same is right of one of them at most.
+    # A report that is always the same is right about one of them at most.
     for true in rng.permutation([empty[0], other]).tolist():
         found = both_maps(
             student, transcript, picture, net, "features", true, n_steps, size
@@ -308,8 +310,8 @@ def test_known(student: Any, transcript: Transcript, rng: np.random.Generator) -
 @check("find-cause/rule", 1, "Shares between none and all", public=False)
 def test_rule(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
     ask_case(student, transcript, make_case("mark", rng))
-    # How many of four pictures are right after each removal and after harmless changes. Which removal is which, and
-    # which scene comes first, is drawn anew, so that no answer can be known by its place.
+    # How many of four pictures are right after each removal and after harmless changes.
+    # The removals and the scenes are shuffled, so that no place gives an answer away.
     scenes = [
         ((4, 1, 0, 0), True),
         ((2, 3, 1, 1), False),
@@ -340,7 +342,10 @@ def test_rule(student: Any, transcript: Transcript, rng: np.random.Generator) ->
 
 
 def _order(counts: tuple[int, ...], rng: np.random.Generator) -> list[int]:
-    """Counts of four for the three removals, in any order in which the first that reaches half is not the largest."""
+    """Shuffle the counts, of four pictures, for the three removals.
+
+    If two or more counts reach half, the first of them is not the largest.
+    """
     while True:
         drawn: list[int] = rng.permutation(counts).tolist()
         enough = [n for n in drawn if n >= 2]

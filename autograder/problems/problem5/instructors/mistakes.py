@@ -14,12 +14,12 @@ FUNCTIONS: diagnose.Functions = {
     "find-cause": ("find_cause", mutants.find_cause_with),
 }
 
-# Where activations are not negative, two mistakes are one.
+# Where activations are not negative, these two mistakes give the same numbers.
 SUM_FIRST = (
     "Negative channel weights were cut off (the ReLU was taken for the weights, or for"
     " each channel): sum over the channels with their signs, then take the ReLU."
 )
-# Told by the numbers.
+# Mistakes that show in the numbers: mistake -> what the student should read.
 HINTS: dict[str, dict[str, str]] = {
     "standing": {
         "sigmoid": (
@@ -361,7 +361,8 @@ HINTS: dict[str, dict[str, str]] = {
         ),
     },
 }
-# Told by a check itself: no number shows them, or the form alone does. Mistake -> words that its message must hold.
+# Mistakes that a check itself reports, as no number shows them or the form alone does:
+# mistake -> words that the check's message must contain.
 TOLD: dict[str, dict[str, str]] = {
     "standing": {
         "true class missing": "a report on a mistake needs the true class's numbers",

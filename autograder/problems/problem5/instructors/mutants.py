@@ -1,6 +1,7 @@
-"""Problem 5's functions, right and wrong, in code as a student would hand it in: nothing but torch, numpy and Pillow.
+"""Problem 5's functions, right and wrong, as a student would write them.
 
-Also run as the code of a submission, so this file imports nothing of ours.
+They use nothing but torch, numpy and Pillow. This file also runs as the code of a
+submission, so it imports nothing of ours.
 """
 
 from __future__ import annotations

@@ -24,11 +24,11 @@ def model(kind: str, rng: np.random.Generator, **options: Any) -> Recipe:
 def found(
     student: Any, transcript: Transcript, net: Recipe, rng: np.random.Generator
 ) -> tuple[float, torch.Tensor, int]:
-    """The student's gap of a new image, with the image and the class."""
+    """Ask for the gap of a new image; returns the gap, the image and the class."""
     image = torch.from_numpy(rng.normal(size=SIZE).astype(np.float32))
     target = int(rng.integers(4))
     reply = student.call("gap", image, net, target)
-    # What the catalogue of known mistakes is compared with.
+    # The known mistakes are compared with this reply.
     transcript.note("gap", (image, net, target), reply, lambda value: value)
     number = np.asarray(reply if reply is not None else np.nan, dtype=float)
     require(

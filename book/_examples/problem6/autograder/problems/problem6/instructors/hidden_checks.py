@@ -1,15 +1,15 @@
-"""Problem 6, checks that only a grading runs."""
+"""Problem 6: the checks that only a grading runs."""
 
-from __future__ import annotations  # noqa: I001 - sorted for its place in the course
+from __future__ import annotations  # noqa: I001  # sorted for its place in the course
 
 from typing import Any
 
 import numpy as np
 
-from autograder.sandbox.inside import tiny_models
+from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
 from autograder.problems.problem6.checks import found, model
-from autograder.checking.diagnose import Transcript
+from autograder.sandbox.inside import tiny_models
 
 
 @check("gap/no-bias", 1, "ReLUs without a bias leave nothing over", public=False)
@@ -27,7 +27,7 @@ def test_quadratic(
     net = model("power", rng, power=2)
     got, image, target = found(student, transcript, net, rng)
     built: Any = tiny_models.build(net)
-    # F = q + b with q quadratic: the shares add up to 2 q, which leaves b - q.
+    # F = q + b with q quadratic. The shares add up to 2 q, so the gap is b - q.
     bias = float(built.bias[target])
     quadratic = float(built(image[None])[0, target]) - bias
     require(abs(got - (bias - quadratic)) <= 1e-3, "wrong for a quadratic model.")
