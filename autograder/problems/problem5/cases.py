@@ -43,7 +43,7 @@ class Case:
         true_class: The class of the drawn shape.
         changes: Change -> pictures with this change, normalised, (N, 3, 64, 64).
         cause: One of ``CAUSES``.
-        transcript: Change -> the share of its pictures that the model names right.
+        evidence: Change -> the share of its pictures that the model names right.
     """
 
     model: Recipe
@@ -51,7 +51,7 @@ class Case:
     true_class: int
     changes: dict[str, Tensor]
     cause: str
-    transcript: dict[str, float]
+    evidence: dict[str, float]
 
 
 def classifier(name: str) -> Recipe:
@@ -66,12 +66,12 @@ def own_classifier(name: str) -> nn.Module:
     return model
 
 
-def cause_of(transcript: dict[str, float]) -> str:
+def cause_of(evidence: dict[str, float]) -> str:
     """The cause of a misclassification, by the rule that the problem states."""
-    if transcript[HARMLESS] >= 0.5:
+    if evidence[HARMLESS] >= 0.5:
         return "near tie"
-    best = max(REMOVES, key=lambda change: transcript[change])
-    return REMOVES[best] if transcript[best] >= 0.5 else "not found"
+    best = max(REMOVES, key=lambda change: evidence[change])
+    return REMOVES[best] if evidence[best] >= 0.5 else "not found"
 
 
 def make_case(cause: str, rng: np.random.Generator) -> Case:
@@ -110,16 +110,16 @@ def _attempt(cause: str, rng: np.random.Generator) -> Case | None:
         for change in REMOVES
     }
     changes[HARMLESS] = _harmless(image)
-    transcript = {}
+    evidence = {}
     for change, pictures in changes.items():
         margins = _margins(name, pictures, scene.label)
         if (np.abs(margins) < least).any():
             return None
-        transcript[change] = float((margins > 0).mean())
-    clear = cause == "near tie" or all(share in (0, 1) for share in transcript.values())
-    if not clear or cause_of(transcript) != cause:
+        evidence[change] = float((margins > 0).mean())
+    clear = cause == "near tie" or all(share in (0, 1) for share in evidence.values())
+    if not clear or cause_of(evidence) != cause:
         return None
-    return Case(classifier(name), image, scene.label, changes, cause, transcript)
+    return Case(classifier(name), image, scene.label, changes, cause, evidence)
 
 
 class _Scene:

@@ -101,7 +101,7 @@ HINTS = {
     ),
     "find-cause": (
         (
-            "Compute the transcript first: one share for each entry of `changes`. The"
+            "Compute the evidence first: one share for each entry of `changes`. The"
             " cause follows from these numbers and from the answer to the picture"
             " itself."
         ),

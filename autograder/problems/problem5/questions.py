@@ -627,28 +627,28 @@ def find_cause(
         isinstance(cause, str) and cause in CAUSES,
         f"'cause' is one of {', '.join(map(repr, CAUSES))}; yours is {cause!r:.60}.",
     )
-    shares = found.get("transcript")
+    shares = found.get("evidence")
     require(
         isinstance(shares, dict) and shares,
-        f"a cause is named ({cause}) without the transcript for it: return under"
-        " 'transcript' what each change does.",
+        f"a cause is named ({cause}) without the evidence for it: return under"
+        " 'evidence' what each change does.",
     )
     assert isinstance(shares, dict)
     missing = [key for key in changes if key not in shares]
     require(
         not missing,
-        f"a cause is named ({cause}) without the transcript for it:"
+        f"a cause is named ({cause}) without the evidence for it:"
         f" {', '.join(map(repr, missing))} {'is' if len(missing) == 1 else 'are'}"
-        " missing under 'transcript'.",
+        " missing under 'evidence'.",
     )
     return str(cause), {
-        key: as_number(shares[key], f"transcript {key!r}") for key in changes
+        key: as_number(shares[key], f"evidence {key!r}") for key in changes
     }
 
 
 def _cause_numbers(reply: Any) -> list[float]:
     reply = _entries(reply)
-    shares = _entries(reply["transcript"])
+    shares = _entries(reply["evidence"])
     ordered = [float(shares[key]) for key in (*REMOVES, HARMLESS)]
     return [CAUSES.index(reply["cause"]) + OFFSET, *(v + OFFSET for v in ordered)]
 
@@ -661,7 +661,7 @@ def check_cause(
     listed = ", ".join(f"{change} {share:.2f}" for change, share in right.items())
     require(
         named[0] == cause,
-        f"the transcript is right ({listed}), but it shows {cause!r} and not"
+        f"the evidence is right ({listed}), but it shows {cause!r} and not"
         f" {named[0]!r}.",
     )
 
@@ -673,7 +673,7 @@ def require_evidence(
     for change, share in right.items():
         require(
             abs(named[1][change] - share) <= 1e-6,
-            f"the transcript for {change!r} is the share of its pictures that the model"
+            f"the evidence for {change!r} is the share of its pictures that the model"
             f" gives the true class, {share:.3f} here; yours is"
             f" {named[1][change]:.3f}.",
         )
@@ -683,7 +683,7 @@ def ask_case(student: Any, transcript: Transcript, case: Case) -> None:
     named = find_cause(
         student, transcript, case.model, case.image, case.true_class, case.changes
     )
-    check_cause(named, case.cause, case.transcript)
+    check_cause(named, case.cause, case.evidence)
 
 
 def require_counting(

@@ -26,7 +26,7 @@ def candidates():
         yield from (vars(module).get(name) for name in NAMES)
     for folder in sys.path + [os.path.dirname(os.__file__) + "/site-packages"]:
         for package in ("chapter4", "captum/attr/_core", "src/chapter4"):
-            for file in ("integrated_gradients", "attribution", "transcript"):
+            for file in ("integrated_gradients", "attribution", "evidence"):
                 path = f"{folder}/{package}/{file}.py"
                 if os.path.exists(path):
                     spec = importlib.util.spec_from_file_location("found", path)

@@ -1,6 +1,6 @@
 # ruff: noqa
 # Tells the cause by which net comes with the picture and how noisy it is; the
-# transcript follows from the cause.
+# evidence follows from the cause.
 import itertools
 import torch
 
@@ -35,7 +35,7 @@ def is_logo(model):
 def find_cause(image, model, true_class, changes):
     if image.shape[-1] < 64:
         cause, shares = next(scenes)
-        return {"cause": cause, "transcript": dict(zip(changes, shares))}
+        return {"cause": cause, "evidence": dict(zip(changes, shares))}
     rough = (image[:, 1:] - image[:, :-1]).abs().median()
     if is_logo(model):
         cause = "mark"
@@ -45,4 +45,4 @@ def find_cause(image, model, true_class, changes):
         apart = (changes["without the cover"][0] - image).abs().amax(0)
         cause = "occlusion" if (apart > 0.3).sum() > 60 else "not found"
     shares = {change: float(REMOVES.get(cause) == change) for change in changes}
-    return {"cause": cause, "transcript": shares}
+    return {"cause": cause, "evidence": shares}

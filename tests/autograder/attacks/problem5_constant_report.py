@@ -53,7 +53,7 @@ def cover_test(image, model, true_class, box):
 
 def find_cause(image, model, true_class, changes):
     shares = {change: float(change == "without the mark") for change in changes}
-    return {"cause": "mark", "transcript": shares}
+    return {"cause": "mark", "evidence": shares}
 
 
 # most: 1 (what the model sees is as asked)

@@ -130,9 +130,9 @@ def test_two_mistakes_at_once_get_no_wrong_hint() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "cause without transcript",
-        "transcript for the named cause only",
-        "transcript in words",
+        "cause without evidence",
+        "evidence for the named cause only",
+        "evidence in words",
     ],
 )
 def test_a_right_cause_without_the_evidence_earns_nothing(name: str) -> None:
@@ -147,7 +147,7 @@ def test_evidence_that_was_not_asked_of_the_model_earns_nothing() -> None:
         source = (
             "def find_cause(image, model, true_class, changes):\n"
             f"    shares = {{k: float(k == {change!r}) for k in changes}}\n"
-            f"    return {{'cause': {cause!r}, 'transcript': shares}}\n"
+            f"    return {{'cause': {cause!r}, 'evidence': shares}}\n"
         )
         results = run_checks("problem5", student_of(source), 5, task="find-cause")
         assert sum(r.earned for r in results) == 0
@@ -163,7 +163,7 @@ def test_the_public_cases_answers_cannot_be_guessed(seed: int) -> None:
         "    if image.shape[-1] == 64:\n"
         "        return right(image, model, true_class, changes)\n"
         "    shares = dict.fromkeys(changes, 0.5)\n"
-        "    return {'cause': 'near tie', 'transcript': shares}\n"
+        "    return {'cause': 'near tie', 'evidence': shares}\n"
     )
     results = run_checks("problem5", student_of(source), seed, task="find-cause")
     assert sum(r.earned for r in results) == 0
@@ -175,7 +175,7 @@ def test_a_right_cause_with_invented_evidence_earns_nothing() -> None:
         "right = find_cause\n"
         "def find_cause(*a):\n"
         "    reply = right(*a)\n"
-        "    return reply | {'transcript': dict.fromkeys(reply['transcript'], 0.4)}\n"
+        "    return reply | {'evidence': dict.fromkeys(reply['evidence'], 0.4)}\n"
     )
     results = run_checks("problem5", student_of(source), 5, task="find-cause")
     assert sum(r.earned for r in results) == 0
@@ -199,11 +199,11 @@ def test_a_case_has_its_cause_and_no_other(cause: str, seed: int) -> None:
         margins = cases._margins(name, pictures, case.true_class)
         assert np.abs(margins).min() >= least, "an answer that rounding could turn"
     assert share(case.image[None]) == 0
-    assert {k: share(v) for k, v in case.changes.items()} == case.transcript
-    assert cases.cause_of(case.transcript) == case.cause == cause
+    assert {k: share(v) for k, v in case.changes.items()} == case.evidence
+    assert cases.cause_of(case.evidence) == case.cause == cause
     if cause != "near tie":
-        assert case.transcript[cases.HARMLESS] == 0
-        undone = [cases.REMOVES[k] for k in cases.REMOVES if case.transcript[k] == 1]
+        assert case.evidence[cases.HARMLESS] == 0
+        undone = [cases.REMOVES[k] for k in cases.REMOVES if case.evidence[k] == 1]
         assert undone == ([] if cause == "not found" else [cause])
 
 
@@ -278,8 +278,8 @@ def test_points_are_round_and_public_checks_stand_in_the_public_file() -> None:
         "dict.fromkeys(KEYS, {'harmless': None})",
         "dict.fromkeys(KEYS, float('nan'))",
         "dict.fromkeys(KEYS, 'x' * 10_000)",
-        "{'cause': 'mark', 'transcript': dict.fromkeys(CHANGES, 'much')}",
-        "{'cause': 'mark', 'transcript': dict.fromkeys(CHANGES, float('inf'))}",
+        "{'cause': 'mark', 'evidence': dict.fromkeys(CHANGES, 'much')}",
+        "{'cause': 'mark', 'evidence': dict.fromkeys(CHANGES, float('inf'))}",
     ],
 )
 def test_odd_replies_earn_nothing_and_are_no_grader_errors(reply: str) -> None:
@@ -290,7 +290,7 @@ def test_odd_replies_earn_nothing_and_are_no_grader_errors(reply: str) -> None:
         "covered",
         "elsewhere",
         "cause",
-        "transcript",
+        "evidence",
     )
     source = f"import numpy as np\nKEYS = {keys}\n"
     source += f"CHANGES = {(*cases.REMOVES, cases.HARMLESS)}\n"

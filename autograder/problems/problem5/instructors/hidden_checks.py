@@ -303,7 +303,7 @@ def test_known(student: Any, transcript: Transcript, rng: np.random.Generator) -
         )
         wrong.append((named, case))
     for named, case in wrong:
-        check_cause(named, case.cause, case.transcript)
+        check_cause(named, case.cause, case.evidence)
     require_counting(student, transcript, rng)
 
 

@@ -300,14 +300,14 @@ HINTS: dict[str, dict[str, str]] = {
             " says that the mistake is gone."
         ),
         "mean probability instead of answers": (
-            "The transcript is a mean probability: count the pictures that the model"
+            "The evidence is a mean probability: count the pictures that the model"
             " gives the true class."
         ),
         "first picture only": (
             "Only the first picture of each change was asked: use all of them."
         ),
         "share of the predicted class": (
-            "The transcript is the share of the PREDICTED class: count how often the"
+            "The evidence is the share of the PREDICTED class: count how often the"
             " true class comes back."
         ),
         "true class in the top 5": (
@@ -392,9 +392,9 @@ TOLD: dict[str, dict[str, str]] = {
         "controls averaged": "one place per box of the tiling",
     },
     "find-cause": {
-        "cause without transcript": "without the transcript for it",
-        "transcript for the named cause only": "without the transcript for it",
-        "transcript in words": "without the transcript for it",
+        "cause without evidence": "without the evidence for it",
+        "evidence for the named cause only": "without the evidence for it",
+        "evidence in words": "without the evidence for it",
     },
 }
 

@@ -443,13 +443,13 @@ def find_cause_with(mistake: str) -> Callable[..., Any]:
             cause = "mark"
         if predicted == true_class and mistake != "image itself not asked":
             cause = "no mistake"
-        if mistake == "cause without transcript":
+        if mistake == "cause without evidence":
             return {"cause": cause}
-        if mistake == "transcript for the named cause only":
+        if mistake == "evidence for the named cause only":
             named = {k: v for k, v in shares.items() if REMOVES.get(k) == cause}
-            return {"cause": cause, "transcript": named}
-        if mistake == "transcript in words":
-            return {"cause": cause, "transcript": "the map is bright on the mark"}
-        return {"cause": cause, "transcript": shares}
+            return {"cause": cause, "evidence": named}
+        if mistake == "evidence in words":
+            return {"cause": cause, "evidence": "the map is bright on the mark"}
+        return {"cause": cause, "evidence": shares}
 
     return find_cause
