@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: book serve test lab train evidence benchmark release student-bundle clean help
+.PHONY: book serve test mutations lab train evidence benchmark release student-bundle clean help
 .SECONDARY:
 
 book: $(VENV)/.installed-book ## build the book: install, execute every page, write book/_build/html
@@ -18,6 +18,9 @@ test: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## 
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest --cov
+
+mutations: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## break the code on purpose, one patch at a time, and see the tests fail
+	$(BIN)/python tests/mutations/run.py
 
 lab: $(VENV)/.installed-lab $(VENV)/.installed-book ## open the course in JupyterLab
 	$(BIN)/python -m jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.app_settings_dir=book/_lab --LabApp.default_url=/lab/tree/book/gradients.md
