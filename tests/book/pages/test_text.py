@@ -45,15 +45,16 @@ def article(page: str) -> Tag:
 def running_text(root: Tag) -> list[str]:
     """Paragraphs, list items and table cells.
 
-    Without code, formulas, links, captions of tables and citations.
+    Without code, formulas, links, captions of tables and citations, and without the
+    docstrings on the reference page, which are read as code.
     """
     copy = BeautifulSoup(str(root), "html.parser")
     for part in copy.select(
         "div.cell, pre, code, .math, a, div.citation, p.page-facts, iframe, script,"
-        " dt.sig"
+        " dl.py"
     ):
         part.decompose()
-    return [p.get_text(" ", strip=True) for p in copy.select("p, li, dd:not(.py > dd)")]
+    return [p.get_text(" ", strip=True) for p in copy.select("p, li, dd")]
 
 
 def test_a_number_in_the_text_stands_in_a_cell_or_a_formula(page: str) -> None:
