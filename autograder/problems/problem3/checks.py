@@ -8,7 +8,7 @@ import numpy as np
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, credit, require
-from autograder.problems.problem3.pictures import (
+from autograder.problems.problem3.baseline_pictures import (
     check_blur,
     check_detail,
     check_noise,

@@ -23,7 +23,7 @@ from autograder.checking.runner import (
 )
 from autograder.course import release
 from autograder.problems.problem2.instructors import mistakes
-from autograder.problems.problem2.instructors import sampling_checks as sampling
+from autograder.problems.problem2.instructors import noise_checks as sampling
 from autograder.problems.problem2.questions import image, model
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.launcher import Sandbox

@@ -10,7 +10,7 @@ from scipy.stats import kurtosis, norm
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
-from autograder.problems.problem2.instructors.sampling_checks import (
+from autograder.problems.problem2.instructors.noise_checks import (
     ask_curve_without_formula,
     ask_without_formula,
 )

@@ -8,8 +8,7 @@ import numpy as np
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import Shortfall, check, credit, require
-from autograder.problems.problem3.checks import require_shares
-from autograder.problems.problem3.pictures import (
+from autograder.problems.problem3.baseline_pictures import (
     check_blur,
     check_detail,
     check_noise,
@@ -17,6 +16,7 @@ from autograder.problems.problem3.pictures import (
     detail,
     edges,
 )
+from autograder.problems.problem3.checks import require_shares
 from autograder.problems.problem3.questions import (
     CLASSES,
     EXACT,
