@@ -1,31 +1,30 @@
-"""Batch norm folded into the convolutions before it, for one pass at a time.
+"""Batch norm folded into the convolution before it, while a model runs.
 
-The folded model is the same function up to rounding, in less time. The model itself is
-not changed.
+A convolution and the eval-mode batch norm that reads it are together one convolution:
+the weight is multiplied by ``scale``, and the bias becomes the bias times ``scale``
+plus ``shift``. That is the same function up to rounding, in less time.
 
-A convolution whose output only an eval-mode batch norm reads is, with that norm, itself
-a convolution: the weight is multiplied by ``scale``, and the bias becomes the bias
-times ``scale`` plus ``shift``.
-
-All that is remembered of a model is its structure: which call of conv2d feeds which
-batch norm. The folded weights are made anew in every pass. Each pass is checked against
-that structure. A pass that does not fit it is run again without folding.
+Nothing is recorded of the model and nothing is copied. A convolution waits until its
+output is read: the model gets a stand-in that has the output's shape but no values. If
+a batch norm reads it first, the folded convolution is computed. Any other reader gets
+the convolution's own output. A model that does what can't be followed runs without
+folding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
-from typing import Any, NamedTuple, NoReturn, TypeVar
-from weakref import ref
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules import module as module_globals
+from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -33,169 +32,43 @@ T = TypeVar("T")
 ForwardContext = Callable[[], AbstractContextManager[None]]
 """Gives the context in which ONE forward pass of the model runs."""
 
-HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
+HOOKS = tuple(
+    f"_{kind}_hooks" for kind in ("forward", "forward_pre", "backward", "backward_pre")
 )
 _hooks_of = itemgetter(*HOOKS)
 # What may be asked about a convolution's output without reading its values.
-METADATA = {
-    Tensor.dim,
-    Tensor.size,
-    Tensor.numel,
-    Tensor.nelement,
-    Tensor.is_floating_point,
-    Tensor.__len__,
-    *(
-        getattr(Tensor, name).__get__
-        for name in ("shape", "ndim", "dtype", "device", "is_cuda", "layout")
-    ),
+METADATA = {Tensor.dim, Tensor.size, Tensor.numel, Tensor.__len__} | {
+    getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device")
 }
 # A model that calls these depends on how the numbers lie in memory, so it gets no
 # channels-last layout.
-LAYOUT = {
-    torch.as_strided,
-    torch.as_strided_scatter,
-    Tensor.as_strided,
-    Tensor.as_strided_,
-    Tensor.data_ptr,
-    Tensor.resize_,
-    Tensor.set_,
-    Tensor.storage,
-    Tensor.stride,
-    Tensor.untyped_storage,
+LAYOUT = {torch.as_strided, torch.as_strided_scatter} | {
+    getattr(Tensor, name)
+    for name in (
+        *("stride", "as_strided", "as_strided_", "resize_", "set_"),
+        *("data_ptr", "storage", "untyped_storage"),
+    )
 }
 
 # Folding a batch norm takes some 50 us on a CPU. A batch norm of fewer numbers than
 # this takes less time itself.
 LEAST_OUTPUTS = 150_000
+# Channels-last saves time on outputs and costs time on weights, which are turned in
+# every pass. The image classifiers that we know compute about 50 outputs for each
+# number of the image.
+OUTPUTS_PER_NUMBER = 50
 # torch does not use oneDNN for an input of at most this many numbers. A dilated
 # convolution of such an input would go to a path that is slower still.
 SMALL_FOR_ONEDNN = 20480
 
-
-class StaleStructureError(RuntimeError):
-    """A pass did not fit the structure that was recorded."""
-
-
-class Norm(NamedTuple):
-    """The arguments of an eval-mode batch norm: ``y * scale + shift`` per channel."""
-
-    mean: Tensor
-    var: Tensor
-    weight: Tensor | None
-    bias: Tensor | None
-    eps: float
-
-    def tensors(self) -> list[Tensor | None]:
-        return [self.mean, self.var, self.weight, self.bias]
-
-    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """Compute the scale and the shift, each (K,).
-
-        The formulas are::
-
-            scale = weight / sqrt(var + eps)
-            shift = bias - mean * scale
-
-        They are computed in float64 and rounded once. Every rounding here reaches all
-        outputs of a channel, and an activation near its kink turns it into another
-        gradient.
-        """
-        scale = (self.var.double() + self.eps).rsqrt()
-        if self.weight is not None:
-            scale = scale * self.weight
-        shift = -self.mean * scale
-        if self.bias is not None:
-            shift = shift + self.bias
-        return scale.to(self.var.dtype), shift.to(self.var.dtype)
+CHANNELS_LAST, FOLDED, PLAIN = range(3)
+# How each model runs, where not in the fastest way. Nothing is stored on the model, and
+# nothing keeps the model alive.
+_ways: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One call of conv2d, and the batch norm that is the only reader of its output.
-
-    Attributes:
-        tensors: The convolution's weight and bias and the norm's mean, variance, weight
-            and bias, by weak reference.
-        eps: The norm's eps.
-        weights: How many numbers the convolution's weight has.
-        outputs: How many numbers its output has for each number in the image.
-    """
-
-    tensors: Sequence[ref[Tensor] | None]
-    eps: float
-    weights: int
-    outputs: float
-
-    def pays(self, numbers: int) -> bool:
-        """Whether folding costs less than the batch norm, for so many input numbers.
-
-        Folding makes the weights anew; the norm reads the outputs.
-        """
-        return numbers * self.outputs >= max(self.weights, LEAST_OUTPUTS)
-
-    def alive(self) -> list[Tensor | None]:
-        found = [None if each is None else each() for each in self.tensors]
-        if any(
-            now is None and then is not None
-            for now, then in zip(found, self.tensors, strict=True)
-        ):
-            raise StaleStructureError("a recorded tensor is gone")
-        return found
-
-
-@dataclass(frozen=True)
-class Structure:
-    """What one recorded pass shows of a model.
-
-    Attributes:
-        pairs: The pairs, by the number of the conv2d call, from 0.
-        channels_last: Whether the model allows the channels-last layout.
-    """
-
-    pairs: dict[int, Pair] = field(default_factory=dict)
-    channels_last: bool = False
-
-    def lay_out(self, x: Tensor) -> Tensor:
-        """Put x in channels-last order, where the model allows it and it saves time.
-
-        The weights are put in that order too, in every pass. So it saves time only if
-        there are more outputs than weights.
-        """
-        outputs = x.numel() * sum(pair.outputs for pair in self.pairs.values())
-        weights = sum(pair.weights for pair in self.pairs.values())
-        if self.channels_last and outputs > weights:
-            return x.contiguous(memory_format=torch.channels_last)
-        return x
-
-    @contextmanager
-    def forward_context(self, numbers: int) -> Iterator[None]:
-        """The context of one forward pass.
-
-        Args:
-            numbers: How many numbers the batch has.
-
-        Yields:
-            Nothing. Inside, convolutions are folded.
-
-        Raises:
-            StaleStructureError: If the pass does not fit the structure.
-        """
-        pairs = {
-            number: pair for number, pair in self.pairs.items() if pair.pays(numbers)
-        }
-        mode = _Folding(pairs)
-        with mode:
-            yield
-        mode.finish()
-
-
-# For each model its structure, by the layout that was asked for. Nothing is stored on
-# the model, and nothing keeps the model alive.
-_known: WeakIdKeyDictionary = WeakIdKeyDictionary()
+class UnfitError(RuntimeError):
+    """The pass did what can't be followed: it has to run without folding."""
 
 
 def folded(
@@ -218,24 +91,25 @@ def folded(
     """
     if not _may_fold(model, x):
         return work(x, nullcontext)
-    fast = x.dtype == torch.float32
-    failed = False
-    for again in (False, True):
-        structure = _structure(model, x, fast, again)
-        if not structure.pairs:
-            break
+    random_state = torch.get_rng_state()
+    first = way = max(
+        _ways.get(model, CHANNELS_LAST),
+        CHANNELS_LAST if _channels_last_pays(model, x) else FOLDED,
+    )
+    for way in range(first, PLAIN):
+        turned = way == CHANNELS_LAST
+        layout = torch.channels_last if turned else torch.contiguous_format
         try:
-            return work(
-                structure.lay_out(x), partial(structure.forward_context, x.numel())
+            result = work(
+                x.contiguous(memory_format=layout), partial(_forward_context, turned)
             )
-        except StaleStructureError:
-            continue
-        except Exception:  # the plain pass shows whether folding was the cause
-            failed = True
             break
-    result = work(x, nullcontext)
-    if failed:
-        _known[model][fast] = Structure()
+        except Exception:  # the plain pass shows whether folding was the cause
+            torch.set_rng_state(random_state)
+    else:
+        way, result = PLAIN, work(x, nullcontext)
+    if way > first:
+        _ways[model] = way
     return result
 
 
@@ -291,140 +165,52 @@ def _own(hook: Any) -> bool:
     return str(getattr(hook, "__module__", "")).startswith("chapter4.")
 
 
-def _structure(model: nn.Module, x: Tensor, fast: bool, again: bool) -> Structure:
-    known = _known.setdefault(model, {})
-    if again or fast not in known:
-        known.pop(fast, None)
-        x = x.detach()
-        # One image shows the structure. The whole batch is used for a model that can't
-        # take one image, or that did not fit its structure before.
-        for sample in [x] if again else [x[:1], x]:
-            structure = _record(model, sample, fast)
-            if structure is not None:
-                known[fast] = structure
-                break
-    return known.get(fast, Structure())
+def _channels_last_pays(model: nn.Module, x: Tensor) -> bool:
+    weights = sum(
+        module.weight.numel()
+        for module in every_module(model)
+        if isinstance(module, nn.Conv2d)
+    )
+    return x.dtype == torch.float32 and weights < x.numel() * OUTPUTS_PER_NUMBER
 
 
-def _record(model: nn.Module, x: Tensor, channels_last: bool) -> Structure | None:
-    """The structure that one pass without gradients shows; None where it raises."""
-    sample = x.clone()
-    if channels_last:
-        sample = sample.contiguous(memory_format=torch.channels_last)
-    devices = [x.device] if x.is_cuda else []
-    try:
-        with torch.random.fork_rng(devices), torch.no_grad(), _Recording() as mode:
-            # Call forward() itself, so that no hook of the model runs.
-            output = model.forward(sample)
-        pairs = mode.pairs(x.numel())
-        del output
-    except Exception:  # the plain pass will raise it again
-        return _record(model, x, False) if channels_last else None
-    if channels_last and mode.minds_layout:
-        return _record(model, x, False)
-    return Structure(pairs, channels_last)
+@contextmanager
+def _forward_context(channels_last: bool) -> Iterator[None]:
+    mode = _Folding(channels_last)
+    with mode:
+        yield
+    mode.finish()
 
 
 @dataclass
-class _Call:
-    """A call of conv2d, and who has read its output.
+class _Convolution:
+    """A call of conv2d that waits for its reader.
 
     Attributes:
-        number: The number of the call, from 0.
-        output: Its output.
-        tensors: Its weight and bias.
-        sizes: How many numbers the weight and the output have.
-        readers: For each reader its batch norm's arguments, or None for a reader that
-            is no batch norm in eval mode.
+        tensors: The input, the weight and the bias or None.
+        options: The other arguments.
+        versions: What tells whether the tensors have changed since the call.
+        gradients: Whether gradients were on.
+        output: Its own output, once somebody other than a batch norm has read it.
+        read: Whether anybody has read it.
     """
 
-    number: int
-    output: ref[Tensor]
-    tensors: list[ref[Tensor] | None]
-    sizes: tuple[int, int]  # numbers in the weight and in the output
-    readers: list[list[Any] | None] = field(default_factory=list)
-
-
-class _Recording(TorchFunctionMode):
-    """Notes each conv2d, and who reads its output."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.minds_layout = False
-        self._count = 0
-        self._calls: dict[int, _Call] = {}  # by the id of the output
-        self._gone: list[_Call] = []
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        self.minds_layout |= func in LAYOUT
-        if func not in METADATA:
-            norm = _norm_arguments(func, args, kwargs)
-            for place, tensor in enumerate(_tensors((args, kwargs))):
-                call = self._calls.get(id(tensor))
-                # Python may use an id again when its tensor is gone.
-                if call is not None and call.output() is tensor:
-                    call.readers.append(norm if place == 0 else None)
-        result = func(*args, **kwargs)
-        if func == torch.conv2d:
-            self._keep(result, args, kwargs)
-        return result
-
-    def _keep(self, output: Tensor, args: Any, kwargs: Any) -> None:
-        number, self._count = self._count, self._count + 1
-        if output.ndim != 4:
-            return
-        _, weight, bias, _ = _conv_arguments(args, kwargs)
-        tensors = [ref(weight), None if bias is None else ref(bias)]
-        sizes = weight.numel(), output.numel()
-        call = _Call(number, ref(output), tensors, sizes)
-        if id(output) in self._calls:
-            self._gone.append(self._calls[id(output)])
-        self._calls[id(output)] = call
-
-    def pairs(self, image: int) -> dict[int, Pair]:
-        """The calls whose output is read by one batch norm and by nothing else.
-
-        ``image`` is how many numbers the input has. Call this after the pass, while the
-        model's output is alive: an output of a convolution that is still alive then is
-        kept by someone.
-        """
-        found = {}
-        for call in [*self._gone, *self._calls.values()]:
-            if len(call.readers) != 1 or call.output() is not None:
-                continue
-            (norm,) = call.readers
-            if norm is None:
-                continue
-            tensors = [*call.tensors, *norm[:4]]
-            # A weight that is gone after the pass was computed in the pass (weight
-            # norm).
-            if all(each is None or _is_plain(each()) for each in tensors):
-                weights, outputs = call.sizes
-                pair = Pair(tensors, norm[4], weights, outputs / image)
-                found[call.number] = pair
-        return found
+    tensors: tuple[Tensor, Tensor, Tensor | None]
+    options: dict[str, Any]
+    versions: list[int]
+    gradients: bool
+    output: Tensor | None = None
+    read: bool = False
 
 
 class _Folding(TorchFunctionMode):
-    """Convolves with folded weights and skips the batch norm.
+    """Lets convolutions wait for their readers."""
 
-    The model gets a stand-in for the convolution's output, of its shape but without
-    values. The batch norm gives the true tensor for it. If anything else reads the
-    stand-in, the pass ends.
-    """
-
-    def __init__(self, pairs: dict[int, Pair]) -> None:
+    def __init__(self, channels_last: bool) -> None:
         super().__init__()
-        self._pairs = pairs
-        self._calls = 0
-        self._stand_ins: dict[int, Tensor] = {}
-        # The folded result of each stand-in that waits for its norm, the norm, and the
-        # versions of its tensors.
-        self._waiting: dict[int, tuple[Tensor, list[Any], list[Any]]] = {}
-        self._stale = False
+        self._channels_last = channels_last
+        self._waiting = WeakIdKeyDictionary()  # stand-in -> _Convolution
+        self._unread = 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -432,94 +218,150 @@ class _Folding(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in METADATA:
             return func(*args, **kwargs)
-        if self._stand_ins:
-            first = args[0] if args else None
-            if id(first) in self._stand_ins and isinstance(first, Tensor):
-                return self._normalised(first, _norm_arguments(func, args, kwargs))
-            if self._reads_stand_in(args) or self._reads_stand_in(kwargs.values()):
-                self._give_up("a folded convolution's output is read")
+        if self._channels_last and func in LAYOUT:
+            raise UnfitError("the model depends on how numbers lie in memory")
+        if len(self._waiting):
+            if func == F.batch_norm:
+                result = self._normalised(*args, **kwargs)
+                if result is not None:
+                    return result
+            args, kwargs = self._own_outputs(args), self._own_outputs(kwargs)
         if func == torch.conv2d:
-            number, self._calls = self._calls, self._calls + 1
-            if number in self._pairs:
-                return self._convolved(self._pairs[number], args, kwargs)
-            x, weight, bias, options = _conv_arguments(args, kwargs)
-            if _onednn_waits(x, weight, options):
-                options["dilation"] = 2
-                return F.conv2d(x, weight, bias, **options)
+            return self._convolved(*args, **kwargs)
         return func(*args, **kwargs)
 
-    def _reads_stand_in(self, values: Iterable[Any]) -> bool:
-        for value in values:
-            if isinstance(value, (tuple, list)):
-                if self._reads_stand_in(value):
-                    return True
-            elif id(value) in self._stand_ins:
-                return True
-        return False
-
-    def _convolved(self, pair: Pair, args: Any, kwargs: Any) -> Tensor:
-        x, weight, bias, rest = _conv_arguments(args, kwargs)
-        own_weight, own_bias, mean, var, norm_weight, norm_bias = pair.alive()
-        if weight is not own_weight or bias is not own_bias:
-            self._give_up("another convolution runs here")
-        # Checkpointing matches what is saved here, by its position, with what a second
-        # forward pass saves, and that pass is not folded.
-        if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
-            self._give_up("somebody else keeps what is saved for the gradient")
-        assert mean is not None  # each norm that was recorded has both
-        assert var is not None
-        norm = Norm(mean, var, norm_weight, norm_bias, pair.eps)
-        scale, shift = norm.scale_and_shift()
-        if _onednn_waits(x, weight, rest):
-            rest["dilation"] = 2
-        result = F.conv2d(
-            x,
-            weight * scale[:, None, None, None],
-            shift if bias is None else shift + bias * scale,
-            **rest,
+    def _convolved(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Any = None,
+        *rest: Any,
+        **options: Any,
+    ) -> Tensor:
+        names = ("stride", "padding", "dilation", "groups")
+        options |= zip(names, rest, strict=False)
+        size = _output_size(input, weight, options)
+        if (
+            size is None
+            or size.numel() < max(weight.numel(), LEAST_OUTPUTS)
+            or not all(map(_is_plain, (input, weight, bias)))
+            or _saves_elsewhere()
+        ):
+            return _conv2d(input, weight, bias, options)
+        stand_in = input.detach().new_full((), torch.nan).expand(size)
+        tensors = (input, weight, bias)
+        self._waiting[stand_in] = _Convolution(
+            tensors, options, _versions(tensors), torch.is_grad_enabled()
         )
-        stand_in = result.detach().new_full((), torch.nan).expand(result.shape)
-        self._stand_ins[id(stand_in)] = stand_in
-        arguments = [*norm.tensors(), norm.eps]
-        self._waiting[id(stand_in)] = (result, arguments, _versions(arguments))
+        self._unread += 1
         return stand_in
 
-    def _normalised(self, stand_in: Tensor, norm: list[Any] | None) -> Tensor:
-        """The folded result, where ``norm`` is the batch norm that was folded in."""
-        waiting = self._waiting.pop(id(stand_in), None)
-        if norm is None or waiting is None:
-            self._give_up("a folded convolution's output is read")
-        result, arguments, versions = waiting
-        given = [each() if isinstance(each, ref) else each for each in norm]
-        same = all(a is b for a, b in zip(given[:4], arguments[:4], strict=True))
-        # A norm's tensors may also change in place after the convolution and before the
-        # norm is called.
-        if not same or given[4] != arguments[4] or _versions(arguments) != versions:
-            self._give_up("another batch norm reads a folded convolution")
-        return result
+    def _read(self, stand_in: Any) -> _Convolution | None:
+        """The convolution that a reader of ``stand_in`` wants; None if it is none."""
+        found = self._waiting.get(stand_in) if isinstance(stand_in, Tensor) else None
+        if found is None:
+            return None
+        self._unread -= not found.read
+        found.read = True
+        if found.output is None and (
+            found.versions != _versions(found.tensors)
+            or found.gradients != torch.is_grad_enabled()
+            or _saves_elsewhere()
+        ):
+            raise UnfitError("things changed between a convolution and its reader")
+        return found
 
-    def _give_up(self, reason: str) -> NoReturn:
-        self._stale = True  # the model may catch the exception
-        raise StaleStructureError(reason)
+    def _normalised(
+        self,
+        input: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor | None:
+        """The norm of a convolution that waits, both in one; None for other calls."""
+        if training or running_mean is None or running_var is None:
+            return None
+        if not all(map(_is_plain, (running_mean, running_var, weight, bias))):
+            return None
+        found = self._read(input)
+        if found is None or found.output is not None:
+            return None
+        # In float64, and rounded once: every rounding here reaches all outputs of a
+        # channel, and an activation near its kink turns it into another gradient.
+        scale = (running_var.double() + eps).rsqrt()
+        if weight is not None:
+            scale = scale * weight
+        shift = -running_mean * scale
+        if bias is not None:
+            shift = shift + bias
+        scale, shift = scale.to(running_var.dtype), shift.to(running_var.dtype)
+        x, kernel, offset = found.tensors
+        return _conv2d(
+            x,
+            kernel * scale[:, None, None, None],
+            shift if offset is None else shift + offset * scale,
+            found.options,
+        )
+
+    def _own_outputs(self, value: Any) -> Any:
+        """``value`` with the convolution's own output for every stand-in."""
+        if isinstance(value, dict):
+            return {name: self._own_outputs(each) for name, each in value.items()}
+        if type(value) in (tuple, list):
+            return type(value)(map(self._own_outputs, value))
+        found = self._read(value)
+        if found is None:
+            return value
+        if found.output is None:
+            found.output = _conv2d(*found.tensors, found.options)
+        return found.output
 
     def finish(self) -> None:
-        """Raise StaleStructureError if a stand-in is left.
+        """Raise UnfitError if a stand-in went where this mode does not see it.
 
-        Every stand-in must have met its batch norm, and nobody may have kept one.
+        The model may have kept one, or code outside Python may have read it.
         """
-        kept = [ref(each) for each in self._stand_ins.values()]
-        self._stand_ins.clear()
-        if self._stale or self._waiting or any(each() is not None for each in kept):
-            raise StaleStructureError("a folded convolution's output went elsewhere")
+        if self._unread or len(self._waiting):
+            raise UnfitError("a convolution's output went elsewhere")
 
 
-def _onednn_waits(x: Tensor, weight: Tensor, options: dict[str, Any]) -> bool:
-    """True for a 1x1 kernel on one CPU thread, which torch sends to a slow path.
+def _output_size(
+    x: Tensor, weight: Tensor, options: dict[str, Any]
+) -> torch.Size | None:
+    """The size of a convolution's output; None where that takes more to find out."""
+    padding = options.get("padding", 0)
+    if x.ndim != 4 or isinstance(padding, str):
+        return None
+    sides = zip(
+        x.shape[2:],
+        weight.shape[2:],
+        _pair(options.get("stride", 1)),
+        _pair(padding),
+        _pair(options.get("dilation", 1)),
+        strict=True,
+    )
+    return torch.Size(
+        [
+            len(x),
+            len(weight),
+            *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides),
+        ]
+    )
 
-    It takes the fast path if the convolution is dilated. A 1x1 kernel has nothing to
-    dilate, so the result is the same.
+
+def _conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, options: dict[str, Any]
+) -> Tensor:
+    """Convolve, on torch's fast path.
+
+    On one CPU thread torch sends a 1x1 kernel to a slow path, but not if it is dilated.
+    A 1x1 kernel has nothing to dilate, so the result is the same.
     """
-    return (
+    if (
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and weight.shape[2:] == (1, 1)
@@ -528,58 +370,24 @@ def _onednn_waits(x: Tensor, weight: Tensor, options: dict[str, Any]) -> bool:
         and not isinstance(options.get("padding"), str)
         and torch.get_num_threads() == 1
         and torch.backends.mkldnn.is_available()
-    )
+    ):
+        options = options | {"dilation": 2}
+    return F.conv2d(x, weight, bias, **options)
 
 
-def _conv_arguments(
-    args: Any, kwargs: Any
-) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any]]:
-    names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-    given = dict(zip(names, args, strict=False)) | kwargs
-    return given.pop("input"), given.pop("weight"), given.pop("bias", None), given
+def _saves_elsewhere() -> bool:
+    """Whether autocast or somebody's hook changes what a convolution here would save.
 
-
-def _norm_arguments(func: Any, args: Any, kwargs: Any) -> list[Any] | None:
-    """The arguments of an eval-mode F.batch_norm; None for any other call.
-
-    They are mean, variance, weight and bias by weak reference, and eps.
+    Checkpointing matches what is saved, by its position, with what a second forward
+    pass saves, and that pass is not folded.
     """
-    if func != F.batch_norm or not args:
-        return None
-    names = (
-        "input",
-        "running_mean",
-        "running_var",
-        "weight",
-        "bias",
-        "training",
-        "momentum",
-        "eps",
-    )
-    given = dict(zip(names, args, strict=False)) | kwargs
-    tensors = [given.get(name) for name in names[1:5]]
-    if given.get("training") or tensors[0] is None or tensors[1] is None:
-        return None
-    return [
-        *(None if each is None else ref(each) for each in tensors),
-        given.get("eps", 1e-5),
-    ]
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    """The tensors in nested tuples, lists and dictionaries, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, (tuple, list)):
-        return []
-    return [tensor for each in value for tensor in _tensors(each)]
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    return hooks is not None or torch.is_autocast_enabled("cpu")
 
 
 def _is_plain(tensor: Tensor | None) -> bool:
-    return type(tensor) in (Tensor, nn.Parameter)
+    return tensor is None or type(tensor) in (Tensor, nn.Parameter)
 
 
-def _versions(values: Iterable[Any]) -> list[int]:
-    return [each._version for each in values if isinstance(each, Tensor)]
+def _versions(tensors: Sequence[Tensor | None]) -> list[int]:
+    return [each._version for each in tensors if each is not None]

@@ -6,7 +6,6 @@ They show which cells of a feature map raise the score of a class.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -208,9 +207,6 @@ class GradCAM:
             return (activations.detach(), gradients), found
 
         with frozen_eval(self.model):
-            if isinstance(self.target_layer, nn.Conv2d):
-                # Its own output is wanted, and a folded pass does not have that.
-                return x, *work(x, nullcontext)
             return x, *folded(self.model, x, work)
 
     def _raw_maps(self, activations: Tensor, gradients: Tensor) -> Tensor:
