@@ -2,9 +2,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
+# A process for each core. The tests of a file share a sandbox, a browser or a course, and so a process.
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile --durations 20
 
 .DEFAULT_GOAL := help
-.PHONY: book serve test mutations lab train evidence benchmark release student-bundle clean help
+.PHONY: book serve test test-slow test-all mutations lab train evidence benchmark release student-bundle clean help
 .SECONDARY:
 
 book: $(VENV)/.installed-book ## build the book: install, execute every page, write book/_build/html
@@ -14,10 +16,15 @@ serve: book ## show the built book on http://127.0.0.1:8000 (PORT=... for anothe
 	@echo "http://127.0.0.1:$(PORT)  (stop with Ctrl-C)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory book/_build/html
 
-test: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## run the linter, the type checker and every test
+test: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## run the linter, the type checker and the tests of every day
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest --cov
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## run the tests that make test leaves out
+	$(PYTEST) -m slow
+
+test-all: test test-slow ## run every test
 
 mutations: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## break the code on purpose, one patch at a time, and see the tests fail
 	$(BIN)/python tests/mutations/run.py
