@@ -356,7 +356,7 @@ def _output_size(
 def _conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None, options: dict[str, Any]
 ) -> Tensor:
-    """Convolve, on torch's fast path.
+    """A convolution on torch's fast path.
 
     On one CPU thread torch sends a 1x1 kernel to a slow path, but not if it is dilated.
     A 1x1 kernel has nothing to dilate, so the result is the same.
@@ -376,11 +376,9 @@ def _conv2d(
 
 
 def _saves_elsewhere() -> bool:
-    """Whether autocast or somebody's hook changes what a convolution here would save.
-
-    Checkpointing matches what is saved, by its position, with what a second forward
-    pass saves, and that pass is not folded.
-    """
+    """Whether something else decides what is saved here for the gradient."""
+    # A checkpoint matches what is saved, by its position, with what a second forward
+    # pass saves, and that pass is not folded. Autocast saves other numbers.
     hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
     return hooks is not None or torch.is_autocast_enabled("cpu")
 

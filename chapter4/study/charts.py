@@ -10,7 +10,7 @@ import numpy as np
 from chapter4.plots.figures import finish, new_figure
 from chapter4.study.known import CASES, CONTROLS, known_methods
 from chapter4.study.labels import CASE_NAMES, FILL_NAMES, METHOD_NAMES, STAGE_NAMES
-from chapter4.study.recipe import PHOTO_METHODS, PHOTOS, RANDOMIZED_METHODS
+from chapter4.study.recipe import FILLS, PHOTO_METHODS, RANDOMIZED_METHODS
 from chapter4.study.summary import Spread, margins, randomized
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def margins_figure(study: Mapping[str, Any]) -> Figure:
     names = (*PHOTO_METHODS, "centre")
     figure, ((*panels,),) = new_figure(1, 2, (5.0, 4.7))
     for axes, what in zip(panels, ("deletion", "insertion"), strict=True):
-        for place, (fill, cell) in enumerate(PHOTOS["fills"]):
-            which = f"{fill}_{cell}"
+        for place, which in enumerate(FILLS):
             found = [margins(study, name, what, which).spread for name in names]
             _bars(axes, found, place, FILL_NAMES[which], across=True)
         axes.axvline(0, color=GREY, linewidth=0.9)
@@ -78,7 +77,7 @@ def randomization_figure(study: Mapping[str, Any]) -> Figure:
     """
     figure, ((axes,),) = new_figure(1, 1, (9.0, 4.2))
     for place, name in enumerate(RANDOMIZED_METHODS):
-        _bars(axes, randomized(study, name), place, METHOD_NAMES[name], join=True)
+        _bars(axes, randomized(study, name), place, METHOD_NAMES[name])
     axes.axhline(0, color=GREY, linewidth=0.9)
     axes.set_xticks(range(len(STAGE_NAMES)), STAGE_NAMES, fontsize=9)
     axes.set_xlabel("random weights from the logits down to here")
@@ -107,14 +106,9 @@ def equal_error_figure(study: Mapping[str, Any]) -> Figure:
                     for name, rule in item[score].items()
                     if name.startswith(kind)
                 )
+                style = {"alpha": 0.6, "linewidth": 1, "markersize": 4}
                 axes.plot(
-                    [gradients for gradients, _ in runs],
-                    [error for _, error in runs],
-                    marker=marker,
-                    color=colour,
-                    alpha=0.6,
-                    linewidth=1,
-                    markersize=4,
+                    *zip(*runs, strict=True), marker=marker, color=colour, **style
                 )
         axes.set(xscale="log", yscale="log", title=f"Of the {score}")
         axes.set_xlabel("gradients")
@@ -145,21 +139,23 @@ def _bars(
     label: str,
     *,
     across: bool = False,
-    join: bool = False,
 ) -> None:
-    """Medians with quartiles, moved a little by ``place`` so that all can be seen."""
-    count = len(PHOTOS["fills"]) if across else len(RANDOMIZED_METHODS)
+    """Medians with quartiles, moved a little by ``place`` so that all can be seen.
+
+    The fills go across, without lines; the stages of randomisation go up, joined.
+    """
+    count = len(FILLS) if across else len(RANDOMIZED_METHODS)
     where = np.arange(len(found)) + (place - (count - 1) / 2) * (0.5 / count)
-    values = np.array([each.median for each in found])
-    spans = np.abs([[s.low, s.high] for s in found] - values[:, None]).T
-    x, y = (values, where) if across else (where, values)
+    low, median, high = np.array([(s.low, s.median, s.high) for s in found]).T
+    spans = [median - low, high - median]
+    x, y = (median, where) if across else (where, median)
     axes.errorbar(
         x,
         y,
         xerr=spans if across else None,
         yerr=None if across else spans,
         fmt=MARKERS[place],
-        linestyle="-" if join else "none",
+        linestyle="none" if across else "-",
         linewidth=1.1,
         elinewidth=1.4,
         markersize=5,

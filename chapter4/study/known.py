@@ -54,9 +54,7 @@ def as_batches(name: str) -> BatchMethod:
         return lambda x, model, targets: generator.random((len(x), *_size(x)))
     method, samples, seed = methods()[name], KNOWN["samples"], KNOWN["seed"]
     return lambda x, model, targets: (
-        method(
-            x, model, targets if len(x) > 1 else targets[0], samples=samples, seed=seed
-        ).map
+        method(x, model, targets if len(x) > 1 else targets[0], samples, seed).map
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ from chapter4.inputs.images import (
     sample_photos,
 )
 from chapter4.inputs.models import load_classifier
-from chapter4.study.recipe import COST, PHOTOS, RANDOM_METHODS, RANDOMIZATION, methods
+from chapter4.study import recipe
+from chapter4.study.recipe import PHOTOS, RANDOMIZATION, methods
 
 # Pairs of a fill and the side of the cells in pixels.
 Fills = Sequence[Sequence[Any]]
@@ -56,6 +57,13 @@ def seen(photo: str) -> tuple[Tensor, int]:
     x = image_tensor(sample_photo(photo), classifier())
     with torch.no_grad():
         return x, int(classifier()(x).argmax())
+
+
+@lru_cache(maxsize=4)
+def explained(photo: str, name: str, seed: int = PHOTOS["seed"]) -> Attribution:
+    """A method's map of a photo; several measurements of one item need the same."""
+    x, target = seen(photo)
+    return methods()[name](x, classifier(), target, PHOTOS["samples"], seed)
 
 
 def measure_cost(photo: str, name: str) -> dict[str, Any]:
@@ -93,10 +101,9 @@ def measure_map(photo: str, name: str) -> dict[str, Any]:
         that its attributions add up.
     """
     x, target = seen(photo)
-    _LATEST.clear()
+    explained.cache_clear()  # its passes have to be counted
     with count_passes(classifier()) as passes:
-        result = _run(name, x, target)
-    baseline = methods()[name].baseline
+        result = explained(photo, name)
     found: dict[str, Any] = {
         "images_forward": passes.forward,
         "images_backward": passes.backward,
@@ -105,13 +112,13 @@ def measure_map(photo: str, name: str) -> dict[str, Any]:
         "blank": bool(getattr(result, "blank", not result.map.any())),
         "total_variation": total_variation(result.map),
     }
-    if isinstance(result, GradientAttribution) and baseline is not None:
+    if isinstance(result, GradientAttribution) and name in recipe.SUMS:
         found["delta"] = completeness(
             result.attributions,
             x,
             classifier(),
             target,
-            baseline=baseline,
+            baseline=recipe.SUMS[name],
             seed=PHOTOS["seed"],
         ).delta
     return found
@@ -134,13 +141,15 @@ def measure_stability(photo: str, name: str, *, repeat: bool) -> dict[str, Any]:
     x, target = seen(photo)
     steps = torch.randint(-1, 2, x.shape, generator=torch.Generator().manual_seed(0))
     std = torch.tensor(preprocessing_of(classifier()).std).reshape(3, 1, 1)
-    first, moved = (_run(name, image, target) for image in (x, x + steps / 255 / std))
+    moved = methods()[name](
+        x + steps / 255 / std, classifier(), target, PHOTOS["samples"], PHOTOS["seed"]
+    )
     found: dict[str, Any] = {
-        "grey_level": relative_difference(_grid(moved), _grid(first))
+        "grey_level": relative_difference(_grid(moved), _grid(explained(photo, name)))
     }
-    if repeat and name in RANDOM_METHODS:
-        seeds = range(1, PHOTOS["repeat_seeds"])
-        again = repeatability([first, *(_run(name, x, target, seed=s) for s in seeds)])
+    if repeat and name in recipe.RANDOM_METHODS:
+        others = [explained(photo, name, s) for s in range(1, PHOTOS["repeat_seeds"])]
+        again = repeatability([explained(photo, name), *others])
         found |= {
             "repeat_rank_correlation": again.rank_correlation,
             "repeat_noise_to_signal": again.noise_to_signal,
@@ -153,7 +162,7 @@ def measure_faithfulness(
 ) -> dict[str, Any]:
     """Areas under the deletion and insertion curves, by fill and side of the cells."""
     x, target = seen(photo)
-    values = _run(name, x, target).map
+    values = explained(photo, name).map
     found: dict[str, Any] = {}
     for fill, cell in fills:
         curves = _faithfulness({name: values}, x, target, fill, cell)
@@ -197,37 +206,20 @@ def measure_randomization(photo: str, name: str) -> dict[str, Any]:
     """
     x, target = seen(photo)
     method, samples = methods()[name], RANDOMIZATION["samples"]
-
-    def explain(model: nn.Module) -> Attribution:
-        return method(x, model, target, samples=samples, seed=RANDOMIZATION["seed"])
-
+    seed = RANDOMIZATION["seed"]
     found = randomization_check(
-        explain, classifier(), RANDOMIZATION["stages"], seed=RANDOMIZATION["seed"]
+        lambda model: method(x, model, target, samples, seed),
+        classifier(),
+        RANDOMIZATION["stages"],
+        seed=seed,
     )
     return {"correlations": list(found.correlations), "blank": list(found.blank)}
 
 
-def _run(
-    name: str, x: Tensor, target: int, *, seed: int = PHOTOS["seed"]
-) -> Attribution:
-    key = (name, seed, target, x.data_ptr())
-    if key not in _LATEST:
-        if len(_LATEST) > 4:
-            _LATEST.clear()
-        samples = PHOTOS["samples"]
-        result = methods()[name](x, classifier(), target, samples=samples, seed=seed)
-        # The tensor is kept too, so that no other tensor can get its address.
-        _LATEST[key] = x, result
-    return _LATEST[key][1]
-
-
-# Three measurements of one item need the same map.
-_LATEST: dict[tuple[str, int, int, int], tuple[Tensor, Attribution]] = {}
-
-
 def _seconds(name: str, x: Tensor, target: int) -> float:
+    settings = recipe.COST["samples"], recipe.COST["seed"]
     start = time.process_time()
-    methods()[name](x, classifier(), target, samples=COST["samples"], seed=COST["seed"])
+    methods()[name](x, classifier(), target, *settings)
     return time.process_time() - start
 
 

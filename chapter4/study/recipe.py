@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -48,6 +48,8 @@ PHOTOS: dict[str, Any] = {
     "repeat_photos": 8,
     "repeat_seeds": 3,
 }
+# The same as in the keys of the saved numbers: "blur_16".
+FILLS = tuple(f"{fill}_{cell}" for fill, cell in PHOTOS["fills"])
 RANDOMIZATION: dict[str, Any] = {
     "seed": SEED,
     "photos": 5,
@@ -88,56 +90,26 @@ RECIPES = {
 }
 
 
-@dataclass(frozen=True)
-class Method:
-    """A method with its settings.
+# Method -> the name of the baseline x' in the sum that the attributions claim to give.
+SUMS = {
+    "gradient_input": "mean",
+    **{f"ig_{baseline}": baseline for baseline in BASELINES},
+}
 
-    The map of a batch is (N, H, W).
 
-    Attributes:
-        name: The name in the study.
-        run: Called with image, model, target, samples and seed.
-        baseline: The name of the baseline x' in the sum that the attributions claim to
-            give, or None.
+def methods() -> dict[str, Callable[..., Attribution]]:
+    """Every method of the study by name.
+
+    Each takes image, model, target, samples and seed. The map of a batch is (N, H, W).
     """
-
-    name: str
-    run: Callable[..., Attribution]
-    baseline: str | None = None
-
-    def __call__(
-        self, image: Tensor, model: nn.Module, target: Any, *, samples: int, seed: int
-    ) -> Attribution:
-        return self.run(image, model, target, samples, seed)
-
-
-def methods() -> dict[str, Method]:
-    """Every method of the study by name."""
-
-    def ig(baseline: str) -> Method:
-        return Method(
-            f"ig_{baseline}",
-            lambda x, model, target, n, seed: integrated_gradients(
-                x, model, target, baseline, n, seed=seed
-            ),
-            baseline,
-        )
-
-    listed = [
-        Method(
-            "vanilla_gradients", lambda x, m, t, n, seed: vanilla_gradients(x, m, t)
-        ),
-        Method(
-            "gradient_input", lambda x, m, t, n, seed: gradient_input(x, m, t), "mean"
-        ),
-        Method(
-            "smooth_grad", lambda x, m, t, n, seed: smooth_grad(x, m, t, n, seed=seed)
-        ),
-        Method("gradcam", lambda x, m, t, n, seed: _cam(GradCAM, x, m, t)),
-        Method("gradcam++", lambda x, m, t, n, seed: _cam(GradCAMPlusPlus, x, m, t)),
-        *(ig(baseline) for baseline in BASELINES),
-    ]
-    return {method.name: method for method in listed}
+    return {
+        "vanilla_gradients": lambda x, m, t, n, seed: vanilla_gradients(x, m, t),
+        "gradient_input": lambda x, m, t, n, seed: gradient_input(x, m, t),
+        "smooth_grad": lambda x, m, t, n, seed: smooth_grad(x, m, t, n, seed=seed),
+        "gradcam": lambda x, m, t, n, seed: _cam(GradCAM, x, m, t),
+        "gradcam++": lambda x, m, t, n, seed: _cam(GradCAMPlusPlus, x, m, t),
+        **{f"ig_{baseline}": partial(_ig, baseline) for baseline in BASELINES},
+    }
 
 
 def photo_names() -> list[str]:
@@ -145,15 +117,21 @@ def photo_names() -> list[str]:
     return [name for name, photo in sample_photos().items() if photo.label is not None]
 
 
-def digest(kind: str) -> str:
-    """A short hash of a kind's recipe.
+def digest(key: str) -> str:
+    """A short hash of the recipe of a key such as "photo/cat/gradcam".
 
     Saved numbers with another hash are measured again.
     """
-    text = json.dumps(RECIPES[kind], sort_keys=True)
+    text = json.dumps(RECIPES[key.partition("/")[0]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _cam(kind: type[GradCAM], x: Tensor, model: nn.Module, target: Any) -> Attribution:
     layer: Any = model.target_layer
     return kind(model, layer).generate_cam(x, target)
+
+
+def _ig(
+    baseline: str, x: Tensor, model: nn.Module, target: Any, n: int, seed: int
+) -> Attribution:
+    return integrated_gradients(x, model, target, baseline, n, seed=seed)

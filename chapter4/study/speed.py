@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chapter4.plots.figures import finish, new_figure
 from chapter4.study.summary import spread
+from chapter4.study.tables import markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,10 +65,7 @@ def ratio_table(data: Mapping[str, Any], model: str) -> str:
     faster.
     """
     threads = min((key.split("/")[1] for key in data["times"]), key=int)
-    rows = [
-        ["Task", "Seconds", *COLUMNS.values()],
-        ["---"] * (2 + len(COLUMNS)),
-    ]
+    rows = []
     for task, words in TASKS.items():
         seconds = data["times"].get(f"{model}/{threads}/{task}", {}).get("seconds", {})
         if "ours" not in seconds:
@@ -79,7 +77,7 @@ def ratio_table(data: Mapping[str, Any], model: str) -> str:
         ]
         name = f"{words}, {data['settings']['n']}" if task in SAMPLED else words
         rows.append([name, f"{middle['ours']:.2g}", *beside])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown(["Task", "Seconds", *COLUMNS.values()], rows)
 
 
 def _ratio(value: float) -> str:
@@ -102,13 +100,13 @@ def memory_table(data: Mapping[str, Any], model: str) -> str:
     columns = {f"{name}{IN_USE}": words for name, words in COLUMNS.items()}
     del columns[f"forward{IN_USE}"]  # not measured
     columns = {f"ours{IN_USE}": "this package", **columns, "ours": OWN_PROCESS}
-    rows = [["Task", *columns.values()], ["---"] * (1 + len(columns))]
+    rows = []
     for task, words in TASKS.items():
         for count, found in sorted(peaks.get(task, {}).items()):
             name = f"{words}, {count}" if count else words
             cells = [f"{found[c]:,.0f}" if c in found else "" for c in columns]
             rows.append([name, *cells])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown(["Task", *columns.values()], rows)
 
 
 def allocator_table(data: Mapping[str, Any], model: str) -> str:
@@ -120,10 +118,7 @@ def allocator_table(data: Mapping[str, Any], model: str) -> str:
     or steps.
     """
     shown = {"ours": "this package", **{c: COLUMNS[c] for c in CAPTUM}}
-    rows = [
-        ["Task", *shown.values(), "this package / Captum, both keep"],
-        ["---"] * (2 + len(shown)),
-    ]
+    rows = []
     for task, words in TASKS.items():
         seconds = data["malloc"].get(f"{model}/{task}", {}).get("seconds", {})
         given_back = {c: statistics.median(seconds[c]) for c in shown if c in seconds}
@@ -133,7 +128,7 @@ def allocator_table(data: Mapping[str, Any], model: str) -> str:
                 _ratio(kept[c] / given_back[c]) if c in kept else "" for c in shown
             ]
             rows.append([words, *cells, _ratio(kept.pop("ours") / min(kept.values()))])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown(["Task", *shown.values(), "this package / Captum, both keep"], rows)
 
 
 def scaling_figure(data: Mapping[str, Any]) -> Figure:
@@ -152,24 +147,20 @@ def scaling_figure(data: Mapping[str, Any]) -> Figure:
         for model, marker in zip(models, MARKERS, strict=False):
             seconds = data["scaling"][f"{model}/{what}"]["seconds"]
             counts = sorted(int(n) for n in seconds)
-            per = [1000 / n if what == "images" else 1.0 for n in counts]
-            values = [
-                [s * scale for s in seconds[str(n)]]
-                for n, scale in zip(counts, per, strict=True)
+            spreads = [
+                spread(
+                    s * (1000 / n if what == "images" else 1) for s in seconds[str(n)]
+                )
+                for n in counts
             ]
-            spreads = [spread(v) for v in values]
             middle = [each.median for each in spreads]
             bars = [
                 [each.median - each.low for each in spreads],
                 [each.high - each.median for each in spreads],
             ]
+            name = MODELS.get(model, model)
             drawn, *_ = panel.errorbar(
-                counts,
-                middle,
-                yerr=bars,
-                fmt=marker,
-                ms=4,
-                label=MODELS.get(model, model),
+                counts, middle, yerr=bars, fmt=marker, ms=4, label=name
             )
             if what != "images":
                 slope = through_origin(counts, middle)

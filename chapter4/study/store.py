@@ -1,6 +1,6 @@
-"""evidence.json: what was measured, item by item.
+"""Files of measurements: evidence.json, and those of ``make benchmark``.
 
-A run can be cut off at any moment.
+Each result is saved at once, so that a run can be cut off at any moment.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import json
 import math
 import os
 import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +35,58 @@ def saved(path: Path = EVIDENCE) -> dict[str, Any]:
     return study
 
 
-def save(study: dict[str, Any], path: Path = EVIDENCE) -> None:
+def save(
+    data: Mapping[str, Any], path: Path, parts: Sequence[str] = ("items",)
+) -> None:
     """Replace the file in one step.
 
     A run that is cut off leaves either the old file or the new one.
+
+    Args:
+        data: What is written.
+        path: The JSON file.
+        parts: The entries of ``data`` that hold measurements by key. Each gets a line
+            of its own: it is short, and a diff shows what has changed.
     """
-    study["items"] = dict(sorted(study["items"].items()))
-    head = {key: value for key, value in study.items() if key != "items"}
-    # One line for each item: it is short, and a diff shows what has changed.
-    lines = [
-        f"  {json.dumps(key)}: {json.dumps(plain(value), allow_nan=False)}"
-        for key, value in study["items"].items()
-    ]
+    head = {key: value for key, value in data.items() if key not in parts}
     text = json.dumps(plain(head), indent=1, allow_nan=False)[:-2]
-    text += ',\n "items": {\n' + ",\n".join(lines) + "\n }\n}\n"
+    for part in parts:
+        lines = [
+            f"  {json.dumps(key)}: {json.dumps(plain(value), allow_nan=False)}"
+            for key, value in sorted(data[part].items())
+        ]
+        text += f",\n {json.dumps(part)}: {{\n" + ",\n".join(lines) + "\n }"
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text, encoding="utf-8")
+    beside.write_text(f"{text}\n}}\n", encoding="utf-8")
     os.replace(beside, path)
+
+
+def measure(
+    missing: Mapping[str, Callable[[], Any]],
+    keep: Callable[[str, Any], None],
+    report: Callable[[str], None],
+) -> None:
+    """Measure one item after the other, and hand on each result at once.
+
+    Args:
+        missing: What to call for each key. None from it says that the item cannot be
+            measured here; it stays missing.
+        keep: Takes a key and its result, and saves it.
+        report: Takes each line of progress.
+    """
+    start, processor = time.monotonic(), time.process_time()
+    for done, (key, item) in enumerate(missing.items(), 1):
+        found = item()
+        if found is not None:
+            keep(key, found)
+        passed = time.monotonic() - start
+        left = passed / done * (len(missing) - done)
+        report(
+            f"{done}/{len(missing)} {key}{': not measured' if found is None else ''}: "
+            f"{passed:.0f} s, about {left:.0f} s to go "
+            f"({time.process_time() - processor:.0f} s of processor time)"
+        )
 
 
 def plain(value: Any) -> Any:
@@ -70,7 +106,7 @@ def machine() -> dict[str, Any]:
     import torch
 
     return {
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -79,7 +115,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """The name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

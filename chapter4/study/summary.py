@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from chapter4.study.recipe import PHOTO_METHODS, PHOTOS
+from chapter4.study.recipe import FILLS, PHOTO_METHODS
 
 # The noise is called high if one grey level changes a map by more of its norm than
 # this, as on the page of corrections.
@@ -162,12 +163,10 @@ def summary(study: Mapping[str, Any]) -> dict[str, dict[str, Spread]]:
             )
         }
         measures["blank"] = spread(float(photo["blank"]) for photo in photos)
-        for fill, cell in PHOTOS["fills"]:
-            which = f"{fill}_{cell}"
-            for what in ("deletion", "insertion"):
-                measures[f"{what}_margin_{which}"] = spread(
-                    margin(photo, what, which) for photo in photos
-                )
+        for which, what in product(FILLS, ("deletion", "insertion")):
+            measures[f"{what}_margin_{which}"] = spread(
+                margin(photo, what, which) for photo in photos
+            )
         table[method] = measures
     return table
 
@@ -192,18 +191,16 @@ def margin(photo: Mapping[str, Any], what: str, which: str, who: str = "") -> fl
 
 def margins(study: Mapping[str, Any], method: str, what: str, which: str) -> Margin:
     """``margin`` of a method, or of "centre", over the photos."""
+    # The controls of a photo stand beside what was measured for any method.
     photos = of_photos(study, PHOTO_METHODS[0] if method == "centre" else method)
+    who = "centre_" if method == "centre" else ""
+    own = [margin(photo, what, which, who) for photo in photos.values()]
     centre = [margin(photo, what, which, "centre_") for photo in photos.values()]
-    own = (
-        centre
-        if method == "centre"
-        else [margin(photo, what, which) for photo in photos.values()]
-    )
-    pairs = list(zip(own, centre, strict=True))
+    both = [max(0, control) for control in centre]
     return Margin(
         spread=spread(own),
         above_random=sum(each > 0 for each in own),
-        above_both=sum(each > max(0, control) for each, control in pairs),
+        above_both=sum(each > most for each, most in zip(own, both, strict=True)),
     )
 
 
@@ -283,10 +280,18 @@ def claims(study: Mapping[str, Any]) -> list[Claim]:
             spread(v if math.isfinite(v) else None for v in found),
         )
 
-    def level(photo: Mapping[str, Any]) -> float:
-        return _defined(photo, "grey_level")
+    def noise(name: str, printed: str, method: str, word: str = "less") -> Claim:
+        return decide(
+            name,
+            printed,
+            f"one grey level changes the map by {word} than {HIGH_NOISE} of its norm",
+            lambda photo: _defined(photo, "grey_level"),
+            lambda change: (
+                change > HIGH_NOISE if word == "more" else change < HIGH_NOISE
+            ),
+            method,
+        )
 
-    low = f"one grey level changes the map by less than {HIGH_NOISE} of its norm"
     time = "gradients_of_time"
     return [
         decide(
@@ -325,22 +330,13 @@ def claims(study: Mapping[str, Any]) -> list[Claim]:
             lambda delta: delta <= LARGE_DELTA,
             "ig_black",
         ),
-        decide(
+        noise(
             "vanilla-noise",
             "Vanilla gradients: noise high",
-            f"one grey level changes the map by more than {HIGH_NOISE} of its norm",
-            level,
-            lambda change: change > HIGH_NOISE,
             "vanilla_gradients",
+            "more",
         ),
-        decide(
-            "smoothgrad-noise",
-            "SmoothGrad: noise low",
-            low,
-            level,
-            lambda change: change < HIGH_NOISE,
-            "smooth_grad",
-        ),
+        noise("smoothgrad-noise", "SmoothGrad: noise low", "smooth_grad"),
         decide(
             "smoothgrad-repeats",
             "SmoothGrad: noise low",
@@ -362,22 +358,8 @@ def claims(study: Mapping[str, Any]) -> list[Claim]:
             "smooth_grad",
             "vanilla_gradients",
         ),
-        decide(
-            "gradcam-noise",
-            "Grad-CAM: noise low",
-            low,
-            level,
-            lambda change: change < HIGH_NOISE,
-            "gradcam",
-        ),
-        decide(
-            "ig-noise",
-            "Integrated Gradients: noise low",
-            low,
-            level,
-            lambda change: change < HIGH_NOISE,
-            "ig_black",
-        ),
+        noise("gradcam-noise", "Grad-CAM: noise low", "gradcam"),
+        noise("ig-noise", "Integrated Gradients: noise low", "ig_black"),
         decide(
             "ig-precise",
             "Integrated Gradients: precise attribution",

@@ -15,7 +15,7 @@ from chapter4.study.labels import (
     METHOD_NAMES,
     USES,
 )
-from chapter4.study.recipe import PHOTO_METHODS, PHOTOS
+from chapter4.study.recipe import FILLS, PHOTO_METHODS
 from chapter4.study.summary import Spread, claims, equal_error, margins, summary
 
 
@@ -36,10 +36,14 @@ def table(
         rows: The cells of each row, as Markdown.
         stacked: For long cells: on a phone they are drawn one below the other.
     """
-    lines = [head, ["---"] * len(head), *rows]
-    body = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     options = f":name: {name}\n" + (":class: stacked\n" if stacked else "")
-    return f"```{{table}} {caption}\n{options}\n{body}\n```"
+    return f"```{{table}} {caption}\n{options}\n{markdown(head, rows)}\n```"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def comparison_table(study: Mapping[str, Any]) -> str:
@@ -126,21 +130,20 @@ def beaten_table(study: Mapping[str, Any], what: str) -> str:
 
     A second number says on how many it beats the centre's order as well: "22 / 15".
     """
-    fills = [f"{fill}_{cell}" for fill, cell in PHOTOS["fills"]]
     rows = []
     for name in (*PHOTO_METHODS, "centre"):
         cells = []
-        for which in fills:
+        for which in FILLS:
             found = margins(study, name, what, which)
             both = "" if name == "centre" else f" / {found.above_both}"
             cells.append(f"{found.above_random}{both}")
         rows.append([METHOD_NAMES[name], *cells])
-    count = margins(study, "centre", what, fills[0]).spread.count
+    count = margins(study, "centre", what, FILLS[0]).spread.count
     return table(
         f"{what.capitalize()}: on how many of {count} photos an order beats the random"
         " orders / both controls",
         f"tab-beaten-{what}",
-        ("Order of", *(FILL_NAMES[which] for which in fills)),
+        ("Order of", *(FILL_NAMES[which] for which in FILLS)),
         rows,
     )
 
@@ -151,11 +154,7 @@ def equal_error_table(study: Mapping[str, Any], score: str) -> str:
     for photo, each in equal_error(study, score).items():
         row = [photo, f"{each.error:.1%}", "none reached it", "", ""]
         if math.isfinite(each.adaptive):
-            row[2:] = [
-                f"{each.adaptive}",
-                f"{each.reached:.1%}",
-                f"{each.saving:.1f}",
-            ]
+            row[2:] = f"{each.adaptive}", f"{each.reached:.1%}", f"{each.saving:.1f}"
         rows.append(row)
     return table(
         f"Integrated Gradients of the {score}: 50 steps of Gauss-Legendre, and the"

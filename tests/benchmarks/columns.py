@@ -1,55 +1,46 @@
 """The columns of the table: the same tasks as each library's documentation does them.
 
-A column is a class with one method per task; a task that it has no method for stays
-empty. Every method takes the options of the task (``n`` samples or steps, ``chunk``)
-and returns its maps, (H, W) or (N, H, W), so that the work ends where a user has an
-array in hand.
+A column is a class with one method per task that its library has. A method returns its
+maps, (H, W) or (N, H, W), so that the work ends where a user has an array in hand.
 """
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+import chapter4
+from benchmarks import printed
 from benchmarks.subjects import Subject
+from chapter4.study import speed
 
 Maps = np.ndarray
 
-# Task -> its words. `method` names of the columns are the keys.
-TASKS = {
-    "gradient_1": "vanilla gradient, 1 photo",
-    "gradient_8": "vanilla gradient, 8 photos",
-    "gradcam": "Grad-CAM",
-    "gradcam_plus_plus": "Grad-CAM++",
-    "classes": "Grad-CAM of 5 classes",
-    "cams_together": "Grad-CAM, Grad-CAM++, 5 classes",
-    "smooth_grad": "SmoothGrad",
-    "integrated_gradients": "Integrated Gradients",
-    "interpret": "interpret: Grad-CAM, IG, SmoothGrad",
-    "interpret_all": "interpret: all six methods",
-}
-CHUNKED = ("smooth_grad", "integrated_gradients")
+# Task -> its words. The keys are methods of the columns.
+TASKS = {**speed.TASKS, "interpret_all": "interpret: all six methods"}
 COLUMNS = {
-    "forward": "forward pass",
+    **speed.COLUMNS,
     "ours": "chapter4",
     "separate": "chapter4, one by one",
-    "printed": "printed chapter",
-    "captum": "Captum",
-    "captum_best": "Captum, best chunk",
-    "pytorch_grad_cam": "pytorch-grad-cam",
-    "torch_cam": "torch-cam",
 }
 
 
-class Forward:
-    """The plain model, as loaded, without gradients: all else is compared with it."""
+class Column:
+    """A library that does tasks."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
+
+    def run(self, task: str, **options: Any) -> Maps:
+        """One task; ``n`` samples or steps, ``chunk`` of them in one batch."""
+        return getattr(self, task)(**options)
+
+
+class Forward(Column):
+    """The plain model, as loaded, without gradients: all else is compared with it."""
 
     def run(self, task: str, **options: Any) -> Maps:
         """Any task: the logits of as many photos as it takes."""
@@ -58,68 +49,52 @@ class Forward:
             return self.subject.model(self.subject.images[:count]).cpu().numpy()
 
 
-class Column:
-    """What the columns with methods share."""
+class GradientLibrary(Column):
+    """A library whose ``gradient(count)`` explains the first photos at once."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-
-    def run(self, task: str, **options: Any) -> Maps:
-        """One task. NotImplementedError where the library does not do it."""
-        method = getattr(self, task, None)
-        if method is None:
-            raise NotImplementedError(f"{type(self).__name__} has no {task}")
-        with warnings.catch_warnings():
-            if not isinstance(self, (Ours, Separate)):
-                warnings.simplefilter("ignore")  # other libraries' own affair
-            return method(**options)
-
-    def gradient_1(self, **options: Any) -> Maps:
-        """The vanilla gradient of one photo."""
+    def gradient_1(self) -> Maps:
         return self.gradient(1)
 
-    def gradient_8(self, **options: Any) -> Maps:
-        """The vanilla gradients of eight photos."""
+    def gradient_8(self) -> Maps:
         return self.gradient(8)
 
-    def gradient(self, count: int) -> Maps:
-        """The vanilla gradients of the first ``count`` photos, each for its target."""
-        raise NotImplementedError(f"{type(self).__name__} has no input gradient")
+
+class CamLibrary(Column):
+    """A library whose ``cams(kind, targets)`` explains some classes of a photo.
+
+    ``kinds`` are its Grad-CAM and its Grad-CAM++.
+    """
+
+    def gradcam(self) -> Maps:
+        return self.cams(self.kinds[0], self.subject.targets[:1])
+
+    def gradcam_plus_plus(self) -> Maps:
+        return self.cams(self.kinds[1], self.subject.targets[:1])
+
+    def cams_together(self) -> Maps:
+        classes = self.cams(self.kinds[0], self.subject.classes)
+        return np.concatenate([self.gradcam(), self.gradcam_plus_plus(), classes])
 
 
-class Ours(Column):
+class Ours(GradientLibrary, CamLibrary):
     """This package, by the calls of its book."""
 
+    kinds = chapter4.GradCAM, chapter4.GradCAMPlusPlus
+
     def gradient(self, count: int) -> Maps:
-        from chapter4 import vanilla_gradients
-
         s = self.subject
-        return vanilla_gradients(s.images[:count], s.model, s.targets[:count]).map
+        found = chapter4.vanilla_gradients(s.images[:count], s.model, s.targets[:count])
+        return found.map
 
-    def images(self, n: int, **options: Any) -> Maps:
+    def images(self, n: int) -> Maps:
         """Vanilla gradients of n photos in one batch; not a row of the table."""
         return self.gradient(n)
 
-    def gradcam(self, **options: Any) -> Maps:
-        from chapter4 import GradCAM
+    def cams(self, kind: Any, targets: Sequence[int]) -> Maps:
+        s, cam = self.subject, kind(self.subject.model, self.subject.layer)
+        return np.stack([cam.generate_cam(s.image, t).map for t in targets])
 
-        s = self.subject
-        return GradCAM(s.model, s.layer).generate_cam(s.image, s.targets[0]).map
-
-    def gradcam_plus_plus(self, **options: Any) -> Maps:
-        from chapter4 import GradCAMPlusPlus
-
-        s = self.subject
-        return GradCAMPlusPlus(s.model, s.layer).generate_cam(s.image, s.targets[0]).map
-
-    def classes(self, **options: Any) -> Maps:
-        from chapter4 import GradCAM
-
-        s = self.subject
-        found = GradCAM(s.model, s.layer).generate_cams(s.image, s.classes)
-        return np.stack([result.map for result in found])
-
-    def cams_together(self, **options: Any) -> Maps:
+    def cams_together(self) -> Maps:
         """Both methods for all five classes: the first of them is the target."""
         from chapter4.methods.gradcam import cams
 
@@ -127,120 +102,74 @@ class Ours(Column):
         found = cams(s.image, s.model, s.layer, s.classes)
         return np.stack([r.map for results in found.values() for r in results])
 
-    def smooth_grad(self, n: int = 50, **options: Any) -> Maps:
-        from chapter4 import smooth_grad
-
+    def smooth_grad(self, n: int) -> Maps:
         s = self.subject
-        return smooth_grad(s.image, s.model, s.targets[0], n).map
+        return chapter4.smooth_grad(s.image, s.model, s.targets[0], n).map
 
-    def integrated_gradients(self, n: int = 50, **options: Any) -> Maps:
-        from chapter4 import integrated_gradients
-
+    def integrated_gradients(self, n: int) -> Maps:
         s = self.subject
-        return integrated_gradients(s.image, s.model, s.targets[0], n_steps=n).map
+        return chapter4.integrated_gradients(
+            s.image, s.model, s.targets[0], n_steps=n
+        ).map
 
-    def interpret(self, **options: Any) -> Maps:
-        return self._interpret(["gradcam", "ig", "smoothgrad"])
-
-    def interpret_all(self, **options: Any) -> Maps:
-        from chapter4.reports.image import METHODS
-
-        return self._interpret(list(METHODS))
-
-    def _interpret(self, methods: list[str]) -> Maps:
-        from chapter4 import ImageClassifierInterpreter
+    def interpret_all(self) -> Maps:
         from chapter4.reports.image import METHODS
 
         s = self.subject
-        interpreter = ImageClassifierInterpreter(s.model, target_layer=s.layer)
-        found = interpreter.interpret(s.image, methods, evidence=False)
-        return np.stack([found[METHODS[method]] for method in methods])
+        interpreter = chapter4.ImageClassifierInterpreter(s.model, target_layer=s.layer)
+        found = interpreter.interpret(s.image, list(METHODS), evidence=False)
+        return np.stack([found[key] for key in METHODS.values()])
 
 
 class Separate(Column):
     """This package again: each of the interpreter's methods called by itself."""
 
-    def interpret_all(self, **options: Any) -> Maps:
-        from chapter4 import gradient_input
-
+    def interpret_all(self) -> Maps:
         s, ours = self.subject, Ours(self.subject)
+        product = chapter4.gradient_input(s.image, s.model, s.targets[0])
         return np.stack(
             [
-                ours.gradcam(),
-                ours.gradcam_plus_plus(),
-                ours.integrated_gradients(),
-                ours.smooth_grad(),
+                *ours.gradcam(),
+                *ours.gradcam_plus_plus(),
+                ours.integrated_gradients(n=50),
+                ours.smooth_grad(n=50),
                 ours.gradient(1),
-                gradient_input(s.image, s.model, s.targets[0]).map,
+                product.map,
             ]
         )
 
 
-class Printed(Column):
+class Printed(GradientLibrary, CamLibrary):
     """The printed chapter. Its Grad-CAM leaves hooks in the model and is made once."""
+
+    kinds = printed.GradCAM, printed.GradCAMPlusPlus
 
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject)
-        self._made: dict[str, Any] = {}
+        self._made: dict[type, Any] = {}
 
     def gradient(self, count: int) -> Maps:
-        from benchmarks import printed
-
         s = self.subject
-        if count == 1:
-            return printed.vanilla_gradients(s.image, s.model, s.targets[0])[0]
-        return printed.vanilla_gradients_of_batch(
-            s.images[:count], s.model, s.targets[:count]
-        )
+        pairs = zip(s.images[:count].split(1), s.targets[:count], strict=True)
+        return np.stack([printed.vanilla_gradients(x, s.model, t)[0] for x, t in pairs])
 
-    def gradcam(self, **options: Any) -> Maps:
-        return self._cam("GradCAM", self.subject.targets[0])
+    def cams(self, kind: Any, targets: Sequence[int]) -> Maps:
+        s = self.subject
+        if kind not in self._made:
+            self._made[kind] = kind(s.model, s.printed_layer)
+        image = s.image.clone().requires_grad_()  # as the printed call has it
+        return np.stack([self._made[kind].generate_cam(image, t)[0] for t in targets])
 
-    def gradcam_plus_plus(self, **options: Any) -> Maps:
-        return self._cam("GradCAMPlusPlus", self.subject.targets[0])
-
-    def classes(self, **options: Any) -> Maps:
-        return np.stack([self._cam("GradCAM", c) for c in self.subject.classes])
-
-    def cams_together(self, **options: Any) -> Maps:
-        cam, plus = self.gradcam(), self.gradcam_plus_plus()
-        return np.concatenate([cam[None], plus[None], self.classes()])
-
-    def smooth_grad(self, n: int = 50, **options: Any) -> Maps:
-        from benchmarks import printed
-
+    def smooth_grad(self, n: int) -> Maps:
         s = self.subject
         return printed.smooth_grad(s.image, s.model, s.targets[0], n)[0]
 
-    def integrated_gradients(self, n: int = 50, **options: Any) -> Maps:
-        from benchmarks import printed
-
+    def integrated_gradients(self, n: int) -> Maps:
         s = self.subject
         return printed.integrated_gradients(s.image, s.model, s.targets[0], n)
 
-    def interpret(self, **options: Any) -> Maps:
-        from benchmarks import printed
 
-        s = self.subject
-        if "interpreter" not in self._made:
-            self._made["interpreter"] = printed.ImageClassifierInterpreter(
-                s.model, s.printed_layer
-            )
-        found = self._made["interpreter"].interpret(s.image)
-        names = ("gradcam", "integrated_gradients", "smoothgrad")
-        return np.stack([found[name] for name in names])
-
-    def _cam(self, kind: str, target: int) -> Maps:
-        from benchmarks import printed
-
-        s = self.subject
-        if kind not in self._made:
-            self._made[kind] = getattr(printed, kind)(s.model, s.printed_layer)
-        image = s.image.clone().requires_grad_()  # as the printed call has it
-        return self._made[kind].generate_cam(image, target)[0]
-
-
-class Captum(Column):
+class Captum(GradientLibrary):
     """Captum.
 
     ``chunk``: SmoothGrad's samples or IG's steps in one batch; None is Captum's
@@ -258,27 +187,19 @@ class Captum(Column):
         signed = self.attr.Saliency(s.model).attribute(
             s.images[:count], target=s.targets[:count], abs=False
         )
-        maps = signed.abs().amax(dim=1).cpu().numpy()
-        return maps[0] if count == 1 else maps
+        return signed.abs().amax(dim=1).cpu().numpy()
 
-    def gradcam(self, target: int | None = None, **options: Any) -> Maps:
+    def gradcam(self) -> Maps:
         s = self.subject
         raw = self.attr.LayerGradCam(s.model, s.layer).attribute(
-            s.image,
-            target=s.targets[0] if target is None else target,
-            relu_attributions=True,
+            s.image, target=s.targets[0], relu_attributions=True
         )
         resized = self.attr.LayerAttribution.interpolate(
             raw.detach(), tuple(s.image.shape[-2:]), "bilinear"
         )
-        return _scaled(resized[0, 0])
+        return (resized[0, 0] / resized.amax()).cpu().numpy()
 
-    def classes(self, **options: Any) -> Maps:
-        return np.stack([self.gradcam(c) for c in self.subject.classes])
-
-    def smooth_grad(
-        self, n: int = 50, chunk: int | None = None, **options: Any
-    ) -> Maps:
+    def smooth_grad(self, n: int, chunk: int | None = None) -> Maps:
         s = self.subject
         signed = self.attr.NoiseTunnel(self.attr.Saliency(s.model)).attribute(
             s.image,
@@ -291,9 +212,7 @@ class Captum(Column):
         )
         return signed.detach().abs().amax(dim=1)[0].cpu().numpy()
 
-    def integrated_gradients(
-        self, n: int = 50, chunk: int | None = None, **options: Any
-    ) -> Maps:
+    def integrated_gradients(self, n: int, chunk: int | None = None) -> Maps:
         s = self.subject
         signed = self.attr.IntegratedGradients(s.model).attribute(
             s.image,
@@ -303,45 +222,6 @@ class Captum(Column):
             internal_batch_size=chunk,
         )
         return signed.detach().abs().sum(dim=1)[0].cpu().numpy()
-
-    def interpret(
-        self, chunk: int | None = None, chunk_ig: int | None = None, **options: Any
-    ) -> Maps:
-        """One forward pass for the prediction, then Captum's three methods.
-
-        Captum has no such call.
-        """
-        with torch.no_grad():
-            self.subject.model(self.subject.image).softmax(dim=1).topk(5)
-        return np.stack(
-            [
-                self.gradcam(),
-                self.integrated_gradients(chunk=chunk_ig),
-                self.smooth_grad(chunk=chunk),
-            ]
-        )
-
-
-class CamLibrary(Column):
-    """A CAM library: Grad-CAM and Grad-CAM++, and its maps of several classes."""
-
-    kinds: tuple[Any, Any]
-
-    def gradcam(self, **options: Any) -> Maps:
-        return self._cams(self.kinds[0], self.subject.targets[:1])[0]
-
-    def gradcam_plus_plus(self, **options: Any) -> Maps:
-        return self._cams(self.kinds[1], self.subject.targets[:1])[0]
-
-    def classes(self, **options: Any) -> Maps:
-        return self._cams(self.kinds[0], self.subject.classes)
-
-    def cams_together(self, **options: Any) -> Maps:
-        cam, plus = self.gradcam(), self.gradcam_plus_plus()
-        return np.concatenate([cam[None], plus[None], self.classes()])
-
-    def _cams(self, kind: Any, targets: list[int]) -> Maps:
-        raise NotImplementedError
 
 
 class PytorchGradCam(CamLibrary):
@@ -353,7 +233,7 @@ class PytorchGradCam(CamLibrary):
         super().__init__(subject)
         self.kinds = pytorch_grad_cam.GradCAM, pytorch_grad_cam.GradCAMPlusPlus
 
-    def _cams(self, kind: Any, targets: list[int]) -> Maps:
+    def cams(self, kind: Any, targets: Sequence[int]) -> Maps:
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
         s = self.subject
@@ -379,7 +259,7 @@ class TorchCam(CamLibrary):
         super().__init__(subject)
         self.kinds = torchcam.methods.GradCAM, torchcam.methods.GradCAMpp
 
-    def _cams(self, kind: Any, targets: list[int]) -> Maps:
+    def cams(self, kind: Any, targets: Sequence[int]) -> Maps:
         s = self.subject
         with kind(s.model, target_layer=s.layer) as extractor:
             scores = s.model(s.image)
@@ -406,6 +286,8 @@ MAKERS: dict[str, type] = {
 }
 
 
-def _scaled(raw: Tensor) -> Maps:
-    peak = raw.amax()
-    return (raw / peak if peak > 0 else raw).cpu().numpy()
+def does(column: str, task: str) -> bool:
+    """Whether a column has a task; Captum's chunks are another column of two tasks."""
+    if column == "captum_best":
+        return task in speed.SAMPLED
+    return column == "forward" or hasattr(MAKERS[column], task)

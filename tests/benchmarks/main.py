@@ -1,25 +1,32 @@
-"""``python tests/benchmarks/run.py``: measure, save each cell, print the table.
+"""``python tests/benchmarks/run.py``: measure what is missing, print the table.
 
-It measures what is not there yet, and prints the targets too.
+Each number is saved at once: a run that was stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import hashlib
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks import memory, report, store, subjects, targets
-from benchmarks.columns import CHUNKED, COLUMNS, TASKS
-from benchmarks.reference import TASKS as REFERENCES
-from benchmarks.rounds import in_turn
-from benchmarks.worker import Asked, Process, Worker, serve, versions
+import torch
 
-ROOT = Path(__file__).resolve().parents[2]
+import chapter4
+from benchmarks import reference, report, subjects, targets, worker
+from benchmarks.columns import COLUMNS, TASKS, does
+from benchmarks.rounds import in_turn
+from chapter4.study import speed, store
+from chapter4.study.speed import IN_USE, SAMPLED
+
+PARTS = ("times", "deviation", "memory", "scaling", "malloc")
 CHUNKS = (1, 2, 4, 8, 16, 50)
 SCALING = {
     "samples": ("smooth_grad", (5, 10, 25, 50, 100)),
@@ -36,474 +43,308 @@ MALLOC = {
 # The opposite: every large block goes back when it is freed, so that the resident set
 # is what is in use, without the holes that glibc keeps between blocks.
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**17)}
-MALLOC_TASKS = ("gradient_1", "gradient_8", "gradcam", *CHUNKED)
+MALLOC_TASKS = ("gradient_1", "gradient_8", "gradcam", *SAMPLED)
+# Models, samples and steps, rounds at least, and how long quick rows go on.
+FULL = (tuple(speed.MODELS), 50, 5, 8.0)
+QUICK = (("shapes",), 2, 2, 0.0)
+# What only judges and shows cells may change without a new measurement.
+SHOWING = ("report.py", "targets.py", "test_benchmark.py")
 
-
-class FailedRunError(RuntimeError):
-    """A run that was timed failed; `run` is the one."""
-
-    def __init__(self, words: str, run: Callable[[], float]) -> None:
-        super().__init__(words)
-        self.run = run
+Item = Callable[[], Any]
 
 
 class Benchmark:
-    """One call of the command.
+    """One call of the command: what it measures, and the workers that do it."""
 
-    Each part fills its cells of the store; ``say`` prints progress.
-    """
-
-    def __init__(self, args: argparse.Namespace, kept: store.Store) -> None:
+    def __init__(self, args: argparse.Namespace, data: dict[str, Any]) -> None:
         self.args = args
-        self.store = kept
-        self.told: set[str] = set()
+        self.data = data
+        self.setting: Any = None
+        self.workers: dict[str, Executor] = {}
 
-    def say(self, text: str) -> None:
-        """One line of progress, to stderr."""
-        print(text, file=sys.stderr, flush=True)
+    def items(self) -> dict[str, Item]:
+        """Everything that is measured, by key; each entry measures when it is called.
 
-    def tell_once(self, text: str) -> None:
-        """Progress that would otherwise come again and again."""
-        if text not in self.told:
-            self.told.add(text)
-            self.say(text)
-
-    def workers(
-        self,
-        columns: Sequence[str],
-        model: str,
-        threads: int,
-        environments: dict[str, dict[str, str]] | None = None,
-    ) -> dict[str, Asked]:
-        """One loaded worker per column that can be had here.
-
-        ``environments``: name suffix to variables.
+        A key is a part and a key in that part: "times/resnet50/1/gradcam".
         """
-        made: dict[str, Asked] = {}
-        for suffix, variables in (environments or {"": {}}).items():
-            for column in columns:
-                made[column + suffix] = (
-                    Worker()
-                    if self.args.in_process
-                    else self.process(variables, threads)
-                )
-        usable: dict[str, Asked] = {}
-        for name, worker in made.items():
-            answer = worker.ask(
-                {
-                    "do": "load",
-                    "column": name.split("+")[0],
-                    "model": model,
-                    "device": self.args.device,
-                    "threads": threads,
-                    "clock": self.args.clock,
-                }
-            )
-            if "versions" in answer:
-                self.store.data["versions"] |= answer["versions"]
-                usable[name] = worker
-                continue
-            title = COLUMNS[name.split("+")[0]]
-            reason = answer.get("missing") or answer.get("error")
-            what = "is not installed" if "missing" in answer else "says"
-            self.tell_once(f"{title} stays empty for {model}: {reason} {what}")
-            worker.close()
-        return usable
-
-    def process(self, variables: dict[str, str], threads: int) -> Process:
-        """A process whose OpenMP has the number of threads from the start."""
-        return Process({"OMP_NUM_THREADS": str(threads), **variables})
-
-    def options(self, task: str, column: str, chunks: dict[str, int]) -> dict[str, Any]:
-        """The options of a task in a column; chunks: Captum's best, by task."""
-        if task in CHUNKED:
-            chunk = {"chunk": chunks[task]} if column == "captum_best" else {}
-            return {"n": self.args.n, **chunk}
-        if task == "interpret" and column == "captum_best":
-            return {
-                "chunk": chunks["smooth_grad"],
-                "chunk_ig": chunks["integrated_gradients"],
-            }
-        return {}
-
-    # --- times
-
-    def times(self) -> None:
-        """Every task, every column, in turn."""
+        found: dict[str, Item] = {}
         for model in self.args.models:
-            for threads in self.args.threads:
-                key = f"{model}/{threads}"
-                wanted = [
-                    t
-                    for t in self.args.tasks
-                    if not self.store.has("times", f"{key}/{t}")
-                ]
-                if not wanted:
+            for threads, task in product(self.args.threads, self.args.tasks):
+                key = f"times/{model}/{threads}/{task}"
+                found[key] = partial(self.times, model, threads, task)
+            for task, column in product(reference.TASKS, COLUMNS):
+                if column not in ("forward", "captum_best") and does(column, task):
+                    key = f"deviation/{model}/{task}/{column}"
+                    found[key] = partial(self.deviation, model, task, column)
+            for task, column, end in product(TASKS, COLUMNS, self.args.memories):
+                if column in ("forward", "separate") or not does(column, task):
                     continue
-                workers = self.workers(self.args.columns, model, threads)
-                for task in wanted if workers else []:
-                    cell = self.row(workers, key, task)
-                    if cell["seconds"]:
-                        self.store.put("times", f"{key}/{task}", cell)
-                for worker in workers.values():
-                    worker.close()
-
-    def row(self, workers: dict[str, Asked], key: str, task: str) -> dict[str, Any]:
-        """One task's seconds by column, and Captum's by chunk size."""
-        usable = self.warm(workers, task)
-        chunks = {
-            each: cell["best"]
-            for each in CHUNKED
-            if (cell := self.store.data["times"].get(f"{key}/{each}"))
-            and "best" in cell
-        }
-        cell: dict[str, Any] = {}
-        if task in CHUNKED and "captum_best" in usable:
-            cell = self.best_chunk(usable["captum_best"], task)
-            chunks[task] = cell["best"]
-        if task not in CHUNKED and (task != "interpret" or len(chunks) < len(CHUNKED)):
-            usable.pop("captum_best", None)
-        runs = {
-            name: timed(worker, task, self.options(task, name, chunks))
-            for name, worker in usable.items()
-        }
-        seconds = self.rounds(runs)
-        shown = ", ".join(
-            f"{COLUMNS[name]} {report.duration(values)}"
-            for name, values in seconds.items()
-        )
-        self.say(f"{key} {TASKS[task]}: {shown}")
-        return {"seconds": seconds, **cell}
-
-    def rounds(self, runs: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
-        """All of them in turn.
-
-        A column that fails on the way, for example from too little memory, is left out
-        and named.
-        """
-        left = dict(runs)
-        while left:
-            try:
-                return in_turn(left, self.args.rounds, self.args.seconds)
-            except FailedRunError as failure:
-                failed = [name for name, run in left.items() if run is failure.run]
-                self.say(f"{', '.join(failed)} left out: {failure}")
-                left = {name: left[name] for name in left if name not in failed}
-        return {}
-
-    def warm(self, workers: dict[str, Asked], task: str) -> dict[str, Asked]:
-        """Run a task once, short, in every worker; the workers that can."""
-        usable = {}
-        for name, worker in workers.items():
-            column = name.split("+")[0]
-            if column == "captum_best" and task not in (*CHUNKED, "interpret"):
-                continue
-            options = {"n": min(8, self.args.n)} if task in CHUNKED else {}
-            answer = worker.ask({"do": "time", "task": task, "options": options})
-            if "seconds" in answer:
-                usable[name] = worker
-            elif "absent" not in answer:
-                reason = answer.get("error") or f"{answer.get('missing')} is missing"
-                self.tell_once(f"{COLUMNS[column]}, {TASKS[task]}: {reason}")
-        return usable
-
-    def best_chunk(self, worker: Asked, task: str) -> dict[str, Any]:
-        """Captum's seconds at every chunk size, in two rounds, and the quickest."""
-        n = self.args.n
-        sizes = [chunk for chunk in CHUNKS if chunk < n] + [n]
-        runs = {
-            str(chunk): timed(worker, task, {"n": n, "chunk": chunk}) for chunk in sizes
-        }
-        found = in_turn(runs, 2)
-        best = min(sizes, key=lambda chunk: min(found[str(chunk)]))
-        return {"chunks": found, "best": best}
-
-    # --- deviation
-
-    def deviation(self) -> None:
-        """How far each column's map is from the right one."""
-        for model in self.args.models:
-            tasks = [t for t in self.args.tasks if t in REFERENCES]
-            columns = [
-                c
-                for c in self.args.columns
-                if c not in ("forward", "separate", "captum_best")
-            ]
-            wanted = [
-                (t, c)
-                for t in tasks
-                for c in columns
-                if not self.store.has("deviation", f"{model}/{t}/{c}")
-            ]
-            if not wanted:
-                continue
-            threads = self.args.threads[-1]
-            workers = self.workers(
-                ["forward", *dict.fromkeys(c for _, c in wanted)], model, threads
-            )
-            with tempfile.TemporaryDirectory() as folder:
-                for task, column in wanted:
-                    if {"forward", column} <= workers.keys():
-                        self.compare(workers, model, task, column, Path(folder))
-            for worker in workers.values():
-                worker.close()
-
-    def compare(
-        self,
-        workers: dict[str, Asked],
-        model: str,
-        task: str,
-        column: str,
-        folder: Path,
-    ) -> None:
-        """One deviation."""
-        options = self.options(task, column, {})
-        command = {"task": task, "options": options}
-        file = str(folder / f"{task}-{column}.npz")
-        answer = workers[column].ask({"do": "map", "file": file, **command})
-        if "file" in answer:
-            # The printed chapter's sigma is 0.15 whatever the image: the right formula
-            # gets the same draws at the size that they should have.
-            printed = column == "printed"
-            answer = workers["forward"].ask(
-                {"do": "compare", "file": file, "printed_sigma": printed, **command}
-            )
-            Path(file).unlink()
-        if "deviation" in answer:
-            self.store.put("deviation", f"{model}/{task}/{column}", answer)
-            self.say(
-                f"{model} {TASKS[task]}: {COLUMNS[column]} deviates by"
-                f" {report.deviation(answer)}, float32 by {answer['float32']:.1e}"
-            )
-        elif "absent" in answer:
-            self.store.put("deviation", f"{model}/{task}/{column}", None)
-        else:
-            self.tell_once(f"{COLUMNS[column]}, {TASKS[task]}: {answer}")
-
-    # --- memory
-
-    def memory(self) -> None:
-        """The peak of every cell in a fresh process.
-
-        SmoothGrad and IG are measured with more and with fewer samples and steps as
-        well. On a CPU twice: as the allocator has it, and what is in use of it.
-        """
-        for model in self.args.models:
-            for task in self.args.tasks:
-                for column in self.args.columns:
-                    if column in ("forward", "separate"):
-                        continue
-                    if column == "captum_best" and task not in CHUNKED:
-                        continue
-                    if self.args.quick and (task, column) != ("smooth_grad", "ours"):
-                        continue
-                    for n in self.counts(task, column):
-                        self.peak(model, task, column, n)
-                        if self.args.device == "cpu" and not self.args.in_process:
-                            self.peak(model, task, column + store.IN_USE, n)
+                for n in self.counts(task, column):
+                    key = f"memory/{model}/{task}/{column}{end}{f'/{n}' if n else ''}"
+                    found[key] = partial(self.memory, model, task, column, end, n)
+            for what in SCALING:
+                found[f"scaling/{model}/{what}"] = partial(self.scaling, model, what)
+            for task in MALLOC_TASKS if IN_USE in self.args.memories else ():
+                found[f"malloc/{model}/{task}"] = partial(self.malloc, model, task)
+        return found
 
     def counts(self, task: str, column: str) -> list[int]:
-        """Samples or steps to measure.
+        """Samples or steps to measure the memory of.
 
         The largest number is left out for what keeps all of them in memory.
         """
-        if task not in CHUNKED:
+        if task not in SAMPLED:
             return [0]
-        few, many = max(1, self.args.n // 5), 4 * self.args.n
-        if self.args.quick:
-            return [few]
-        flat = column in ("ours", "captum_best")
-        return [few, self.args.n, *([many] if flat else [])]
+        n, flat = self.args.n, column in ("ours", "captum_best")
+        return [max(1, n // 5), n, *([4 * n] if flat else [])]
 
-    def peak(self, model: str, task: str, column: str, n: int) -> None:
-        """One cell."""
-        key = f"{model}/{task}/{column}" + (f"/{n}" if n else "")
-        if self.store.has("memory", key):
-            return
+    def ready(
+        self,
+        columns: tuple[str, ...],
+        model: str,
+        threads: int,
+        environments: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> dict[str, Executor]:
+        """A worker with its model for each column that can be had here.
+
+        Those of the last call are used again where nothing is different.
+        ``environments``: what a name gets at its end -> variables of the process.
+        """
+        alone = environments is not None or not self.args.quick
+        setting = (columns, model, threads, environments)
+        if setting != self.setting:
+            self.close()
+            self.setting = setting
+            for end, variables in (environments or {"": {}}).items():
+                for column in columns:
+                    # OpenMP has the number of threads from the start.
+                    own = {"OMP_NUM_THREADS": str(threads), **variables}
+                    made = worker.start(own) if alone else ThreadPoolExecutor(1)
+                    order = (column, model, self.args.device, threads)
+                    versions = tried(column, model, call(made, worker.prepare, *order))
+                    if versions is None:
+                        made.shutdown()
+                    else:
+                        self.data["versions"] |= versions
+                        self.workers[column + end] = made
+        return self.workers
+
+    def close(self) -> None:
+        """End all workers."""
+        for made in self.workers.values():
+            made.shutdown()
+        self.setting, self.workers = None, {}
+
+    def rounds(
+        self, workers: Mapping[str, Executor], task: str, n: int, chunk: int
+    ) -> dict[str, list[float]]:
+        """Seconds of a task in every column that can do it, in turn.
+
+        Each runs once before, and is left out if it fails, for example from too little
+        memory. ``chunk``: that of Captum's column with the best one.
+        """
+        runs = {}
+        for name, made in workers.items():
+            column = name.partition("+")[0]
+            if does(column, task):
+                options = {"n": n} if task in SAMPLED else {}
+                if column == "captum_best":
+                    options["chunk"] = chunk
+                run = call(made, worker.seconds, column, task, options)
+                if tried(column, task, run) is not None:
+                    runs[name] = run
+        return in_turn(runs, self.args.rounds, self.args.seconds)
+
+    def times(self, model: str, threads: int, task: str) -> dict[str, Any] | None:
+        """One task's seconds by column, and Captum's by chunk size, in two rounds."""
+        workers = self.ready(tuple(COLUMNS), model, threads)
+        n, cell = self.args.n, {}
+        if task in SAMPLED and "captum_best" in workers:
+            order = (workers["captum_best"], worker.seconds, "captum_best", task)
+            sizes = [*(size for size in CHUNKS if size < n), n]
+            runs = {str(size): call(*order, {"n": n, "chunk": size}) for size in sizes}
+            cell["chunks"] = in_turn(runs, 2)
+            cell["best"] = int(min(runs, key=lambda size: min(cell["chunks"][size])))
+        found = self.rounds(workers, task, n, cell.get("best", n))
+        for name, seconds in found.items():
+            say(f"  {COLUMNS[name]}: {report.duration(seconds)}")
+        return {"seconds": found, **cell} if found else None
+
+    def deviation(self, model: str, task: str, column: str) -> dict[str, Any] | None:
+        """How far a column's map is from the right one."""
+        workers = self.ready(tuple(COLUMNS), model, self.args.threads[-1])
+        if not {"forward", column} <= workers.keys():
+            return None
+        n, options = self.args.n, {"n": self.args.n} if task in SAMPLED else {}
+
+        def compared() -> dict[str, float]:
+            found = call(workers[column], worker.explain, column, task, options)()
+            order = (task, n, found, column == "printed")
+            return call(workers["forward"], worker.compare, *order)()
+
+        return tried(column, task, compared)
+
+    def memory(
+        self, model: str, task: str, column: str, end: str, n: int
+    ) -> float | None:
+        """The peak of a task in a fresh process, which nobody else has grown.
+
+        On a CPU it is measured twice: as the allocator has it, and what is in use.
+        """
         threads = self.args.threads[0]
-        chunk = (
-            self.store.data["times"].get(f"{model}/{threads}/{task}", {}).get("best", 8)
+        workers = self.ready(
+            (column,), model, threads, {"": GIVE_BACK if end == IN_USE else {}}
         )
-        name, _, in_use = column.partition("+")
-        options = self.options(task, name, {task: chunk})
-        if n:
-            options["n"] = n
-            smaller = self.store.data["memory"].get(
-                f"{model}/{task}/{column}/{max(1, self.args.n // 5)}"
-            )
-            expected = 5 * smaller if n == self.args.n and smaller else 0
-            if expected > memory.available_mib() / 2:
-                self.say(f"{key}: not run, about {expected:.0f} MiB expected")
-                return
-        worker = self.process(GIVE_BACK if in_use else {}, threads)
-        answer = worker.ask(
-            {
-                "do": "load",
-                "column": name,
-                "model": model,
-                "device": self.args.device,
-                "threads": threads,
-            }
-        )
-        if "versions" in answer:
-            answer = worker.ask({"do": "memory", "task": task, "options": options})
-        worker.close()
-        if "mib" in answer:
-            self.store.put("memory", key, round(answer["mib"], 1))
-            self.say(f"{key}: {answer['mib']:.0f} MiB")
-        elif "absent" in answer:
-            self.store.put("memory", key, None)
-        elif "missing" not in answer:
-            self.tell_once(f"{key}: {answer}")
+        options = {"n": n} if n else {}
+        if column == "captum_best":
+            times = self.data["times"].get(f"{model}/{threads}/{task}", {})
+            options["chunk"] = times.get("best", 8)
+        found = None
+        for made in workers.values():  # the one, or none
+            order = (worker.peak, column, task, options)
+            found = tried(column, task, call(made, *order))
+        self.close()  # nobody measures in it again
+        return found
 
-    # --- scaling
-
-    def scaling(self) -> None:
-        """The cost of this package's methods against samples, steps and images."""
+    def scaling(self, model: str, what: str) -> dict[str, Any] | None:
+        """The cost of this package's methods against samples, steps or images."""
         threads = self.args.threads[0]
-        for model in self.args.models:
-            for what, (task, points) in SCALING.items():
-                key = f"{model}/{what}"
-                if self.store.has("scaling", key):
-                    continue
-                workers = self.workers(["ours"], model, threads)
-                if not workers:
-                    break
-                worker = workers["ours"]
-                if self.args.quick:
-                    points = points[:2]
-                runs = {str(n): timed(worker, task, {"n": n}) for n in points}
-                for run in runs.values():
-                    run()
-                seconds = in_turn(runs, self.args.rounds, self.args.seconds)
-                worker.close()
-                self.store.put("scaling", key, {"threads": threads, "seconds": seconds})
-                shown = ", ".join(
-                    f"{n}: {report.duration(s)}" for n, s in seconds.items()
-                )
-                self.say(f"{model}, {what}: {shown}")
+        workers = self.ready(("ours",), model, threads)
+        if not workers:
+            return None
+        task, points = SCALING[what]
+        runs = {
+            str(n): call(workers["ours"], worker.seconds, "ours", task, {"n": n})
+            for n in (points[:2] if self.args.quick else points)
+        }
+        for run in runs.values():
+            run()
+        seconds = in_turn(runs, self.args.rounds, self.args.seconds)
+        return {"threads": threads, "seconds": seconds}
 
-    # --- malloc
-
-    def malloc(self) -> None:
+    def malloc(self, model: str, task: str) -> dict[str, Any] | None:
         """The same work with an allocator that keeps what was freed."""
-        threads = self.args.threads[0]
-        for model in self.args.models:
-            tasks = [
-                t
-                for t in MALLOC_TASKS
-                if t in self.args.tasks and not self.store.has("malloc", f"{model}/{t}")
-            ]
-            if not tasks:
-                continue
-            columns = [c for c in self.args.columns if c != "separate"]
-            workers = self.workers(columns, model, threads, {"": {}, "+malloc": MALLOC})
-            for task in tasks if workers else []:
-                usable = self.warm(workers, task)
-                n = min(16, self.args.n)
-                best = {t: min(8, n) for t in CHUNKED}
-                runs = {}
-                for name, worker in usable.items():
-                    options = self.options(task, name.split("+")[0], best)
-                    if task in CHUNKED:
-                        options["n"] = n
-                    runs[name] = timed(worker, task, options)
-                seconds = self.rounds(runs)
-                self.store.put(
-                    "malloc",
-                    f"{model}/{task}",
-                    {"threads": threads, "seconds": seconds},
-                )
-                self.say(
-                    f"{model}, {task} with MALLOC_*: {report.malloc_line(seconds)}"
-                )
-            for worker in workers.values():
-                worker.close()
+        threads, n = self.args.threads[0], min(16, self.args.n)
+        columns = tuple(column for column in COLUMNS if column != "separate")
+        workers = self.ready(columns, model, threads, {"": {}, "+malloc": MALLOC})
+        seconds = self.rounds(workers, task, n, min(8, n))
+        return {"threads": threads, "seconds": seconds} if seconds else None
 
 
-def timed(worker: Asked, task: str, options: dict[str, Any]) -> Callable[[], float]:
-    """A function that runs a task once and gives its seconds.
+def call(made: Executor, *order: Any) -> Item:
+    """A function that lets a worker do something, and gives its answer."""
+    return lambda: made.submit(*order).result()
 
-    It raises FailedRunError if the task fails.
+
+def tried(column: str, what: str, run: Item) -> Any:
+    """The answer of a column's worker; None where it fails, which is said."""
+    try:
+        return run()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        say(f"{COLUMNS[column]}, {what} is left out: {reason}")
+        return None
+
+
+def say(text: str) -> None:
+    """One line of progress, to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def opened(args: argparse.Namespace) -> dict[str, Any]:
+    """What the file of results has, and above it where and how that is measured.
+
+    What was measured with other code, settings or another machine is not in it.
     """
+    names = ("n", "rounds", "seconds", "quick")
+    head = {
+        "code": fingerprint([Path(chapter4.__file__).parent, Path(__file__).parent]),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": args.device,
+        "machine": machine(args.device),
+        "settings": {name: getattr(args, name) for name in names}
+        | {"seed": subjects.SEED},
+        "versions": worker.versions(),
+    }
+    old = store.saved(args.output)
+    if all(old.get(name) == head[name] for name in ("code", "machine", "settings")):
+        return head | {part: old[part] for part in PARTS}
+    return head | {part: {} for part in PARTS}
 
-    def run() -> float:
-        answer = worker.ask({"do": "time", "task": task, "options": options})
-        if "seconds" not in answer:
-            raise FailedRunError(f"{task} with {options} failed: {answer}", run)
-        return answer["seconds"]
 
-    return run
+def machine(device: str) -> dict[str, Any]:
+    """Processor, cores, system, Python; with CUDA the GPU."""
+    found = store.machine()
+    found["processor"] = found.pop("cpu")
+    del found["threads"]  # a key says it
+    if device.startswith("cuda"):
+        found["gpu"] = torch.cuda.get_device_name(device)
+        found["tf32_convolutions"] = torch.backends.cudnn.allow_tf32
+    return found
+
+
+def fingerprint(folders: Sequence[Path]) -> str:
+    """A digest of the package's code and of what measures it."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for file in sorted(folder.rglob("*.py")):
+            if file.name not in SHOWING and file.parent.name != "study":
+                digest.update(str(file.relative_to(folder)).encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command's exit code.
 
-    0 when it is through, whatever the targets say; 1 where nothing could be measured.
+    0 when it is through, whatever the targets say; 130 where it was stopped.
     """
     args = parse(argv)
-    if args.worker:
-        serve()
-    settings = {
-        name: getattr(args, name)
-        for name in ("n", "rounds", "seconds", "clock", "in_process")
-    } | {"seed": subjects.SEED}
-    head = store.head(args.device, settings, versions())
-    kept = store.Store(args.output, head, fresh=args.fresh, keep=args.keep)
-    benchmark = Benchmark(args, kept)
+    data = opened(args)
+    benchmark = Benchmark(args, data)
+
+    def keep(key: str, found: Any) -> None:
+        part, _, place = key.partition("/")
+        data[part][place] = found
+        store.save(data, args.output, PARTS)
+
+    missing = {}
+    for key, item in benchmark.items().items():
+        part, _, place = key.partition("/")
+        if key.startswith(args.only) and (args.fresh or place not in data[part]):
+            missing[key] = item
     try:
-        for part in args.parts:
-            getattr(benchmark, part)()
+        store.measure(missing, keep, say)
     except KeyboardInterrupt:
-        benchmark.say(f"stopped; the same command goes on from {args.output}")
-        return 1
-    kept.data["targets"] = targets.evaluate(kept.data)
-    kept.save()
-    print(report.text(kept.data))
+        say(f"stopped; the same command goes on from {args.output}")
+        return 130
+    finally:
+        benchmark.close()
+    data["targets"] = targets.evaluate(data)
+    store.save(data, args.output, PARTS)
+    print(report.text(data))
     return 0
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options of the command."""
+    """The options of the command, and the settings that follow from them."""
     parser = argparse.ArgumentParser(prog="run.py", description=__doc__)
     add = parser.add_argument
-    add("--device", default="cpu", help="cpu (default), cuda or mps")
-    add("--models", nargs="+", choices=subjects.NAMES, help="default: the first two")
-    add("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
-    add("--columns", nargs="+", choices=list(COLUMNS), default=list(COLUMNS))
-    add("--parts", nargs="+", choices=store.PARTS, default=list(store.PARTS))
-    add("--threads", nargs="+", type=int, help="default on a CPU: 1 and all")
-    add("--rounds", type=int, default=5, help="rounds at least (default 5)")
-    add("--seconds", type=float, default=8, help="go on with quick rows so long")
-    add(
-        "--clock",
-        choices=("wall", "cpu"),
-        default="wall",
-        help="cpu: the processor's time, for one thread on a machine that others use",
-    )
-    add("--n", type=int, default=50, help="samples and steps (default 50)")
+    add("--device", default="cpu", help="cpu (default) or cuda")
+    add("--only", default="", help="keys that begin with this: times/resnet50")
+    add("--fresh", action="store_true", help="measure also what is there already")
     add("--output", type=Path, help="default chapter4/study/benchmark-DEVICE.json")
-    add("--fresh", action="store_true", help="forget what was measured before")
-    add("--keep", action="store_true", help="keep cells of other code or settings")
-    add("--in-process", action="store_true", help="no process per column")
     add("--quick", action="store_true", help="a tiny model and a few rounds: a test")
-    add("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    args.models = args.models or (
-        ["shapes"] if args.quick else list(subjects.NAMES[:2])
+    args.output = args.output or speed.HERE / f"benchmark-{args.device}.json"
+    every = 1 if args.quick else torch.get_num_threads()
+    args.threads = sorted({1, every}) if args.device == "cpu" else [every]
+    # A GPU has one measure of memory alone; the quick run starts no process.
+    args.memories = (
+        () if args.quick else ("", IN_USE) if args.device == "cpu" else ("",)
     )
-    if args.quick:
-        args.rounds, args.seconds, args.n, args.in_process = 2, 0.0, 2, True
-        args.threads = args.threads or [1]
-        args.tasks = [task for task in args.tasks if "interpret" not in task]
-    every = store.cores()
-    args.threads = args.threads or (
-        sorted({1, every}) if args.device == "cpu" else [every]
-    )
-    if args.in_process:  # its allocator was set up when it started
-        args.parts = [part for part in args.parts if part != "malloc"]
-    args.output = (
-        args.output or ROOT / "chapter4" / "study" / f"benchmark-{args.device}.json"
-    )
+    args.tasks = tuple(speed.TASKS) if args.quick else tuple(TASKS)
+    settings = QUICK if args.quick else FULL
+    args.models, args.n, args.rounds, args.seconds = settings
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     return args

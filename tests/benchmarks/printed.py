@@ -7,14 +7,12 @@
 4. Grad-CAM++ calls ``backward`` on detached gradients, which raises. Here the three
    derivatives are taken with ``torch.autograd.grad``. That is cheaper than the full
    backward passes that the printed lines ask for.
-5. The interpreter's fallback layer, ``list(model.children())[-2]``, is a pooling layer
-   on EfficientNet-Lite0, where the code fails. The layer is given instead: the last
+5. The fallback layer, ``list(model.children())[-2]``, is a pooling layer on
+   EfficientNet-Lite0, where the code fails. The layer is given instead: the last
    convolution, as on the ResNet.
 6. A batch, which the printed code does not know, is one image after the other.
 7. The Riemann sum is printed as a formula only; the code calls Captum, all steps in one
    batch, and so does this.
-8. The interpreter asks for ``.numpy()`` of attributions that carry a graph, which
-   raises: ``detach`` comes first.
 
 What is wrong but runs is left as it is: parameter gradients that nobody wants,
 ``zeros`` called black, an absolute sigma, a map made before batch norm and ReLU, the
@@ -45,14 +43,6 @@ def vanilla_gradients(
     saliency = img_tensor.grad.data.abs().max(dim=1)[0]
     saliency = saliency.squeeze().cpu().numpy()
     return saliency, target_class
-
-
-def vanilla_gradients_of_batch(
-    images: Tensor, model: nn.Module, targets: list[int]
-) -> np.ndarray:
-    """Mend 6: (N, H, W)."""
-    pairs = zip(images.split(1), targets, strict=True)
-    return np.stack([vanilla_gradients(x, model, target)[0] for x, target in pairs])
 
 
 def smooth_grad(
@@ -178,44 +168,6 @@ def integrated_gradients(
         image, baseline, target=target_class, n_steps=n_steps
     )
     return attributions.squeeze().cpu().abs().sum(dim=0).detach().numpy()
-
-
-class ImageClassifierInterpreter:
-    """Section 4.5."""
-
-    def __init__(self, model: nn.Module, target_layer: nn.Module) -> None:
-        from captum.attr import IntegratedGradients
-
-        self.model = model  # mend 3
-        self.model.eval()
-        self.gradcam = GradCAM(model, target_layer)  # mend 5
-        self.ig = IntegratedGradients(model)
-
-    def interpret(self, image: Tensor, n: int = 50) -> dict[str, Any]:
-        """Predict, then Grad-CAM, Integrated Gradients and SmoothGrad.
-
-        ``n``: steps and samples, printed as 50.
-        """
-        img_tensor = image.clone()  # mend 1
-        img_tensor.requires_grad = True
-        with torch.no_grad():
-            output = self.model(img_tensor)
-            probs = F.softmax(output, dim=1)
-            top5_probs, top5_idx = probs.topk(5)
-        target = top5_idx[0, 0].item()
-        results: dict[str, Any] = {
-            "predictions": {
-                "classes": top5_idx[0].cpu().numpy(),
-                "probabilities": top5_probs[0].cpu().numpy(),
-            }
-        }
-        results["gradcam"], _ = self.gradcam.generate_cam(img_tensor, target)
-        baseline = torch.zeros_like(img_tensor)
-        attr = self.ig.attribute(img_tensor, baseline, target=target, n_steps=n)
-        attr = attr.detach()  # mend 8
-        results["integrated_gradients"] = attr.squeeze().cpu().abs().sum(dim=0).numpy()
-        results["smoothgrad"], _ = smooth_grad(image, self.model, target, n)
-        return results
 
 
 def _derivative(value: Tensor, activations: Tensor) -> Tensor:

@@ -1,31 +1,22 @@
-"""The right maps by short code of their own, in any dtype.
+"""The right maps in any dtype, by short code that uses nothing of the engine.
 
-Deviations are measured from the maps in float64. Nothing of chapter4's engine is used.
-Formulas and sources: Simonyan et al. 2013 (arXiv:1312.6034), Smilkov et al. 2017
-(arXiv:1706.03825), Selvaraju et al. 2017 (arXiv:1610.02391), Chattopadhay et al. 2018
-(arXiv:1710.11063), Sundararajan et al. 2017 (arXiv:1703.01365).
+Deviations are measured from the maps in float64. Formulas and sources are in
+chapter4/plain.py.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.subjects import Subject
+from chapter4 import plain
+from chapter4.study import speed
 
-TASKS = (
-    "gradient_1",
-    "gradient_8",
-    "gradcam",
-    "gradcam_plus_plus",
-    "classes",
-    "smooth_grad",
-    "integrated_gradients",
-)
+TASKS = tuple(task for task in speed.TASKS if task != "cams_together")
 
 
 class Recorder(nn.Module):
@@ -56,89 +47,39 @@ def right_map(
     ``n``: IG's steps, Gauss-Legendre. ``points``: (n, 3, H, W), the noisy copies to
     average over in SmoothGrad.
     """
-    model = copy.deepcopy(subject.model).to(dtype)
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    images, targets = subject.images.to(dtype), subject.targets
+    model = copy.deepcopy(subject.model).to(dtype).requires_grad_(False)
+    images, target = subject.images.to(dtype), subject.targets[0]
     if task in ("gradient_1", "gradient_8"):
-        count = int(task[-1])
-        signed = _gradients(model, images[:count], targets[:count])
-        maps = signed.abs().amax(dim=1)
-        return (maps[0] if count == 1 else maps).cpu().numpy()
-    if task in ("gradcam", "gradcam_plus_plus", "classes"):
-        layer = dict(model.named_modules())[subject.layer_name]
-        chosen = subject.classes if task == "classes" else targets[:1]
-        plus = task == "gradcam_plus_plus"
-        cams = [_cam(model, layer, images[:1], target, plus) for target in chosen]
-        return (torch.stack(cams) if task == "classes" else cams[0]).cpu().numpy()
-    if task == "smooth_grad":
+        pairs = list(zip(images, subject.targets, strict=True))[: int(task[-1])]
+        found = torch.stack([plain.vanilla_gradients(x, model, t) for x, t in pairs])
+    elif task == "smooth_grad":
         assert points is not None
-        mean = _mean_gradient(
-            model, points.to(dtype), [1 / len(points)] * len(points), targets[0]
+        total = sum(_gradient(x, model, target) for x in points.to(dtype))
+        found = (total / len(points)).abs().amax(dim=0)
+    elif task == "integrated_gradients":
+        start = subject.black[0].to(dtype)
+        way, total = images[0] - start, 0
+        for node, weight in zip(*np.polynomial.legendre.leggauss(n), strict=True):
+            total += weight / 2 * _gradient(start + (node + 1) / 2 * way, model, target)
+        found = (way * total).abs().sum(dim=0)
+    else:
+        cam = {"gradcam": plain.grad_cam, "gradcam_plus_plus": plain.grad_cam_plus_plus}
+        layer = model.get_submodule(subject.layer_name)
+        raw = cam[task](images[0], model, target, layer)
+        found = nn.functional.interpolate(
+            raw[None, None], images.shape[-2:], mode="bilinear", align_corners=False
         )
-        return mean.abs().amax(dim=0).cpu().numpy()
-    if task == "integrated_gradients":
-        start, end = subject.black.to(dtype), images[:1]
-        nodes, weights = np.polynomial.legendre.leggauss(n)
-        path = torch.cat(
-            [start + float(a) * (end - start) for a in (nodes + 1) / 2]
-        )  # (n, 3, H, W)
-        mean = _mean_gradient(model, path, (weights / 2).tolist(), targets[0])
-        return ((end - start)[0] * mean).abs().sum(dim=0).cpu().numpy()
-    raise ValueError(f"no reference for {task!r}")
+        found = found / found.max()
+    return found.cpu().numpy()
 
 
 def deviation(found: np.ndarray, right: np.ndarray) -> float:
     """Relative L2: |found - right| / |right|."""
     right = np.asarray(right, float)
-    return float(np.linalg.norm(found - right) / np.linalg.norm(right))
+    difference = np.reshape(found, right.shape) - right
+    return float(np.linalg.norm(difference) / np.linalg.norm(right))
 
 
-def _gradients(model: nn.Module, x: Tensor, targets: Sequence[int]) -> Tensor:
+def _gradient(x: Tensor, model: nn.Module, target: int) -> Tensor:
     leaf = x.clone().requires_grad_()
-    rows = torch.arange(len(x), device=x.device)
-    score = model(leaf)[rows, torch.tensor(targets, device=x.device)].sum()
-    return torch.autograd.grad(score, leaf)[0]
-
-
-def _mean_gradient(
-    model: nn.Module, points: Tensor, weights: list[float], target: int
-) -> Tensor:
-    total = torch.zeros_like(points[0])
-    for chunk, share in zip(
-        points.split(4), torch.tensor(weights).split(4), strict=True
-    ):
-        gradients = _gradients(model, chunk, [target] * len(chunk))
-        total += (gradients * share.to(gradients).reshape(-1, 1, 1, 1)).sum(dim=0)
-    return total
-
-
-def _cam(
-    model: nn.Module, layer: nn.Module, x: Tensor, target: int, plus: bool
-) -> Tensor:
-    kept: list[Tensor] = []
-
-    def keep(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
-        kept.append(output.detach().clone().requires_grad_())
-        return kept[0].clone()
-
-    handle = layer.register_forward_hook(keep)
-    try:
-        score = model(x)[0, target]
-    finally:
-        handle.remove()
-    activations = kept[0]
-    gradient = torch.autograd.grad(score, activations)[0]
-    activations = activations.detach()
-    if plus:
-        sums = activations.sum(dim=(2, 3), keepdim=True)
-        alpha = torch.where(gradient == 0, 0, 1 / (2 + sums * gradient))
-        weights = (alpha * gradient.clamp(min=0)).sum(dim=(2, 3), keepdim=True)
-    else:
-        weights = gradient.mean(dim=(2, 3), keepdim=True)
-    raw = (weights * activations).sum(dim=1, keepdim=True).clamp(min=0)
-    resized = nn.functional.interpolate(
-        raw, x.shape[-2:], mode="bilinear", align_corners=False
-    )
-    peak = resized.max()
-    return resized[0, 0] / peak if peak > 0 else resized[0, 0]
+    return torch.autograd.grad(model(leaf[None])[0, target], leaf)[0]

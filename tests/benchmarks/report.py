@@ -1,49 +1,40 @@
-"""The results as text: one table per model and number of threads, then the targets."""
+"""The results as text: a line for each task and column, then the targets."""
 
 from __future__ import annotations
 
 import statistics
 from typing import Any
 
-from benchmarks.columns import CHUNKED, COLUMNS, TASKS
+import pandas as pd
+
+from benchmarks.columns import COLUMNS, TASKS
 from benchmarks.rounds import ratio
-from benchmarks.store import IN_USE
-from benchmarks.subjects import TITLES
+from chapter4.study import speed
+
+LEGEND = """\
+time: median of the rounds; ratio: chapter4's median over the column's, with the
+quartiles of single rounds; memory: MiB of peak growth, on a CPU of the resident set, on
+a GPU of PyTorch's tensors; in use: that of the resident set where every large block
+goes back when it is freed; deviation: relative L2 of the map from the right formula in
+float64, and in brackets that of the same formula in float32"""
 
 
 def text(data: dict[str, Any]) -> str:
     """Everything that is there."""
-    machine = ", ".join(f"{name} {value}" for name, value in data["machine"].items())
-    versions = ", ".join(f"{name} {value}" for name, value in data["versions"].items())
-    parts = [
-        f"{data['date']}, {data['device']}; {machine}",
-        versions,
-        (
-            "time: median of the rounds; ratio: chapter4's median over the column's,"
-            " with the quartiles of single rounds;"
-        ),
-        (
-            "memory: peak growth, on a CPU of the resident set, on a GPU of PyTorch's"
-            " tensors;"
-        ),
-        (
-            "in use: that of the resident set where every large block goes back when it"
-            " is freed;"
-        ),
-        (
-            "deviation: relative L2 of the map from the right formula in float64, and"
-            " in brackets that of the same formula"
-        ),
-        "in float32.",
+    heads = [
+        ", ".join(f"{name} {value}" for name, value in data[part].items())
+        for part in ("machine", "settings", "versions")
     ]
-    for where in dict.fromkeys(key.rsplit("/", 1)[0] for key in data["times"]):
-        parts += ["", *_table(data, where)]
+    parts = [f"{data['date']}, {data['device']}", *heads, LEGEND, _lines(data)]
     for key, cell in data["scaling"].items():
         times = ", ".join(f"{n}: {duration(s)}" for n, s in cell["seconds"].items())
-        parts += ["", f"{key}, {cell['threads']} threads: {times}"]
-    for key, cell in data["malloc"].items():
-        parts += ["", f"{key}, MALLOC_* / without: {malloc_line(cell['seconds'])}"]
-    return "\n".join([*parts, "", *_targets(data.get("targets", []))])
+        parts.append(f"{key}, {cell['threads']} threads: {times}")
+    for model in dict.fromkeys(key.split("/")[0] for key in data["malloc"]):
+        table = speed.allocator_table(data, model)
+        parts.append(f"{model}, time where freed memory is kept / given back\n{table}")
+    if data["targets"]:
+        parts.append(_targets(data["targets"]))
+    return "\n\n".join(parts)
 
 
 def duration(seconds: list[float]) -> str:
@@ -52,94 +43,49 @@ def duration(seconds: list[float]) -> str:
     return f"{median:.2f} s" if median >= 1 else f"{1000 * median:.3g} ms"
 
 
-def malloc_line(seconds: dict[str, list[float]]) -> str:
-    """For each column the time with the variables over that without."""
-    return ", ".join(
-        f"{COLUMNS[name]} {ratio(seconds[f'{name}+malloc'], plain)}"
-        for name, plain in seconds.items()
-        if f"{name}+malloc" in seconds
-    )
-
-
-def _table(data: dict[str, Any], where: str) -> list[str]:
-    model, threads = where.split("/")
-    tasks = [task for task in TASKS if f"{where}/{task}" in data["times"]]
-    cells = {task: data["times"][f"{where}/{task}"] for task in tasks}
-    shown = [
-        name for name in COLUMNS if any(name in c["seconds"] for c in cells.values())
-    ]
-    rows = [["", *(COLUMNS[name] for name in shown)]]
-    for task in tasks:
-        seconds = cells[task]["seconds"]
-        count = f", n = {data['settings']['n']}" if task in CHUNKED else ""
-        rows.append([TASKS[task] + count, *("" for _ in shown)])
-        rows.append(
-            ["  time", *(duration(seconds[c]) if c in seconds else "" for c in shown)]
-        )
-        if "ours" in seconds:
-            rows.append(["  chapter4 / it", *(_ratio(seconds, c) for c in shown)])
-        rows.append(["  memory", *(_memory(data, model, task, c) for c in shown)])
-        in_use = [_memory(data, model, task, c + IN_USE) for c in shown]
-        if any(in_use):
-            rows.append(["  in use", *in_use])
-        deviations = {
-            c: found
-            for c in shown
-            if (found := data["deviation"].get(f"{model}/{task}/{c}"))
-        }
-        if deviations:
-            plain = max(found["float32"] for found in deviations.values())
-            line = [deviation(deviations.get(c)) for c in shown]
-            rows.append([f"  deviation ({plain:.0e})", *line])
-        if "chunks" in cells[task]:
-            best = cells[task]["best"]
-            times = ", ".join(
-                f"{chunk}: {duration(s)}" for chunk, s in cells[task]["chunks"].items()
+def _lines(data: dict[str, Any]) -> str:
+    rows = []
+    for key, cell in data["times"].items():
+        model, threads, task = key.split("/")
+        for column, seconds in cell["seconds"].items():
+            name = f"{model}/{task}/{column}"
+            ours = cell["seconds"].get("ours") if column != "ours" else None
+            chunk = f" ({cell['best']})" if column == "captum_best" else ""
+            rows.append(
+                {
+                    "model": model,
+                    "threads": threads,
+                    "task": TASKS[task],
+                    "column": COLUMNS[column] + chunk,
+                    "time": duration(seconds),
+                    "chapter4 / it": f"{ratio(ours, seconds):.2f}" if ours else "",
+                    "memory": _memory(data, name),
+                    "in use": _memory(data, name + speed.IN_USE),
+                    "deviation": deviation(data["deviation"].get(name)),
+                }
             )
-            rows.append([f"  Captum's chunks, best {best}; {times}"])
-    heading = f"{TITLES[model]}, {threads} thread{'s' if threads != '1' else ''}"
-    return [heading, *_aligned([row for row in rows if any(row[1:]) or row[0]])]
-
-
-def _ratio(seconds: dict[str, list[float]], column: str) -> str:
-    if column == "ours" or column not in seconds:
-        return ""
-    return str(ratio(seconds["ours"], seconds[column]))
-
-
-def _memory(data: dict[str, Any], model: str, task: str, column: str) -> str:
-    start = f"{model}/{task}/{column}"
-    if data["memory"].get(start) is not None:
-        return f"{data['memory'][start]:.0f} MiB"
-    by_n = {
-        int(key.rsplit("/", 1)[1]): mib
-        for key, mib in data["memory"].items()
-        if key.startswith(f"{start}/") and mib is not None
-    }
-    return " ".join(f"{n}: {by_n[n]:.0f}" for n in sorted(by_n))
+    return pd.DataFrame(rows).to_string(index=False) if rows else "no times"
 
 
 def deviation(found: dict[str, Any] | None) -> str:
     """In one digit; "nan" for a map without numbers to compare, "" for no map."""
     if not found:
         return ""
-    return "nan" if found["deviation"] is None else f"{found['deviation']:.0e}"
+    value, plain = found["deviation"], found["float32"]
+    return ("nan" if value is None else f"{value:.0e}") + f" ({plain:.0e})"
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
-    width = max(len(row) for row in rows)
-    full = [row for row in rows if len(row) == width]
-    widths = [max(len(row[i]) for row in full) for i in range(width)]
-    return [
-        "  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip()
-        for row in rows
-    ]
+def _memory(data: dict[str, Any], name: str) -> str:
+    found = {
+        key.removeprefix(name).lstrip("/"): mib
+        for key, mib in data["memory"].items()
+        if (key == name or key.startswith(f"{name}/")) and mib is not None
+    }
+    counts = sorted(found, key=lambda n: int(n or 0))
+    return " ".join(f"{n}: {found[n]:.0f}".removeprefix(": ") for n in counts)
 
 
-def _targets(records: list[dict[str, Any]]) -> list[str]:
-    rows = [["target", "where", "value (quartiles)", "at most", ""]]
-    for r in records:
-        value = f"{r['value']:.2f} ({r['low']:.2f}-{r['high']:.2f})"
-        verdict = "met" if r["met"] else "MISSED"
-        rows.append([r["target"], r["where"], value, f"{r['limit']:.2f}", verdict])
-    return _aligned(rows) if records else []
+def _targets(records: list[dict[str, Any]]) -> str:
+    table = pd.DataFrame(records)
+    table["met"] = table["met"].map({True: "met", False: "MISSED"})
+    return table.round(2).to_string(index=False)

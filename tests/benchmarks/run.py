@@ -1,7 +1,4 @@
-"""Start the benchmark: ``python tests/benchmarks/run.py --help``.
-
-Nothing has to be installed but PyTorch.
-"""
+"""Start the benchmark: ``python tests/benchmarks/run.py --help``."""
 
 from __future__ import annotations
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from chapter4.inputs.images import Preprocessing
+import chapter4
+from chapter4.inputs.images import load_image, preprocessing_of
 
 SEED = 0
-NAMES = ("resnet50", "efficientnet-lite0", "shapes")
-TITLES = {
-    "resnet50": "ResNet-50 (seeded random weights)",
-    "efficientnet-lite0": "EfficientNet-Lite0",
-    "shapes": "tiny ResNet, 64 px",
-}
-# The last convolution, before its batch norm: where the printed chapter puts its hooks.
+# Model -> its last convolution, before the batch norm: where the printed chapter puts
+# its hooks.
 PRINTED_LAYERS = {
     "resnet50": "layer4.2.conv3",
     "efficientnet-lite0": "conv_head",
@@ -35,19 +28,22 @@ class Subject:
     ``images``: (16, 3, H, W), normalised photos; tasks for one photo take the first.
     ``targets``: the predicted class of each.
     ``classes``: the first photo's five most probable.
-    ``layer``: the last block's output.
+    ``layer_name``: the last block, whose output Grad-CAM reads.
 
     ``model.requires_grad`` is as the model's maker left it: on.
     """
 
-    name: str
     model: nn.Module
     images: Tensor
     targets: list[int]
     classes: list[int]
-    layer: nn.Module
+    layer_name: str
     printed_layer: nn.Module
-    layer_name: str = field(default="layer4")
+
+    @property
+    def layer(self) -> nn.Module:
+        """The last block."""
+        return self.model.get_submodule(self.layer_name)
 
     @property
     def image(self) -> Tensor:
@@ -57,8 +53,6 @@ class Subject:
     @property
     def black(self) -> Tensor:
         """A photo with the pixel value 0 everywhere, normalised: (1, 3, H, W)."""
-        from chapter4.inputs.images import preprocessing_of
-
         return preprocessing_of(self.model).normalize(torch.zeros_like(self.image))
 
     @property
@@ -68,31 +62,26 @@ class Subject:
 
 
 def load(name: str, device: str = "cpu") -> Subject:
-    """Make one of NAMES ready on a device.
+    """Make a model ready on a device.
 
     Raises ModuleNotFoundError where its package is missing.
     """
     if name == "resnet50":
         model, layer = _resnet50(), "layer4"
     else:
-        from chapter4 import load_classifier
-
-        model = load_classifier(name)
+        model = chapter4.load_classifier(name)
         layer = str(model.target_layer)
     images = _photos(model).to(device)
     model = model.to(device)
     with torch.no_grad():
         logits = model(images)
-    modules = dict(model.named_modules())
     return Subject(
-        name=name,
         model=model,
         images=images,
         targets=logits.argmax(dim=1).tolist(),
         classes=logits[0].topk(5).indices.tolist(),
-        layer=modules[layer],
-        printed_layer=modules[PRINTED_LAYERS[name]],
         layer_name=layer,
+        printed_layer=model.get_submodule(PRINTED_LAYERS[name]),
     )
 
 
@@ -117,16 +106,7 @@ def _resnet50() -> nn.Module:
 
 
 def _photos(model: nn.Module) -> Tensor:
-    from chapter4.inputs.images import preprocessing_of
-
-    return _prepared(preprocessing_of(model)).clone()
-
-
-@cache
-def _prepared(preprocessing: Preprocessing) -> Tensor:
-    import chapter4
-    from chapter4.inputs.images import load_image
-
     folder = Path(chapter4.__file__).with_name("photos")
+    prepare = preprocessing_of(model)
     paths = sorted(folder.glob("*.jpg"))[:16]
-    return torch.stack([preprocessing(load_image(path)) for path in paths])
+    return torch.stack([prepare(load_image(path)) for path in paths])

@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.rounds import Ratio, ratio
-from benchmarks.store import IN_USE
+from benchmarks.rounds import ratio
+from chapter4.study.speed import IN_USE, SAMPLED
+from chapter4.study.summary import Spread, spread
 
 # (task, column that ours is compared with, largest ratio, words).
 TIMES = (
@@ -19,8 +20,9 @@ TIMES = (
     ("integrated_gradients", "printed", 0.45, "IG / printed chapter"),
     ("integrated_gradients", "captum_best", 0.85, "IG / Captum at its best chunk"),
 )
+TOGETHER = "interpret, all methods / the same one by one plus a forward pass"
 FLAT = 1.1  # memory at the most samples or steps over memory at the fewest
-LINEAR = 1.15  # seconds per sample, step or image at most, over those at the middle
+LINEAR = 1.15  # seconds per sample or step at most, over those at the middle
 
 
 def evaluate(data: dict[str, Any]) -> list[dict[str, Any]]:
@@ -29,89 +31,66 @@ def evaluate(data: dict[str, Any]) -> list[dict[str, Any]]:
     It holds the value, the quartiles, the limit and whether it is met.
     """
     return [
-        record
-        for part in (_times, _interpret, _memory, _scaling)
-        for record in part(data)
+        {
+            "target": words,
+            "where": where,
+            "value": round(found.median, 3),
+            "low": round(found.low, 3),
+            "high": round(found.high, 3),
+            "limit": limit,
+            "met": bool(found.median <= limit),
+        }
+        for part in (_times, _memory, _scaling)
+        for words, where, found, limit in part(data)
     ]
 
 
-def _times(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for where, cells in _by_setting(data).items():
+Judged = Iterator[tuple[str, str, Spread, float]]
+
+
+def _times(data: dict[str, Any]) -> Judged:
+    for key, cell in data["times"].items():
+        where, name = key.rsplit("/", 1)
+        seconds = cell["seconds"]
         for task, other, limit, words in TIMES:
-            seconds = cells.get(task, {}).get("seconds", {})
-            if {"ours", other} <= seconds.keys():
-                found = ratio(seconds["ours"], seconds[other])
-                yield _record(words, where, found, limit)
-
-
-def _interpret(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    words = "interpret, all methods / the same one by one plus a forward pass"
-    for where, cells in _by_setting(data).items():
-        seconds = cells.get("interpret_all", {}).get("seconds", {})
+            if task == name and {"ours", other} <= seconds.keys():
+                yield words, where, ratio(seconds["ours"], seconds[other]), limit
         if {"ours", "separate", "forward"} <= seconds.keys():
             pairs = zip(seconds["separate"], seconds["forward"], strict=True)
-            allowed = [together + forward for together, forward in pairs]
-            yield _record(words, where, ratio(seconds["ours"], allowed), 1.0)
+            allowed = [alone + forward for alone, forward in pairs]
+            yield TOGETHER, where, ratio(seconds["ours"], allowed), 1.0
 
 
-def _memory(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _memory(data: dict[str, Any]) -> Judged:
     """What is in use: the number of holes an allocator keeps is not the method's.
 
     A GPU has one measure alone, and that has no holes.
     """
-    peaks: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
-    for key, mib in data["memory"].items():
-        model, task, column, *n = key.split("/")
-        if column in ("ours", f"ours{IN_USE}") and n:
-            by_column = peaks.setdefault((model, task), {})
-            by_column.setdefault(column, {})[int(n[0])] = mib
-    for (model, task), by_column in peaks.items():
-        resident = by_column.get("ours", {})
-        in_use = by_column.get(f"ours{IN_USE}", {})
-        by_n = in_use if in_use.keys() >= resident.keys() else resident
-        few, many = min(by_n), max(by_n)
-        if few == many:
-            continue
-        value = by_n[many] / by_n[few] if by_n[few] > 0 else float("inf")
-        what = "peak memory in use" if by_n is in_use else "peak memory"
-        words = f"{task}: {what} at n = {many} / n = {few}"
-        yield _record(words, model, Ratio(value, value, value), FLAT)
+    found = {key: mib for key, mib in data["memory"].items() if mib is not None}
+    for start in dict.fromkeys("/".join(key.split("/")[:2]) for key in found):
+        model, task = start.split("/")
+        resident, in_use = (
+            {int(key.split("/")[3]): found[key] for key in found if key.startswith(own)}
+            for own in (f"{start}/ours/", f"{start}/ours{IN_USE}/")
+        )
+        whole = in_use.keys() >= resident.keys()
+        by_n, words = (in_use, " in use") if whole else (resident, "")
+        if task in SAMPLED and len(by_n) > 1:
+            few, many = min(by_n), max(by_n)
+            words = f"{task}: peak memory{words} at n = {many} / n = {few}"
+            yield words, model, spread([by_n[many] / by_n[few]]), FLAT
 
 
-def _scaling(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _scaling(data: dict[str, Any]) -> Judged:
     for key, cell in data["scaling"].items():
         model, what = key.split("/")
         points = sorted(int(n) for n in cell["seconds"])
         each = {n: [s / n for s in cell["seconds"][str(n)]] for n in points}
-        where = f"{model}/{cell['threads']}"
+        one, other, limit = points[-1], points[len(points) // 2], LINEAR
+        words = f"{what}: seconds for each of {one} / of {other}"
         if what == "images":
-            best = min(points[1:], key=lambda n: statistics.median(each[n]))
-            found, words = (
-                ratio(each[best], each[1]),
-                f"an image of a batch of {best} / alone",
-            )
-            yield _record(words, where, found, 1.0)
-            continue
-        middle, last = points[len(points) // 2], points[-1]
-        words = f"{what}: seconds for each of {last} / of {middle}"
-        yield _record(words, where, ratio(each[last], each[middle]), LINEAR)
-
-
-def _by_setting(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for key, cell in data["times"].items():
-        where, task = key.rsplit("/", 1)
-        found.setdefault(where, {})[task] = cell
-    return found
-
-
-def _record(words: str, where: str, found: Ratio, limit: float) -> dict[str, Any]:
-    return {
-        "target": words,
-        "where": where,
-        "value": round(found.value, 3),
-        "low": round(found.low, 3),
-        "high": round(found.high, 3),
-        "limit": limit,
-        "met": bool(found.value <= limit),
-    }
+            one = min(points[1:], key=lambda n: statistics.median(each[n]))
+            other, limit = 1, 1.0
+            words = f"an image of a batch of {one} / alone"
+        where = f"{model}/{cell['threads']}"
+        yield words, where, ratio(each[one], each[other]), limit

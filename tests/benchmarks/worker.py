@@ -1,230 +1,139 @@
 """One column at work, in a process of its own.
 
-No library pays for what another one left in memory or in the model.
-
-Commands and answers are dictionaries; between processes they are lines of JSON.
+No library pays for what another one left in memory or in the model. The other
+functions here run in that process, after `load`; only the test has all in one process.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import gc
-import json
 import os
-import subprocess
-import sys
+import warnings
 from collections.abc import Mapping
-from importlib import import_module
+from concurrent.futures import Executor, ProcessPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from time import perf_counter, process_time
-from typing import Any, NoReturn, Protocol
+from multiprocessing import get_context
+from time import perf_counter
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
 from benchmarks import memory, reference
-from benchmarks.columns import MAKERS, Column, Forward
+from benchmarks.columns import MAKERS, Forward
 from benchmarks.subjects import SEED, load
 
-RUN = Path(__file__).with_name("run.py")
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "captum", "grad-cam", "torchcam")
+LOADED: dict[str, Any] = {}  # column -> it, ready to run
+ALONE = False  # nothing else lives in this process: its garbage may be collected
 
 
-class Worker:
-    """Answers commands in this process.
+def start(environment: Mapping[str, str]) -> Executor:
+    """A process that has these variables from its start, beside ours."""
+    process = ProcessPoolExecutor(1, get_context("spawn"), initializer=_alone)
+    with patch.dict(os.environ, environment):
+        process.submit(os.getpid).result()
+    return process
 
-    ``alone``: nothing else lives in it, so that its garbage may be collected.
+
+def _alone() -> None:
+    global ALONE
+    ALONE = True
+    os.dup2(2, 1)  # what a library prints does not get into the table
+
+
+def prepare(column: str, model: str, device: str, threads: int) -> dict[str, str]:
+    """Make the model and the column, and answer with versions."""
+    torch.set_num_threads(threads)
+    LOADED[column] = MAKERS[column](load(model, device))
+    if ALONE:
+        gc.collect()
+        gc.freeze()  # what was loaded is not looked through before every run
+    return versions()
+
+
+def seconds(column: str, task: str, options: dict[str, Any]) -> float:
+    """Seconds of one run."""
+    torch.manual_seed(SEED)
+    if ALONE:
+        gc.collect()
+    _wait(column)
+    start = perf_counter()
+    _run(LOADED[column], task, options)
+    _wait(column)
+    return float(f"{perf_counter() - start:.6g}")
+
+
+def peak(column: str, task: str, options: dict[str, Any]) -> float:
+    """Peak growth of the memory in MiB over what the loaded model takes.
+
+    The process has done nothing but one plain forward pass.
     """
-
-    def __init__(self, *, alone: bool = False) -> None:
-        self.alone = alone
-        self.column: Any = None
-        self.clock = perf_counter
-        self.kept: dict[Any, np.ndarray] = {}
-
-    def ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to ``command["do"]``.
-
-        {"missing": package} where a library is not there, {"absent": ...} where it does
-        not do the task, {"error": ...} where it fails.
-        """
-        options = {name: value for name, value in command.items() if name != "do"}
-        try:
-            return getattr(self, f"do_{command['do']}")(**options)
-        except ModuleNotFoundError as error:
-            return {"missing": error.name}
-        except NotImplementedError as error:
-            return {"absent": str(error)}
-        except Exception as error:
-            return {"error": f"{type(error).__name__}: {error}"}
-
-    def close(self) -> None:
-        """Let go of the model."""
-        self.column = None
-        self.kept.clear()
-
-    def do_load(
-        self, column: str, model: str, device: str, threads: int, clock: str = "wall"
-    ) -> dict[str, Any]:
-        """Make the model and the column, and answer with versions.
-
-        ``clock``: "wall" or "cpu", the processor's time.
-        """
-        self.clock = {"wall": perf_counter, "cpu": process_time}[clock]
-        torch.set_num_threads(threads)
-        self.column = MAKERS[column](load(model, device))
-        if self.alone:
-            gc.collect()
-            gc.freeze()  # what was loaded is not looked through before every run
-        return {"versions": versions(), "threads": torch.get_num_threads()}
-
-    def do_time(self, task: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Seconds of one run."""
-        torch.manual_seed(SEED)
-        if self.alone:
-            gc.collect()
-        self._wait()
-        start = self.clock()
-        self.column.run(task, **options)
-        self._wait()
-        return {"seconds": self.clock() - start}
-
-    def do_memory(self, task: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Peak growth of the memory in MiB over what the loaded model takes.
-
-        The process has done nothing but one plain forward pass.
-        """
-        Forward(self.column.subject).run(task)
-        with memory.growth(self.column.subject.image.device) as grown:
-            self.column.run(task, **options)
-        return {"mib": grown.mib}
-
-    def do_map(self, task: str, options: dict[str, Any], file: str) -> dict[str, Any]:
-        """Save the map of one run, and for SmoothGrad the noisy copies that it took."""
-        torch.manual_seed(SEED)
-        column: Column = self.column
-        if task != "smooth_grad":
-            np.savez(file, map=column.run(task, **options))
-            return {"file": file}
-        recorder = reference.Recorder(column.subject.model)
-        watched = type(column)(dataclasses.replace(column.subject, model=recorder))
-        found = watched.run(task, **options)
-        np.savez(file, map=found, points=torch.cat(recorder.seen).cpu().numpy())
-        return {"file": file}
-
-    def do_compare(
-        self, task: str, options: dict[str, Any], file: str, printed_sigma: bool
-    ) -> dict[str, Any]:
-        """How far a saved map is from the right one.
-
-        Also how far the right formula is in the model's own dtype. ``printed_sigma``:
-        whether the saved copies were made with sigma 0.15; the formula then gets the
-        same draws, with its own sigma.
-        """
-        subject, points = self.column.subject, None
-        with np.load(file) as saved:
-            found = saved["map"]
-            if "points" in saved:
-                copies = torch.from_numpy(saved["points"]).to(subject.images)
-                noise = subject.sigma / 0.15 if printed_sigma else 1.0
-                points = subject.image + noise * (copies - subject.image)
-        n = options.get("n", 50)
-        if points is not None and len(points) != n:
-            raise ValueError(f"{len(points)} noisy copies instead of {n}")
-        maps = []
-        for dtype in (torch.float64, torch.float32):
-            key = (task, n, dtype)
-            if points is not None or key not in self.kept:
-                self.kept[key] = reference.right_map(
-                    subject, task, dtype, n=n, points=points
-                )
-            maps.append(self.kept[key])
-        right, plain = maps
-        found_deviation = reference.deviation(found, right)
-        return {
-            # JSON has no nan, which the printed chapter gives for a blank map.
-            "deviation": None if np.isnan(found_deviation) else found_deviation,
-            "float32": reference.deviation(plain, right),
-        }
-
-    def _wait(self) -> None:
-        if self.column.subject.image.is_cuda:
-            torch.cuda.synchronize()
+    made = LOADED[column]
+    Forward(made.subject).run(task)
+    return memory.growth(lambda: _run(made, task, options), made.subject.image.device)
 
 
-class Asked(Protocol):
-    """Who answers commands: a Worker here, or a Process."""
+def explain(column: str, task: str, options: dict[str, Any]) -> list[np.ndarray]:
+    """The map of one run, and for SmoothGrad the noisy copies that it took."""
+    torch.manual_seed(SEED)
+    made = LOADED[column]
+    if task != "smooth_grad":
+        return [_run(made, task, options)]
+    recorder = reference.Recorder(made.subject.model)
+    watched = type(made)(dataclasses.replace(made.subject, model=recorder))
+    found = _run(watched, task, options)
+    return [found, torch.cat(recorder.seen).cpu().numpy()]
 
-    def ask(self, command: Mapping[str, Any]) -> dict[str, Any]: ...
 
-    def close(self) -> None: ...
+def compare(
+    task: str, n: int, found: list[np.ndarray], printed: bool
+) -> dict[str, float]:
+    """How far what `explain` gave is from the right map.
 
-
-class Process:
-    """A Worker in a process of its own.
-
-    ``environment``: variables that it gets beside ours.
+    Also how far the right formula is in float32. The printed chapter's sigma is 0.15
+    whatever the image: the formula gets the same draws at the size that they should
+    have.
     """
-
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(RUN), "--worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(environment or {})},
-        )
-
-    def ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """As Worker.ask; {"error": ...} where the process died.
-
-        It dies of too little memory, for instance.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(command) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            return {"error": f"the process ended with {self._process.wait()}"}
-        return json.loads(line)
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
-
-
-def serve() -> NoReturn:
-    """A Process's other end: commands from stdin, answers to stdout.
-
-    Whatever a library prints goes to stderr.
-    """
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    worker = Worker(alone=True)
-    for line in sys.stdin:
-        answers.write(json.dumps(worker.ask(json.loads(line))) + "\n")
-        answers.flush()
-    os._exit(0)  # at once: taking a model apart takes seconds
+    subject, points = LOADED["forward"].subject, None
+    if task == "smooth_grad":
+        copies = torch.from_numpy(found[1]).to(subject.images)
+        if len(copies) != n:
+            raise ValueError(f"{len(copies)} noisy copies instead of {n}")
+        scale = subject.sigma / 0.15 if printed else 1.0
+        points = subject.image + scale * (copies - subject.image)
+    right, plain = (
+        reference.right_map(subject, task, dtype, n=n, points=points)
+        for dtype in (torch.float64, torch.float32)
+    )
+    return {
+        "deviation": reference.deviation(found[0], right),
+        "float32": reference.deviation(plain, right),
+    }
 
 
 def versions() -> dict[str, str]:
     """The libraries that are there."""
     found = {}
-    for package in PACKAGES:
+    for package in (*PACKAGES, "chapter4"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    try:
-        found["chapter4"] = version("chapter4")
-    except PackageNotFoundError:
-        found["chapter4"] = "from the sources"
     if torch.cuda.is_available():
         found["cuda"] = str(torch.version.cuda)
-        found["cudnn"] = str(import_module("torch.backends.cudnn").version())
+        found["cudnn"] = str(torch.backends.cudnn.version())
     return found
+
+
+def _run(column: Any, task: str, options: dict[str, Any]) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other libraries' own affair
+        return column.run(task, **options)
+
+
+def _wait(column: str) -> None:
+    if LOADED[column].subject.image.is_cuda:
+        torch.cuda.synchronize()

@@ -6,6 +6,7 @@ and float64 agree to a millionth, so that rounding moves no number by a thousand
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,12 @@ PHOTO = "cat"
 # One of the fills: the others differ in it alone, and cost as much again.
 FILLS = [["blur", 16]]
 KEYS = ("deletion_blur_16", "insertion_blur_16")
+
+
+def breadth(names: Iterable[str], *quick: str) -> list[Any]:
+    """All names; those that are not quick are left to the slow tests."""
+    marks = {name: () if name in quick else pytest.mark.slow for name in names}
+    return [pytest.param(name, marks=mark) for name, mark in marks.items()]
 
 
 def item(key: str) -> dict[str, Any]:
@@ -56,7 +63,9 @@ def test_times_are_those_of_one_machine() -> None:
     assert np.median(plain_gradient) == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("name", recipe.PHOTO_METHODS)
+@pytest.mark.parametrize(
+    "name", breadth(recipe.PHOTO_METHODS, "vanilla_gradients", "gradcam", "ig_black")
+)
 def test_one_photo_measures_what_was_saved(name: str) -> None:
     expected = item(f"photo/{PHOTO}/{name}")
     found = photo_items.measure_map(PHOTO, name)
@@ -82,7 +91,9 @@ def test_one_grey_level_does_what_was_saved(name: str) -> None:
     assert found == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["vanilla_gradients", "gradcam", "gradcam++"])
+@pytest.mark.parametrize(
+    "name", breadth(("vanilla_gradients", "gradcam", "gradcam++"), "gradcam")
+)
 def test_randomization_measures_what_was_saved(name: str) -> None:
     expected = item(f"randomization/{PHOTO}/{name}")
     found = plain(photo_items.measure_randomization(PHOTO, name))
@@ -91,7 +102,10 @@ def test_randomization_measures_what_was_saved(name: str) -> None:
 
 
 @pytest.mark.parametrize("case", known.CASES)
-@pytest.mark.parametrize("name", ["vanilla_gradients", "gradcam", "centre", "random"])
+@pytest.mark.parametrize(
+    "name",
+    breadth(("vanilla_gradients", "gradcam", "centre", "random"), "gradcam", "random"),
+)
 def test_known_answers_measure_what_was_saved(case: str, name: str) -> None:
     expected = item(f"known/{case}/{name}")
     found = known.measure_known(case, name)

@@ -7,10 +7,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import nets
 import numpy as np
 import pytest
-import torch
 
+from chapter4 import integrated_gradients
 from chapter4.study import __main__ as command
 from chapter4.study import recipe, reference, saved
 from chapter4.study.store import plain, save
@@ -34,12 +35,12 @@ def test_a_run_that_is_cut_off_goes_on(
 ) -> None:
     path = tmp_path / "study.json"
     calls: list[str] = []
-    monkeypatch.setattr(command, "items", lambda folder: two_items(calls, "photo/b/x"))
+    monkeypatch.setattr(command, "items", lambda: two_items(calls, "photo/b/x"))
     with pytest.raises(KeyboardInterrupt):
         command.run(path, report=lambda line: None)
     assert set(saved(path)["items"]) == {"photo/a/x"}
     lines: list[str] = []
-    monkeypatch.setattr(command, "items", lambda folder: two_items(calls))
+    monkeypatch.setattr(command, "items", lambda: two_items(calls))
     assert command.run(path, report=lines.append) == 2
     assert calls == ["photo/a/x", "photo/b/x", "known/c/x"]
     assert len(lines) == 3
@@ -58,7 +59,7 @@ def test_another_recipe_is_measured_again_and_old_items_go(
 ) -> None:
     path = tmp_path / "study.json"
     calls: list[str] = []
-    monkeypatch.setattr(command, "items", lambda folder: two_items(calls))
+    monkeypatch.setattr(command, "items", lambda: two_items(calls))
     command.run(path, report=lambda line: None)
     calls.clear()
     monkeypatch.setitem(recipe.RECIPES, "known", {"seed": 1})
@@ -66,7 +67,7 @@ def test_another_recipe_is_measured_again_and_old_items_go(
     assert calls == ["known/c/x"]
     assert command.run(path, fresh=True, only="photo", report=lambda line: None) == 2
     monkeypatch.setattr(
-        command, "items", lambda folder: {"photo/a/x": two_items(calls)["photo/a/x"]}
+        command, "items", lambda: {"photo/a/x": two_items(calls)["photo/a/x"]}
     )
     command.run(path, report=lambda line: None)
     assert set(saved(path)["items"]) == {"photo/a/x"}
@@ -103,26 +104,18 @@ def test_the_command_measures_one_item(
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_a_kept_reference_is_used_and_a_broken_one_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = {score: np.ones((3, 2, 2)) for score in recipe.REFERENCE["scores"]}
-    calls: list[int] = []
-
-    def slow(*_: Any, **__: Any) -> dict[str, np.ndarray]:
-        calls.append(1)
-        return made
-
-    monkeypatch.setattr(reference, "reference_attributions", slow)
-    monkeypatch.setattr(reference, "seen", lambda photo: (torch.zeros(1), 7))
-    monkeypatch.setattr(reference, "classifier", torch.nn.Identity)
-    for _ in range(2):
-        found = reference.reference_map("cat", tmp_path)
-        assert np.array_equal(found["logit"], made["logit"])
-    assert len(calls) == 1
-    (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:100])
-    reference.reference_map("cat", tmp_path)
-    monkeypatch.setattr(reference, "seen", lambda photo: (torch.zeros(1), 8))
-    reference.reference_map("cat", tmp_path)
-    assert len(calls) == 3
+def test_errors_are_relative_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a linear model every rule is exact; half of the reference is its error."""
+    model, x = nets.built(nets.Power, 1), nets.image()
+    exact = integrated_gradients(x, model, 1, "black", 2).attributions
+    made = {"logit": 2 * exact}
+    monkeypatch.setattr(reference, "reference_attributions", lambda *_, **__: made)
+    monkeypatch.setattr(reference, "seen", lambda photo: (x, 1))
+    monkeypatch.setattr(reference, "classifier", lambda: model)
+    (found,) = reference.measure_reference("cat").values()
+    assert set(found) == {"sum", *reference.RULES}
+    assert found["sum"] == pytest.approx(2 * exact.sum())
+    rule = found["gausslegendre_25"]
+    assert rule["error"] == pytest.approx(0.5)
+    assert rule["delta"] == pytest.approx(0, abs=1e-9)
+    assert rule["images_backward"] == 25

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from chapter4.study import charts, labels, recipe, saved, tables
+from chapter4.study import charts, labels, recipe, saved, summary, tables
 from chapter4.study.known import CASES, known_methods
 
 STUDY = saved()
@@ -62,13 +62,25 @@ def test_hits_stand_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("what", ["deletion", "insertion"])
-def test_who_beats_both_beats_the_random_orders(what: str) -> None:
+def test_orders_that_beat_the_random_ones_and_both_controls_are_counted(
+    what: str,
+) -> None:
     rows = rows_of(tables.beaten_table(STUDY, what))
-    assert len(rows) == len(recipe.PHOTO_METHODS) + 1
-    for _, *cells in rows[:-1]:
-        for cell in cells:
-            random, both = map(int, cell.split(" / "))
-            assert both <= random <= len(recipe.photo_names())
+    sign, items = 1 if what == "deletion" else -1, STUDY["items"]
+    for name, row in zip((*recipe.PHOTO_METHODS, "centre"), rows, strict=True):
+        own = "centre_" if name == "centre" else ""
+        for which, cell in zip(labels.FILL_NAMES, row[1:], strict=True):
+            random = both = 0
+            for photo in recipe.photo_names():
+                of_map = items.get(f"photo/{photo}/{name}", {})
+                areas = items[f"controls/{photo}"] | of_map
+                area, chance, centre = (
+                    sign * areas[f"{who}{what}_{which}"]
+                    for who in (own, "random_", "centre_")
+                )
+                random += area < chance
+                both += area < min(chance, centre)
+            assert cell == (f"{random}" if own else f"{random} / {both}")
 
 
 def test_equal_error_says_where_none_was_reached() -> None:
@@ -99,6 +111,15 @@ def test_claims_without_a_measurement_have_no_number() -> None:
     assert cost[2:] == ["", "not measured"]
 
 
+def assert_bars(drawn: Any, wanted: list[summary.Spread], *, across: bool) -> None:
+    """The points are the medians, and the bars reach from quartile to quartile."""
+    line, _, (bars,) = drawn
+    points = line.get_xdata() if across else line.get_ydata()
+    assert list(points) == [each.median for each in wanted]
+    ends = [segment[:, 0 if across else 1] for segment in bars.get_segments()]
+    assert ends == [pytest.approx([each.low, each.high]) for each in wanted]
+
+
 def test_figures_draw_the_saved_numbers() -> None:
     left, right = charts.known_answers_figure(STUDY).axes
     points = [
@@ -112,10 +133,14 @@ def test_figures_draw_the_saved_numbers() -> None:
     assert right.get_ylim() == left.get_ylim()
 
     deletion, _ = charts.margins_figure(STUDY).axes
-    assert len(deletion.containers) == len(recipe.PHOTOS["fills"])
+    names = (*recipe.PHOTO_METHODS, "centre")
+    for drawn, which in zip(deletion.containers, recipe.FILLS, strict=True):
+        wanted = [summary.margins(STUDY, name, "deletion", which) for name in names]
+        assert_bars(drawn, [each.spread for each in wanted], across=True)
 
     (axes,) = charts.randomization_figure(STUDY).axes
-    assert len(axes.containers) == len(recipe.RANDOMIZED_METHODS)
+    for drawn, name in zip(axes.containers, recipe.RANDOMIZED_METHODS, strict=True):
+        assert_bars(drawn, summary.randomized(STUDY, name), across=False)
 
     references = [v for k, v in STUDY["items"].items() if k.startswith("reference/")]
     logit, _ = charts.equal_error_figure(STUDY).axes
