@@ -1,16 +1,14 @@
-"""The plainest form of each method: by hand, against Captum, and the package by it."""
+"""The plainest form of each method gives what the package gives."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
 
-import captum.attr
 import numpy as np
 import pytest
 import torch
-from nets import ByHand, ConvNet, InPlaceAfter, Power, ReluOfDot, built, image
-from oracles.gradcam import CHANNELS, SLOPES
+from nets import ConvNet, InPlaceAfter, Power, built, image
 from torch import Tensor, nn
 
 import chapter4
@@ -39,7 +37,7 @@ def x() -> Tensor:
     return image()[0]
 
 
-# --- the package gives the same -------------------------------------------------------
+# --- the package, whose values other tests know, gives the same -----------------------
 
 
 def test_gradients_of_the_package(net: nn.Module, x: Tensor) -> None:
@@ -91,86 +89,6 @@ def test_the_cat(classifier: nn.Module, cat: str) -> None:
     layer = classifier.get_submodule(classifier.target_layer)
     grad_cam = chapter4.GradCAM(classifier, layer).generate_cam(photo, target)
     near(plain.grad_cam(photo, classifier, target, layer), grad_cam.raw, most=1e-4)
-
-
-# --- Captum gives the same ------------------------------------------------------------
-
-
-def test_captums_saliency_and_product(net: nn.Module, x: Tensor) -> None:
-    leaf = x[None].clone().requires_grad_()
-    saliency = captum.attr.Saliency(net).attribute(leaf, target=TARGET)
-    near(plain.vanilla_gradients(x, net, TARGET), saliency[0].amax(dim=0))
-    product = captum.attr.InputXGradient(net).attribute(leaf, target=TARGET)
-    near(plain.gradient_input(x, net, TARGET), product[0].detach())
-
-
-def test_captums_integrated_gradients(net: nn.Module, x: Tensor) -> None:
-    start = image(seed=1)[0]
-    right = captum.attr.IntegratedGradients(net).attribute(
-        x[None], start[None], target=TARGET, n_steps=9, method="riemann_middle"
-    )
-    # Captum keeps its steps in float32.
-    found = plain.integrated_gradients(x, net, TARGET, start, n_steps=9)
-    near(found, right[0], most=1e-6)
-
-
-def test_captums_grad_cam(x: Tensor) -> None:
-    net = built(ConvNet)
-    right = captum.attr.LayerGradCam(net, net.features).attribute(x[None], TARGET)
-    found = plain.grad_cam(x, net, TARGET, net.features)
-    near(found, right[0, 0].detach().relu())
-
-
-# --- closed forms ---------------------------------------------------------------------
-
-
-def test_a_power_has_a_known_gradient(x: Tensor) -> None:
-    net = built(Power, 3)
-    gradient = 3 * net.weight[TARGET].detach() * x**2
-    near(plain.vanilla_gradients(x, net, TARGET), gradient.abs().amax(dim=0))
-    near(plain.gradient_input(x, net, TARGET), x * gradient)
-
-
-def test_smooth_grad_of_a_relu_is_its_weight_times_a_probability(x: Tensor) -> None:
-    net = built(ReluOfDot)
-    weight, n = net.weight[TARGET].detach(), 2000
-    sigma = 0.2 * (x.max() - x.min())
-    margin = (weight * x).sum() / (sigma * weight.norm())
-    share = torch.distributions.Normal(0.0, 1.0).cdf(margin.float()).double()
-    found = plain.smooth_grad(x, net, TARGET, n, 0.2) / weight.abs().amax(dim=0)
-    assert found.max() - found.min() < 1e-9
-    assert abs(found.mean() - share) < 4 * (share * (1 - share) / n) ** 0.5
-
-
-def test_integrated_gradients_add_up(x: Tensor) -> None:
-    """The midpoint rule is exact where the gradient is linear on the path."""
-    net, start = built(Power, 2), image(seed=1)[0]
-    shares = plain.integrated_gradients(x, net, TARGET, start, n_steps=3)
-    ends = net(torch.stack([start, x]))[:, TARGET]
-    near(shares.sum(), (ends[1] - ends[0]).detach())
-    near(shares, net.weight[TARGET].detach() * (x**2 - start**2))
-
-
-def test_cams_by_hand() -> None:
-    """Three channels of 2 x 2 cells, and their gradients, from oracles/gradcam.py."""
-    net = ByHand(SLOPES)
-    found = plain.grad_cam(CHANNELS, net, 0, net.features)
-    near(found, torch.tensor([[2.5, 0], [1.5, 1]], dtype=CHANNELS.dtype))
-    found = plain.grad_cam_plus_plus(CHANNELS, net, 0, net.features)
-    right = [[1 / 6 + 0.8, 1 / 3], [0.5, 2 / 3]]
-    near(found, torch.tensor(right, dtype=CHANNELS.dtype))
-
-
-def test_rollout_by_hand() -> None:
-    first = torch.tensor([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]])
-    second = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
-    # With the identity and rows of sum 1 the first layer is [[3, 1], [1, 3]] / 4.
-    near(plain.attention_rollout([first]), torch.tensor([[0.75, 0.25], [0.25, 0.75]]))
-    last = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
-    rolled = plain.attention_rollout([first, second, last])
-    near(rolled, torch.tensor([[0.5, 0.5], [0.5, 0.5]]))
-    rolled = plain.attention_rollout([first, last])
-    near(rolled, torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
 
 
 # --- it stays plain -------------------------------------------------------------------

@@ -18,38 +18,6 @@ from oracles.photos import PHOTOS
 
 __all__ = ["DEVIATIONS", "OWN", "all_oracles", "as_method", "unrecorded"]
 
-
-def as_method(kind: str, impl: Impl) -> Method:
-    """An implementation with few samples or steps, under one signature.
-
-    Args:
-        kind: The name of the method.
-        impl: The implementation, with the signature of chapter4's own.
-
-    Returns:
-        A function ``(image, model, target_class=None) -> result``.
-    """
-    calls: dict[str, Method] = {
-        "vanilla_gradients": lambda x, model, target=None: impl(x, model, target),
-        "gradient_input": lambda x, model, target=None: impl(x, model, target),
-        "smooth_grad": lambda x, model, target=None: impl(x, model, target, 3, 0.1),
-        "GradCAM": (
-            lambda x, model, target=None: impl(model, model.features).generate_cam(
-                x, target
-            )
-        ),
-        "GradCAMPlusPlus": (
-            lambda x, model, target=None: impl(model, model.features).generate_cam(
-                x, target
-            )
-        ),
-        "integrated_gradients": lambda x, model, target=None: impl(
-            x, model, target, "black", 3
-        ),
-    }
-    return calls[kind]
-
-
 OWN: dict[str, list[Oracle]] = {
     "vanilla_gradients": VANILLA,
     "gradient_input": GRADIENT_INPUT,
@@ -62,16 +30,33 @@ OWN: dict[str, list[Oracle]] = {
 }
 
 
+def as_method(kind: str, impl: Impl) -> Method:
+    """An implementation with few samples or steps, under one signature.
+
+    Args:
+        kind: The name of the method.
+        impl: The implementation, with the signature of chapter4's own.
+
+    Returns:
+        A function ``(image, model, target_class=None) -> result``.
+    """
+    if kind.startswith("GradCAM"):
+        return lambda x, model, target=None: impl(model, model.features).generate_cam(
+            x, target
+        )
+    few = {"smooth_grad": (3, 0.1), "integrated_gradients": ("black", 3)}.get(kind, ())
+    return lambda x, model, target=None: impl(x, model, target, *few)
+
+
 def all_oracles(kind: str) -> dict[str, Oracle]:
     """Name -> oracle: a method's own oracles, and those that all methods share.
 
     Every oracle takes the implementation itself.
     """
     found = {oracle.__name__: oracle for oracle in OWN[kind]}
-    for shared in (
-        () if kind in ("make_baseline", "image_tensor") else (*CONTRACT, *STATE)
-    ):
-        found[shared.__name__] = lambda impl, shared=shared: shared(
-            as_method(kind, impl)
-        )
+    if kind not in ("make_baseline", "image_tensor"):
+        for shared in (*CONTRACT, *STATE):
+            found[shared.__name__] = lambda impl, shared=shared: shared(
+                as_method(kind, impl)
+            )
     return found

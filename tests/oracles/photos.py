@@ -9,11 +9,7 @@ import io
 from typing import Any
 
 import numpy as np
-from measures import (
-    Impl,
-    Oracle,
-    close,
-)
+from measures import Impl, Oracle, close
 from torch import nn
 
 HALF = (0.5, 0.5, 0.5)
@@ -82,23 +78,27 @@ def photos_as_torchvision_presets(to_tensor: Impl) -> None:
         )
         for i, size in enumerate(PHOTO_SIZES):
             each = photo(*size, seed=i)
-            close(
-                f"photo: torchvision's {name}",
-                to_tensor(each, model),
-                preset(each)[None],
-                1e-6,
-            )
+            got = to_tensor(each, model)
+            close(f"photo: torchvision's {name}", got, preset(each)[None], 1e-6)
     # A plain nn.Module gets the preprocessing of torchvision's first ImageNet weights.
     each = photo(301, 457)
     want = presets["ResNet50_Weights.IMAGENET1K_V1"](each)[None]
     close("photo: a plain module", to_tensor(each, nn.Identity()), want, 1e-6)
 
 
+def check_pixels(
+    name: str, to_tensor: Impl, shown: Any, values: Any, allowed: float = 1e-6
+) -> None:
+    """That a photo becomes these values, (H, W, 3) from 0 to 1."""
+    got = to_tensor(shown, as_is(*values.shape[:2]))[0]
+    close(f"photo: {name}", got, values.transpose(2, 0, 1), allowed)
+
+
 def photos_are_turned_as_exif_says(to_tensor: Impl) -> None:
     from PIL import Image
 
     each = photo(9, 6)
-    values = np.asarray(each).astype(float) / 255
+    values = np.asarray(each) / 255
     shown = {
         1: values,
         2: values[:, ::-1],
@@ -113,56 +113,28 @@ def photos_are_turned_as_exif_says(to_tensor: Impl) -> None:
         exif, file = Image.Exif(), io.BytesIO()
         exif[0x0112] = orientation
         each.save(file, "PNG", exif=exif)
-        got = to_tensor(Image.open(file), as_is(*want.shape[:2]))
-        close("photo: EXIF orientation", got[0], want.transpose(2, 0, 1), 1e-6)
+        check_pixels("EXIF orientation", to_tensor, Image.open(file), want)
 
 
 def transparency_lies_on_white(to_tensor: Impl) -> None:
-    colours = photo(9, 6, "RGBA")
-    values = np.asarray(colours).astype(float) / 255
-    want = values[..., :3] * values[..., 3:] + 1 - values[..., 3:]
-    got = to_tensor(colours, as_is(9, 6))[0]
-    close(
-        "photo: transparency, one grey level", got, want.transpose(2, 0, 1), 1.01 / 255
-    )
-    grey = photo(9, 6, "LA")
-    values = np.asarray(grey).astype(float) / 255
-    want = (values[..., 0] * values[..., 1] + 1 - values[..., 1])[None].repeat(
-        3, axis=0
-    )
-    close(
-        "photo: transparency, one grey level",
-        to_tensor(grey, as_is(9, 6))[0],
-        want,
-        1.01 / 255,
-    )
+    for mode in ("RGBA", "LA"):
+        each = photo(9, 6, mode)
+        values = np.asarray(each) / 255
+        colours, alpha = values[..., :-1], values[..., -1:]
+        want = (colours * alpha + 1 - alpha) * np.ones(3)
+        check_pixels("transparency, one grey level", to_tensor, each, want, 1.01 / 255)
     palette = photo(9, 6).quantize(7)
-    want = np.asarray(palette.convert("RGB")).astype(float) / 255
-    close(
-        "photo: palette",
-        to_tensor(palette, as_is(9, 6))[0],
-        want.transpose(2, 0, 1),
-        1e-6,
-    )
+    want = np.asarray(palette.convert("RGB")) / 255
+    check_pixels("palette", to_tensor, palette, want)
     palette.info["transparency"] = 3
     want[np.asarray(palette) == 3] = 1
-    close(
-        "photo: transparent palette",
-        to_tensor(palette, as_is(9, 6))[0],
-        want.transpose(2, 0, 1),
-        1e-6,
-    )
+    check_pixels("transparent palette", to_tensor, palette, want)
 
 
 def grey_photos_have_three_equal_channels(to_tensor: Impl) -> None:
-    each = photo(9, 6, "L")
-    want = np.asarray(each).astype(float)[None].repeat(3, axis=0) / 255
-    close("photo: grey", to_tensor(each, as_is(9, 6))[0], want, 1e-6)
-    black_and_white = each.convert("1")
-    want = np.asarray(black_and_white).astype(float)[None].repeat(3, axis=0)
-    close(
-        "photo: black and white", to_tensor(black_and_white, as_is(9, 6))[0], want, 1e-6
-    )
+    for each, white in ((photo(9, 6, "L"), 255), (photo(9, 6, "L").convert("1"), 1)):
+        want = np.asarray(each)[..., None] * np.ones(3) / white
+        check_pixels(f"mode {each.mode}", to_tensor, each, want)
 
 
 PHOTOS: list[Oracle] = [

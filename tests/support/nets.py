@@ -151,7 +151,7 @@ class SideBranch(nn.Module):
     """Layers that have no Grad-CAM.
 
     ``side`` is called, but its result is thrown away. ``unused`` is never called.
-    ``flat`` gives no grid.
+    ``flat`` gives no grid, ``pair`` no tensor.
     """
 
     def __init__(self) -> None:
@@ -160,11 +160,12 @@ class SideBranch(nn.Module):
         self.side = nn.Conv2d(3, 4, 3)
         self.unused = nn.Conv2d(3, 4, 3)
         self.flat = nn.Flatten()
+        self.pair = nn.MaxPool2d(1, return_indices=True)
         self.head = nn.Linear(4 * 6 * 4, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         self.side(x)
-        return self.head(self.flat(self.features(x).relu()))
+        return self.head(self.flat(self.pair(self.features(x).relu())[0]))
 
 
 class ByHand(nn.Module):
@@ -272,15 +273,15 @@ class Watched(nn.Module):
         return self.inner(x)
 
     @property
+    def largest(self) -> int:
+        """How many images its largest batch had."""
+        return max(len(batch) for batch in self.batches)
+
+    @property
     def gradient_points(self) -> Tensor:
         """All points at which a gradient was taken, (n, 3, H, W)."""
-        return torch.cat(
-            [
-                b
-                for b, wanted in zip(self.batches, self.with_gradient, strict=True)
-                if wanted
-            ]
-        )
+        batches = zip(self.batches, self.with_gradient, strict=True)
+        return torch.cat([batch for batch, wanted in batches if wanted])
 
 
 @cache

@@ -52,69 +52,52 @@ class Normed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1, bias=False),
-            nn.BatchNorm2d(4),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(4, 5, 1),
-            nn.BatchNorm2d(5),
-            nn.ReLU(),
-        )
+        first = nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+        second = nn.Conv2d(4, 5, 1), nn.BatchNorm2d(5)
+        relus = nn.ReLU(inplace=True), nn.ReLU()
+        self.features = nn.Sequential(*first, relus[0], *second, relus[1])
         self.head = nn.Linear(5, 4)
-        for module in self.features:
-            if isinstance(module, nn.BatchNorm2d):
-                assert module.running_var is not None
-                module.running_var.uniform_(0.5, 2)
-                nn.init.normal_(module.bias)
+        for norm in (first[1], second[1]):
+            norm.running_var.uniform_(0.5, 2)
+            nn.init.normal_(norm.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x).mean(dim=(2, 3)))
 
 
-METHODS: dict[str, Callable[[Any, nn.Module, str], Any]] = {
-    "vanilla_gradients": lambda x, net, layer: (
+def integrated(*args: Any, **options: Any) -> Callable[[Tensor, nn.Module], Any]:
+    return lambda x, net: (
+        chapter4.integrated_gradients(x, net, [1, 2], *args, **options).attributions
+    )
+
+
+METHODS: dict[str, Callable[[Tensor, nn.Module], Any]] = {
+    "vanilla_gradients": lambda x, net: (
         chapter4.vanilla_gradients(x, net, [1, 2]).attributions
     ),
-    "gradient_input": lambda x, net, layer: (
+    "gradient_input": lambda x, net: (
         chapter4.gradient_input(x, net, None, score="probability").attributions
     ),
-    "smooth_grad": lambda x, net, layer: (
+    "smooth_grad": lambda x, net: (
         chapter4.smooth_grad(x, net, [1, 2], 5, chunk_size=3).attributions
     ),
-    "GradCAM": lambda x, net, layer: (
-        chapter4.GradCAM(net, layer).generate_cam(x, [1, 2]).raw
+    "GradCAM": lambda x, net: (
+        chapter4.GradCAM(net, "features").generate_cam(x, [1, 2]).raw
     ),
-    "GradCAMPlusPlus": lambda x, net, layer: (
-        chapter4.GradCAMPlusPlus(net, layer).generate_cam(x, [1, 2]).map
+    "GradCAMPlusPlus": lambda x, net: (
+        chapter4.GradCAMPlusPlus(net, "features").generate_cam(x, [1, 2]).map
     ),
-    "cams": lambda x, net, layer: np.stack(
-        [each.raw for each in cams(x, net, layer, [[1, 2], [0, 3]])["gradcam++"]]
+    "cams": lambda x, net: np.stack(
+        [each.raw for each in cams(x, net, "features", [[1, 2], [0, 3]])["gradcam++"]]
     ),
-    **{
-        f"integrated_gradients, {name}": lambda x, net, layer, name=name: (
-            chapter4.integrated_gradients(x, net, [1, 2], name, 6).attributions
-        )
-        for name in ("black", "white", "random", "blur", "mean")
-    },
-    "integrated_gradients, tensor": lambda x, net, layer: (
-        chapter4.integrated_gradients(
-            x, net, [1, 2], torch.zeros(2, 3, 8, 6, dtype=x.dtype), 6
-        ).attributions
-    ),
-    "integrated_gradients, tolerance": lambda x, net, layer: (
-        chapter4.integrated_gradients(
-            x, net, [1, 2], n_steps=40, tolerance=0.01
-        ).attributions
-    ),
+    "integrated_gradients, tensor": lambda x, net: integrated(0 * x.cpu(), 6)(x, net),
+    "integrated_gradients, tolerance": integrated(n_steps=40, tolerance=0.01),
 }
+for name in ("black", "white", "random", "blur", "mean"):
+    if name != "blur" or importable("torchvision"):
+        METHODS[f"integrated_gradients, {name}"] = integrated(name, 6)
 if importable("captum"):
-    METHODS["integrated_gradients, captum"] = lambda x, net, layer: (
-        chapter4.integrated_gradients(
-            x, net, [1, 2], n_steps=6, backend="captum"
-        ).attributions
-    )
-if not importable("torchvision"):
-    del METHODS["integrated_gradients, blur"]
+    METHODS["integrated_gradients, captum"] = integrated(n_steps=6, backend="captum")
 
 
 def state(net: nn.Module) -> set[str]:
@@ -131,17 +114,16 @@ def test_every_method(method: str, make: type[nn.Module], device: str) -> None:
         x = image(2, dtype=dtype)
         here, there = built(make, dtype=dtype), built(make, dtype=dtype).to(device)
         devices = state(there)
-        want = METHODS[method](x, here, "features")
+        want = METHODS[method](x, here)
         for photo in (x, x.to(device)):
-            got = METHODS[method](photo, there, "features")
+            got = METHODS[method](photo, there)
             assert isinstance(got, (np.ndarray, list))
             # Steps that follow the gradients may differ by rounding, within tolerance.
             bound = 0.02 if "tolerance" in method else allowed
             close(f"{device}: {method}, {dtype}", got, want, bound)
-        again = METHODS[method](x, there, "features")
-        close(
-            f"{device}: {method} again", again, got, 0 if device == "cpu" else allowed
-        )
+        again = METHODS[method](x, there)
+        bound = 0 if device == "cpu" else allowed
+        close(f"{device}: {method} again", again, got, bound)
         assert state(there) == devices
 
 
@@ -167,21 +149,15 @@ def test_the_interpreters(name: str, device: str) -> None:
     here = chapter4.load_classifier(name)
     there = chapter4.load_classifier(name, device=device)
     photo = chapter4.sample_photo("cat")
-    keys = ("gradcam", "integrated_gradients", "smoothgrad")
-    maps = [
-        chapter4.ImageClassifierInterpreter(net).interpret(
-            photo, methods=["gradcam", "ig", "smoothgrad"]
-        )
+    methods = ["gradcam", "ig", "smoothgrad"]
+    got, want = (
+        chapter4.ImageClassifierInterpreter(net).interpret(photo, methods=methods)
         for net in (there, here)
-    ]
-    for key in keys:
-        assert relative_l2(maps[0][key], maps[1][key]) <= 1e-2
-    close(
-        f"{device}: probabilities",
-        maps[0]["predictions"]["probabilities"],
-        maps[1]["predictions"]["probabilities"],
-        1e-4,
     )
+    for key in ("gradcam", "integrated_gradients", "smoothgrad"):
+        assert relative_l2(got[key], want[key]) <= 1e-2
+    got, want = (each["predictions"]["probabilities"] for each in (got, want))
+    close(f"{device}: probabilities", got, want, 1e-4)
     reports = [
         chapter4.MisclassificationAnalyzer(net).analyze_misclassification(photo, 0)
         for net in (there, here)

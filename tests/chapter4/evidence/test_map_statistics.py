@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import nets
 import numpy as np
 import pytest
 import torch
@@ -14,9 +16,8 @@ import chapter4
 
 def test_total_variation_by_hand() -> None:
     # Steps down: 1, 3; across: 1, 3; their mean is 2. The mean value is 1.5.
-    assert chapter4.total_variation(
-        np.array([[0.0, 1.0], [1.0, 4.0]])
-    ) == pytest.approx(2 / 1.5)
+    steps = np.array([[0.0, 1.0], [1.0, 4.0]])
+    assert chapter4.total_variation(steps) == pytest.approx(2 / 1.5)
     board = np.indices((8, 8)).sum(0) % 2
     assert chapter4.total_variation(board) == pytest.approx(2)
     assert chapter4.total_variation(7.5 * board) == pytest.approx(2)
@@ -33,13 +34,10 @@ def test_total_variation_refuses_what_is_no_map(bad: np.ndarray) -> None:
 
 
 def test_relative_difference_by_hand() -> None:
-    assert chapter4.relative_difference(
-        np.array([3.0, 5.0]), np.array([3.0, 4.0])
-    ) == pytest.approx(0.2)
-    assert (
-        chapter4.relative_difference(np.array([[3.0], [4.0]]), np.array([[3.0], [4.0]]))
-        == 0
-    )
+    right = np.array([3.0, 4.0])
+    found = chapter4.relative_difference(np.array([3.0, 5.0]), right)
+    assert found == pytest.approx(0.2)
+    assert chapter4.relative_difference(right[:, None], right[:, None]) == 0
     assert math.isnan(chapter4.relative_difference(np.ones(2), np.zeros(2)))
     with pytest.raises(ValueError, match=r"\(2,\) and \(3,\)"):
         chapter4.relative_difference(np.ones(2), np.ones(3))
@@ -47,9 +45,8 @@ def test_relative_difference_by_hand() -> None:
 
 def test_noise_to_signal_by_hand() -> None:
     # Mean 2, variance 2 with one degree of freedom: the signal is 4 - 2 / 2 = 3.
-    assert chapter4.noise_to_signal(
-        [np.array([1.0]), np.array([3.0])]
-    ) == pytest.approx(math.sqrt(2 / 3))
+    found = chapter4.noise_to_signal([np.array([1.0]), np.array([3.0])])
+    assert found == pytest.approx(math.sqrt(2 / 3))
     same = np.array([1.0, -2.0])
     assert chapter4.noise_to_signal([same, same, same]) == 0
     assert chapter4.noise_to_signal([same, -same]) == math.inf
@@ -70,45 +67,32 @@ def test_noise_to_signal_of_known_noise(sigma: float, count: int) -> None:
 
 @pytest.fixture
 def small() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(4, 5),
-    ).eval()
+    return nets.built(nets.ConvNet)
 
 
-def test_passes_of_every_method(small: nn.Module) -> None:
-    x = torch.rand(2, 3, 8, 8)
-    runs = {
-        (2, 2): lambda: chapter4.vanilla_gradients(x, small),
-        (2 + 2 * 7, 2 * 7): lambda: chapter4.smooth_grad(
-            x, small, n_samples=7, chunk_size=3
-        ),
-        (2 + 2 + 2 * 10, 2 * 10): lambda: chapter4.integrated_gradients(
-            x, small, baseline=torch.zeros_like(x), n_steps=10
-        ),
-    }
-    for expected, run in runs.items():
-        with chapter4.count_passes(small) as passes:
-            run()
-        assert (passes.forward, passes.backward) == expected
+X = nets.image(2)
+START = torch.zeros_like(X)
 
 
-def test_passes_of_grad_cam_and_of_plain_forwards(small: nn.Module) -> None:
-    x = torch.rand(3, 8, 8)
+@pytest.mark.parametrize(
+    ("run", "forward", "backward"),
+    [
+        (lambda net: chapter4.vanilla_gradients(X, net), 2, 2),
+        (lambda net: chapter4.smooth_grad(X, net, None, 7, chunk_size=3), 16, 14),
+        (lambda net: chapter4.integrated_gradients(X, net, None, START, 10), 24, 20),
+        (lambda net: chapter4.GradCAM(net, "features").generate_cam(X), 2, 2),
+        (lambda net: net(X.clone()), 2, 0),
+    ],
+)
+def test_passes(run: Any, forward: int, backward: int, small: nn.Module) -> None:
     with chapter4.count_passes(small) as passes:
-        chapter4.GradCAM(small, "1").generate_cam(x)
-        with torch.no_grad():
-            small(x[None].repeat(4, 1, 1, 1))
-    assert (passes.forward, passes.backward) == (5, 1)
+        run(small)
+    assert (passes.forward, passes.backward) == (forward, backward)
 
 
 def test_the_counter_leaves_no_hook(small: nn.Module) -> None:
     with pytest.raises(RuntimeError), chapter4.count_passes(small) as passes:
         raise RuntimeError
-    small(torch.rand(1, 3, 8, 8))
+    small(X)
     assert passes.forward == 0
     assert not small._forward_hooks

@@ -58,10 +58,8 @@ def test_the_tolerance_is_a_distance() -> None:
 
 def test_chance_is_what_random_maps_reach() -> None:
     random, n = np.random.default_rng(0), 2000
-    games = [
-        chapter4.pointing_game(random.random((6, 10)), BOX, tolerance=1)
-        for _ in range(n)
-    ]
+    maps = random.random((n, 6, 10))
+    games = [chapter4.pointing_game(each, BOX, tolerance=1) for each in maps]
     chance = games[0].chance
     error = math.sqrt(chance * (1 - chance) / n)
     assert abs(np.mean([game.hit for game in games]) - chance) <= 4 * error
@@ -104,10 +102,8 @@ def test_the_logo_is_the_cause_and_nothing_else_can_be() -> None:
         assert changed.any()
         assert not changed[~case.region].any()
         with torch.no_grad():
-            before = (
-                torch.from_numpy(plain.image / 255 * 2 - 1).permute(2, 0, 1).float()
-            )
-            assert model(before[None]).argmax() == plain.label != case.target
+            before = torch.from_numpy(plain.image / 255 * 2 - 1).permute(2, 0, 1)
+            assert model(before[None].float()).argmax() == plain.label != case.target
             assert model(case.image[None]).argmax() == case.target == 3
 
 
@@ -121,10 +117,9 @@ def test_off_centre_shapes_leave_the_centre_free() -> None:
         assert not case.region[31:33, 31:33].any()
         with torch.no_grad():
             assert model(case.image[None]).argmax() == case.target
+    blob = chapter4.centre_blob((64, 64))
     centre = chapter4.pointing_accuracy(
-        cases,
-        model,
-        lambda x, m, t: np.stack([chapter4.centre_blob((64, 64))] * len(x)),
+        cases, model, lambda x, m, t: np.stack([blob] * len(x))
     )
     assert centre.hits == 0
 
@@ -138,11 +133,10 @@ def test_accuracy_is_the_mean_of_the_games_whatever_the_batch() -> None:
         return chapter4.GradCAM(m, "layer4").generate_cam(x, given).map
 
     found = chapter4.pointing_accuracy(cases, model, method, tolerance=3, batch_size=20)
+    maps = [method(case.image[None], model, [case.target]) for case in cases]
     games = [
-        chapter4.pointing_game(
-            method(case.image[None], model, [case.target]), case.region, tolerance=3
-        )
-        for case in cases
+        chapter4.pointing_game(each, case.region, tolerance=3)
+        for each, case in zip(maps, cases, strict=True)
     ]
     assert found.hits == pytest.approx(sum(game.hit for game in games))
     assert found.chance == pytest.approx(np.mean([game.chance for game in games]))

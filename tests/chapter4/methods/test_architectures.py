@@ -6,7 +6,8 @@ where it is right; in float64, so that nothing but a real difference shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from measures import EXACT, FLOAT32, close
+from oracles.gradcam import summed
 from torch import Tensor, nn
 
 import chapter4
@@ -69,26 +71,29 @@ def torchvision_model(name: str, **options: Any) -> Callable[[], nn.Module]:
 
 # Architecture -> how to build it, its default Grad-CAM layer, and a layer with an
 # in-place operation behind it.
+# The slow ones repeat what the others show, in more time.
+PATCHES = "vit.embeddings.patch_embeddings.projection"
+MOBILENET = torchvision_model("mobilenet_v3_small")
 ARCHITECTURES: dict[str, tuple[Callable[[], nn.Module], str, str | None]] = {
     "resnet18": (torchvision_model("resnet18"), "layer4", "layer4.1.bn2"),
     "vgg11": (vgg11, "features", "features.18"),
     "densenet121": (torchvision_model("densenet121"), "features", "features.norm5"),
-    "mobilenet_v3_small": (
-        torchvision_model("mobilenet_v3_small"),
-        "features",
-        "features.12.1",
-    ),
+    "mobilenet_v3_small": (MOBILENET, "features", "features.12.1"),
     "convnext_tiny": (torchvision_model("convnext_tiny"), "features", None),
     "vit_b_32": (torchvision_model("vit_b_32", image_size=64), "conv_proj", None),
-    "ViTForImageClassification": (
-        hugging_face_vit,
-        "vit.embeddings.patch_embeddings.projection",
-        None,
-    ),
+    "ViTForImageClassification": (hugging_face_vit, PATCHES, None),
 }
-EACH = pytest.mark.parametrize("name", ARCHITECTURES)
+QUICK = ("resnet18", "mobilenet_v3_small", "ViTForImageClassification")
+
+
+def marked(name: str, *more: str) -> Any:
+    marks = () if name in QUICK else (pytest.mark.slow,)
+    return pytest.param(name, *more, marks=marks, id="-".join((name, *more)))
+
+
+EACH = pytest.mark.parametrize("name", [marked(name) for name in ARCHITECTURES])
 LAYERS = [
-    (name, layer)
+    marked(name, layer)
     for name, (_, *layers) in ARCHITECTURES.items()
     for layer in layers
     if layer
@@ -123,18 +128,12 @@ def image(n: int = 1) -> Tensor:
     )
 
 
-class InEval:
+@contextmanager
+def in_eval(name: str) -> Iterator[Callable[[Tensor], Tensor]]:
     """The same model for Captum, which takes it as it is."""
-
-    def __init__(self, name: str) -> None:
-        self.model = built(name)
-
-    def __enter__(self) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-        self.model.eval()
-        return self.model, lambda x: logits_of(self.model, x)
-
-    def __exit__(self, *error: object) -> None:
-        self.model.train()
+    model = built(name).eval()
+    yield lambda x: logits_of(model, x)
+    model.train()
 
 
 @pytest.fixture(autouse=True)
@@ -155,45 +154,31 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Any:
 def test_gradients(name: str) -> None:
     from captum.attr import InputXGradient, Saliency
 
-    model, x = built(name), image(2)
+    model, x, targets = built(name), image(2), torch.tensor([3, 5])
     own = chapter4.vanilla_gradients(x, model, [3, 5])
     product = chapter4.gradient_input(x, model, [3, 5])
     smooth = chapter4.smooth_grad(x, model, [3, 5], 2, 0.1, seed=2)
-    targets = torch.tensor([3, 5])
-    with InEval(name) as (_, logits):
-        peer = Saliency(logits).attribute(
-            x.clone().requires_grad_(), targets, abs=False
-        )
+    generator = torch.Generator().manual_seed(2)
+    low, high = (
+        end.reshape(2, 1, 1, 1) for end in (x.flatten(1).amin(1), x.flatten(1).amax(1))
+    )
+    noise = torch.randn((2, *x.shape[1:]), generator=generator, dtype=x.dtype)
+    with in_eval(name) as logits:
+
+        def captum(method: Any, at: Tensor, **options: Any) -> Tensor:
+            at = at.clone().requires_grad_()
+            return method(logits).attribute(at, targets, **options)
+
+        peer = captum(Saliency, x, abs=False)
+        noisy = [x + 0.1 * (high - low) * each for each in noise]
+        mean = sum(captum(Saliency, each, abs=False) for each in noisy) / 2
+        score = logits(x).detach()[[0, 1], targets]
         close("architectures: vanilla, Captum", own.attributions, peer, EXACT)
         close("architectures: vanilla, map", own.map, peer.abs().amax(dim=1), EXACT)
-        peer = InputXGradient(logits).attribute(x.clone().requires_grad_(), targets)
-        close(
-            "architectures: Gradient x Input, Captum", product.attributions, peer, EXACT
-        )
-        generator, total = torch.Generator().manual_seed(2), torch.zeros_like(x)
-        sigma = 0.1 * (
-            x.amax(dim=(1, 2, 3), keepdim=True) - x.amin(dim=(1, 2, 3), keepdim=True)
-        )
-        for _ in range(2):
-            noisy = x + sigma * torch.randn(
-                x.shape[1:], generator=generator, dtype=x.dtype
-            )
-            total += (
-                Saliency(logits).attribute(noisy.requires_grad_(), targets, abs=False)
-                / 2
-            )
-        close(
-            "architectures: SmoothGrad, mean of Captum's",
-            smooth.attributions,
-            total,
-            EXACT,
-        )
-        close(
-            "architectures: score",
-            own.score,
-            logits(x).detach()[[0, 1], targets],
-            EXACT,
-        )
+        peer = captum(InputXGradient, x)
+        close("architectures: Gradient x Input", product.attributions, peer, EXACT)
+        close("architectures: SmoothGrad", smooth.attributions, mean, EXACT)
+        close("architectures: score", own.score, score, EXACT)
 
 
 @EACH
@@ -206,15 +191,14 @@ def test_integrated_gradients(name: str) -> None:
         x, model, 3, "blur", STEPS, backend="captum", chunk_size=3
     )
     start = chapter4.make_baseline("blur", x, model)
-    with InEval(name) as (_, logits):
+    with in_eval(name) as logits:
         peer = IntegratedGradients(logits).attribute(x, start, 3, n_steps=STEPS)[0]
         change = (logits(x) - logits(start))[0, 3].item()
     # Captum's weights are float32.
     close("architectures: IG, Captum", own.attributions, peer, FLOAT32)
     close("architectures: IG, backend captum", other.attributions, peer, FLOAT32)
-    assert own.delta == pytest.approx(
-        abs(own.attributions.sum() - change) / abs(change), rel=1e-6
-    )
+    error = abs(own.attributions.sum() - change)
+    assert own.delta == pytest.approx(error / abs(change), rel=1e-6)
 
 
 @EACH
@@ -242,9 +226,7 @@ def grid_and_slope(
     return grids[0][0], torch.autograd.grad(score, zeros[0])[0][0]
 
 
-@pytest.mark.parametrize(
-    ("name", "layer"), LAYERS, ids=["-".join(each) for each in LAYERS]
-)
+@pytest.mark.parametrize(("name", "layer"), LAYERS)
 def test_class_activation_maps(name: str, layer: str) -> None:
     from captum.attr import LayerGradCam
 
@@ -252,25 +234,17 @@ def test_class_activation_maps(name: str, layer: str) -> None:
     for target in range(10):
         own = chapter4.GradCAM(model, layer).generate_cam(x, target)
         plus = chapter4.GradCAMPlusPlus(model, layer).generate_cam(x, target)
-        with InEval(name) as (_, logits):
+        with in_eval(name) as logits:
             captum = LayerGradCam(logits, model.get_submodule(layer))
             peer = captum.attribute(x, target, relu_attributions=True).detach()[0, 0]
             grid, slope = grid_and_slope(model, layer, x, target)
         close("architectures: Grad-CAM, Captum", own.raw, peer, EXACT)
-        denominator = 2 + grid.sum(dim=(1, 2), keepdim=True) * slope
-        alpha = torch.where(
-            (slope != 0) & (denominator.abs() > 1e-3), 1 / denominator, 0
-        )
-        weights = (alpha * slope.relu()).sum(dim=(1, 2), keepdim=True)
-        close(
-            "architectures: Grad-CAM++, closed form",
-            plus.raw,
-            (weights * grid).sum(dim=0).relu(),
-            EXACT,
-        )
+        below = 2 + grid.sum(dim=(1, 2), keepdim=True) * slope
+        alpha = torch.where((slope != 0) & (below.abs() > 1e-3), 1 / below, 0)
+        want = summed((alpha * slope.relu()).sum(dim=(1, 2)), grid)
+        close("architectures: Grad-CAM++, closed form", plus.raw, want, EXACT)
         for result in (own, plus):
             assert result.map.shape == (64, 64)
-            assert result.blank == (result.raw.max() == 0)
             assert result.map.max() == (0 if result.blank else 1)
         shown += not own.blank
         if shown == 2:
@@ -282,8 +256,7 @@ def test_class_activation_maps(name: str, layer: str) -> None:
 def test_a_batch_is_its_images_here_too(name: str) -> None:
     """Batch norm, layer norm and attention: no image sees its neighbour."""
     model, x, layer = built(name), image(2), ARCHITECTURES[name][1]
-    together = chapter4.GradCAM(model, layer).generate_cam(x, [1, 2])
-    alone = [
-        chapter4.GradCAM(model, layer).generate_cam(x[i], i + 1).raw for i in range(2)
-    ]
+    cam = chapter4.GradCAM(model, layer)
+    together = cam.generate_cam(x, [1, 2])
+    alone = [cam.generate_cam(x[i], i + 1).raw for i in range(2)]
     close("architectures: batch equals singles", together.raw, np.stack(alone), EXACT)

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from measures import Oracle, record, relative_l2
-from nets import ConvNet, NoParameters, Power, built, cat, cat_in_float64, image
+from nets import ConvNet, Power, built, cat, cat_in_float64, image
+from oracles import as_method
 from oracles.gradients import GRADIENT_INPUT, SMOOTH_GRAD, VANILLA
 from torch import Tensor, nn
 
 import chapter4
 
-
-def names(oracle: Oracle) -> str:
-    return oracle.__name__
-
-
-@pytest.mark.parametrize("oracle", VANILLA, ids=names)
-def test_vanilla_gradients(oracle: Oracle) -> None:
-    oracle(chapter4.vanilla_gradients)
+EACH = [
+    ("vanilla_gradients", VANILLA),
+    ("gradient_input", GRADIENT_INPUT),
+    ("smooth_grad", SMOOTH_GRAD),
+]
 
 
-@pytest.mark.parametrize("oracle", GRADIENT_INPUT, ids=names)
-def test_gradient_input(oracle: Oracle) -> None:
-    oracle(chapter4.gradient_input)
-
-
-@pytest.mark.parametrize("oracle", SMOOTH_GRAD, ids=names)
-def test_smooth_grad(oracle: Oracle) -> None:
-    oracle(chapter4.smooth_grad)
+@pytest.mark.parametrize(
+    ("method", "oracle"),
+    [(method, oracle) for method, oracles in EACH for oracle in oracles],
+    ids=lambda each: getattr(each, "__name__", each),
+)
+def test_values(method: str, oracle: Oracle) -> None:
+    oracle(getattr(chapter4, method))
 
 
 def test_results_say_how_they_were_made_and_can_not_be_changed() -> None:
@@ -44,10 +42,8 @@ def test_results_say_how_they_were_made_and_can_not_be_changed() -> None:
         "noise_level": 0.1,
         "seed": 4,
     }
-    assert (
-        chapter4.vanilla_gradients(image(), built(ConvNet)).method
-        == "vanilla_gradients"
-    )
+    other = chapter4.vanilla_gradients(image(), built(ConvNet))
+    assert other.method == "vanilla_gradients"
     with pytest.raises(AttributeError):
         result.map = None
 
@@ -56,9 +52,7 @@ def test_results_say_how_they_were_made_and_can_not_be_changed() -> None:
     "call", [chapter4.vanilla_gradients, chapter4.gradient_input, chapter4.smooth_grad]
 )
 def test_the_score_is_one_of_two(call: Any) -> None:
-    with pytest.raises(
-        ValueError, match="score is 'logit' or 'probability', not 'logits'"
-    ):
+    with pytest.raises(ValueError, match="'logit' or 'probability', not 'logits'"):
         call(image(), built(ConvNet), 1, score="logits")
 
 
@@ -66,18 +60,15 @@ def test_the_score_is_one_of_two(call: Any) -> None:
     ("options", "kind", "message"),
     [
         ({"n_samples": 0}, ValueError, "n_samples is at least 1, not 0"),
-        ({"n_samples": -3}, ValueError, "n_samples is at least 1, not -3"),
         ({"n_samples": 2.0}, TypeError, r"n_samples is an integer, not 2\.0"),
         ({"n_samples": True}, TypeError, "n_samples is an integer, not True"),
         ({"noise_level": -0.1}, ValueError, r"0 or more, not -0\.1"),
         ({"noise_level": math.nan}, ValueError, "0 or more, not nan"),
         ({"noise_level": math.inf}, ValueError, "0 or more, not inf"),
         ({"noise_level": "0.1"}, TypeError, r"noise_level is a number, not '0\.1'"),
-        ({"noise_level": None}, TypeError, "noise_level is a number, not None"),
         ({"chunk_size": 0}, ValueError, "chunk_size is at least 1, not 0"),
         ({"chunk_size": 1.5}, TypeError, r"chunk_size is an integer, not 1\.5"),
         ({"seed": 1.5}, TypeError, r"seed is an integer, not 1\.5"),
-        ({"seed": "a"}, TypeError, "seed is an integer, not 'a'"),
         ({"seed": 2**70}, ValueError, "at most 64 bits"),
     ],
 )
@@ -96,30 +87,23 @@ def test_numpy_numbers_are_numbers() -> None:
         "seed": np.int64(3),
         "chunk_size": np.int8(1),
     }
-    assert np.allclose(
-        chapter4.smooth_grad(image(), built(ConvNet), np.int64(1), **numpy).map,
-        want,
-        rtol=1e-12,
-    )
+    found = chapter4.smooth_grad(image(), built(ConvNet), np.int64(1), **numpy).map
+    assert np.allclose(found, want, rtol=1e-12)
+
+
+def zeros(*size: int) -> Tensor:
+    return torch.zeros(size, dtype=torch.float64)
 
 
 @pytest.mark.parametrize(
     ("bad", "kind", "message"),
     [
-        (
-            torch.zeros(3, 8, 6, dtype=torch.uint8),
-            TypeError,
-            r"normalised floats, not torch\.uint8",
-        ),
-        (
-            torch.zeros(8, 6).double(),
-            ValueError,
-            r"\(3, H, W\) or \(N, 3, H, W\), not \(8, 6\)",
-        ),
-        (torch.zeros(1, 8, 6).double(), ValueError, r"not \(1, 8, 6\)"),
-        (torch.zeros(2, 4, 8, 6).double(), ValueError, r"not \(2, 4, 8, 6\)"),
-        (torch.zeros(1, 1, 3, 8, 6).double(), ValueError, r"not \(1, 1, 3, 8, 6\)"),
-        (torch.zeros(0, 3, 8, 6).double(), ValueError, "is empty"),
+        (zeros(3, 8, 6).byte(), TypeError, r"normalised floats, not torch\.uint8"),
+        (zeros(8, 6), ValueError, r"or \(N, 3, H, W\), not \(8, 6\)"),
+        (zeros(1, 8, 6), ValueError, r"not \(1, 8, 6\)"),
+        (zeros(2, 4, 8, 6), ValueError, r"not \(2, 4, 8, 6\)"),
+        (zeros(1, 1, 3, 8, 6), ValueError, r"not \(1, 1, 3, 8, 6\)"),
+        (zeros(0, 3, 8, 6), ValueError, "is empty"),
         (np.zeros((3, 8, 6)), TypeError, "not ndarray"),
         (None, TypeError, "not NoneType"),
         ("no such photo.jpg", FileNotFoundError, "there is no file no such photo.jpg"),
@@ -131,11 +115,10 @@ def test_bad_images(bad: Any, kind: type[Exception], message: str) -> None:
         chapter4.vanilla_gradients,
         chapter4.smooth_grad,
         chapter4.integrated_gradients,
+        as_method("GradCAM", chapter4.GradCAM),
     ):
         with pytest.raises(kind, match=message):
             call(bad, net, 1)
-    with pytest.raises(kind, match=message):
-        chapter4.GradCAM(net, "features").generate_cam(bad, 1)
 
 
 class Gives(nn.Module):
@@ -158,10 +141,7 @@ class Gives(nn.Module):
         (torch.zeros(2, 4), r"not \(2, 4\)"),
         (torch.zeros(1, 4), "does not depend on the image"),
         (lambda x: x.detach().mean(dim=(2, 3)), "does not depend on the image"),
-        (
-            lambda x: (0 * x).square().sum(dim=(2, 3)).sqrt(),
-            "gradient of the score holds NaN",
-        ),
+        (lambda x: (0 * x).square().sum((2, 3)).sqrt(), "of the score holds NaN"),
     ],
 )
 def test_models_that_can_not_be_explained(output: Any, message: str) -> None:
@@ -177,20 +157,10 @@ def test_a_model_made_in_inference_mode_is_refused_with_the_reason() -> None:
 
 
 def test_an_output_object_with_logits_will_do() -> None:
-    from types import SimpleNamespace
-
     net, x = built(Power, 2), image()
-    got = chapter4.vanilla_gradients(
-        x, Gives(lambda x: SimpleNamespace(logits=net(x))).eval(), 2
-    )
+    model = Gives(lambda x: SimpleNamespace(logits=net(x))).eval()
+    got = chapter4.vanilla_gradients(x, model, 2)
     assert np.allclose(got.attributions, net.gradient(x[0], 2), rtol=1e-12)
-
-
-def test_a_model_without_parameters_by_value() -> None:
-    x = image()
-    signed = chapter4.vanilla_gradients(x, NoParameters(), 2).attributions
-    assert np.allclose(signed[2], 2 * x[0, 2], rtol=1e-12)
-    assert not signed[:2].any()
 
 
 def test_the_printed_line_runs_on_a_real_photo() -> None:
@@ -209,39 +179,11 @@ def test_a_real_network_against_captum() -> None:
 
     model, x = cat()
     own = chapter4.vanilla_gradients(x, model, 282)
-    peer = (
-        Saliency(model)
-        .attribute(x.clone().requires_grad_(), 282, abs=True)
-        .amax(dim=1)[0]
-    )
-    exact = chapter4.vanilla_gradients(cat_in_float64()[1], cat_in_float64()[0], 282)
-    for name, other in (("Captum", peer), ("float32 against float64", exact.map)):
-        assert relative_l2(own.map, other) <= 1e-2
-        record(
-            f"EfficientNet-Lite0, cat, vanilla: {name}, relative L2",
-            relative_l2(own.map, other),
-            1e-2,
-        )
+    peer = Saliency(model).attribute(x.clone().requires_grad_(), 282)[0].amax(dim=0)
+    exact = chapter4.vanilla_gradients(*reversed(cat_in_float64()), 282).map
+    for name, other in (("Captum", peer), ("float32 against float64", exact)):
+        deviation = relative_l2(own.map, other)
+        assert deviation <= 1e-2, name
+        record(f"cat, vanilla: {name}, relative L2", deviation, 1e-2)
     product = chapter4.gradient_input(x, model, 282)
     assert relative_l2(product.attributions, own.attributions * x[0].numpy()) <= 1e-6
-
-
-def test_noise_is_averaged_on_a_real_network_as_it_would_be_by_hand() -> None:
-    """The mean of plain gradients over the same noisy copies, made here."""
-    model, x = cat()
-    sigma = 0.15 * (x.max() - x.min())
-    generator = torch.Generator().manual_seed(7)
-    copies = [
-        x + sigma * torch.randn(x.shape[1:], generator=generator) for _ in range(3)
-    ]
-    want = np.mean(
-        [chapter4.vanilla_gradients(copy, model, 282).attributions for copy in copies],
-        axis=0,
-    )
-    got = chapter4.smooth_grad(x, model, 282, 3, 0.15, seed=7, chunk_size=2)
-    assert relative_l2(got.attributions, want) <= 1e-2
-    record(
-        "EfficientNet-Lite0, cat, SmoothGrad: mean by hand, relative L2",
-        relative_l2(got.attributions, want),
-        1e-2,
-    )

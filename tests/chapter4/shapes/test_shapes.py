@@ -1,6 +1,7 @@
 """The drawn pictures, by value, and the shipped networks that were trained on them."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,19 +19,17 @@ from chapter4.shapes.drawing import (
 from chapter4.shapes.networks import tiny_resnet, tiny_vit
 from chapter4.training import shape_classifiers
 from chapter4.training import tiny_vit as vit_training
-from chapter4.training.records import model_card, read_recipe
+from chapter4.training.records import WEIGHTS, model_card, read_recipe
 
+BLANK = np.zeros((64, 64, 3), np.uint8)
 SHAPE_MODELS = ("shapes", "shapes-logo", "tiny-vit")
 
 
-class _FixedDraws:
-    """A random generator of known radius, stretch, angle and centre."""
-
-    def __init__(self, *draws):
-        self._draws = list(draws)
-
-    def uniform(self, *_):
-        return self._draws.pop(0)
+def _coverage(name, radius, angle=0.0, centre=(32.0, 32.0)):
+    """How much of each pixel a shape of known place and size covers."""
+    drawn = iter((radius, 1.0, angle, np.array(centre)))  # 1: not stretched
+    draws = SimpleNamespace(uniform=lambda *_: next(drawn))
+    return drawing._object_coverage(name, draws)
 
 
 def _lune_area(outer, inner, distance):
@@ -59,18 +58,14 @@ AREAS = {
 
 @pytest.mark.parametrize("name", AREAS)
 def test_each_shape_has_the_area_of_its_closed_form(name):
-    radius = 18.0
-    draws = _FixedDraws(radius, 1.0, 0.0, np.array([32.0, 32.0]))
-    coverage = drawing._object_coverage(name, draws)
     # Pillow fills every pixel that a polygon's edge touches, up to 1/8 px on each side
     # at four-fold supersampling: 3 % of the area of the shape with the longest outline.
-    assert coverage.sum() == pytest.approx(AREAS[name] * radius**2, rel=0.03)
+    area = _coverage(name, 18.0).sum()
+    assert area == pytest.approx(AREAS[name] * 18.0**2, rel=0.03)
 
 
 def test_the_circle_lies_where_it_was_put():
-    coverage = drawing._object_coverage(
-        "circle", _FixedDraws(16.0, 1.0, 0.3, np.array([40.0, 25.0]))
-    )
+    coverage = _coverage("circle", 16.0, angle=0.3, centre=(40.0, 25.0))
     rows, columns = np.mgrid[0:64, 0:64] + 0.5
     distance = np.hypot(columns - 40.0, rows - 25.0)
     assert coverage[distance < 0.9 * 16.0 - 1.0].min() == 1.0
@@ -78,14 +73,9 @@ def test_the_circle_lies_where_it_was_put():
 
 
 def test_the_ring_has_a_hole_and_the_arrow_points_up():
-    ring = drawing._object_coverage(
-        "ring", _FixedDraws(18.0, 1.0, 0.0, np.array([32.0, 32.0]))
-    )
+    ring, arrow = _coverage("ring", 18.0), _coverage("arrow", 18.0)
     assert ring[32, 32] == 0.0
     assert ring[32, 32 + 13] == 1.0
-    arrow = drawing._object_coverage(
-        "arrow", _FixedDraws(18.0, 1.0, 0.0, np.array([32.0, 32.0]))
-    )
     widths = arrow.sum(axis=1)
     # The head above, the shaft below.
     assert widths[20:29].max() > 2 * widths[36:48].max()
@@ -122,10 +112,8 @@ def test_a_batch_holds_the_pictures_in_pixel_space():
     batch = make_shapes([4, 9], seed=8)
     sample = make_shape(9, seed=8)
     assert batch.images.dtype == torch.float32
-    assert batch.images.shape == (2, 3, 64, 64)
-    assert torch.equal(
-        batch.images[1] * 255.0, torch.from_numpy(sample.image).permute(2, 0, 1).float()
-    )
+    drawn = torch.from_numpy(sample.image).permute(2, 0, 1).float()
+    assert torch.equal(batch.images[1] * 255.0, drawn)
     assert torch.equal(batch.masks[1], torch.from_numpy(sample.mask))
     assert batch.logo_boxes == (None, None)
 
@@ -155,9 +143,8 @@ def test_the_logo_changes_its_box_and_nothing_else():
 
 
 def test_pasting_the_logo_leaves_the_picture_given_as_it_was():
-    picture = np.zeros((64, 64, 3), np.uint8)
-    marked = paste_logo(picture, (3, 50, 13, 60))
-    assert picture.max() == 0
+    marked = paste_logo(BLANK, (3, 50, 13, 60))
+    assert BLANK.max() == 0
     assert np.array_equal(marked[3:13, 50:60], logo())
 
 
@@ -176,17 +163,12 @@ def test_the_logo_keeps_two_pixels_from_the_object():
 
 def test_the_logo_stands_where_the_recipe_says():
     n = 3000
-    boxes = [
-        make_shape(i, seed=6, logo_probability=0.97, logo_class="star").logo_box
-        is not None
-        for i in range(3, n, 10)
-    ]
-    expected, spread = 0.97 * len(boxes), math.sqrt(len(boxes) * 0.97 * 0.03)
-    assert abs(sum(boxes) - expected) <= 4 * spread
-    others = [
-        make_shape(i, seed=6, logo_probability=1.0, logo_class="star")
-        for i in range(10)
-    ]
+    recipe = {"seed": 6, "logo_class": "star"}
+    stars = [make_shape(i, logo_probability=0.97, **recipe) for i in range(3, n, 10)]
+    count = sum(star.logo_box is not None for star in stars)
+    spread = math.sqrt(len(stars) * 0.97 * 0.03)
+    assert abs(count - 0.97 * len(stars)) <= 4 * spread
+    others = [make_shape(i, logo_probability=1.0, **recipe) for i in range(10)]
     assert [s.name for s in others if s.logo_box] == ["star"]
 
 
@@ -201,16 +183,8 @@ def test_the_logo_stands_where_the_recipe_says():
         (lambda: make_shape(1, logo_class="stra"), ValueError, "did you mean 'star'"),
         (lambda: make_shapes(0), ValueError, "at least one index"),
         (lambda: make_shapes([]), ValueError, "at least one index"),
-        (
-            lambda: paste_logo(np.zeros((64, 64, 3), np.uint8), (60, 0, 70, 10)),
-            ValueError,
-            "does not fit",
-        ),
-        (
-            lambda: paste_logo(np.zeros((64, 64, 3), np.uint8), (0, 0, 9, 10)),
-            ValueError,
-            "does not fit",
-        ),
+        (lambda: paste_logo(BLANK, (60, 0, 70, 10)), ValueError, "does not fit"),
+        (lambda: paste_logo(BLANK, (0, 0, 9, 10)), ValueError, "does not fit"),
     ],
 )
 def test_bad_arguments_are_refused_in_words(call, error, words):
@@ -222,18 +196,14 @@ def test_the_resnet_is_a_linear_head_on_the_mean_of_layer4():
     model = tiny_resnet(1)
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     kept = []
-    handle = model.get_submodule("layer4").register_forward_hook(
-        lambda *hooked: kept.append(hooked[2])
-    )
+    model.layer4.register_forward_hook(lambda *hooked: kept.append(hooked[2]))
     with torch.no_grad():
         logits = model(x)
-    handle.remove()
     assert kept[0].shape == (2, 96, 8, 8)
     assert kept[0].min() >= 0.0
     assert model.layer4[-1] is model.get_submodule("layer4.0")
-    torch.testing.assert_close(
-        logits, kept[0].mean(dim=(2, 3)) @ model.fc.weight.T + model.fc.bias
-    )
+    want = kept[0].mean(dim=(2, 3)) @ model.fc.weight.T + model.fc.bias
+    torch.testing.assert_close(logits, want)
 
 
 def test_a_seed_decides_the_initial_weights():
@@ -256,12 +226,10 @@ def test_the_vit_gives_its_attention():
 
 def test_a_token_of_the_vit_sees_pixels_centred_on_its_patch():
     stem = tiny_vit().vit.embeddings.patch_embeddings
-    x = torch.randn(
-        1, 3, 64, 64, generator=torch.Generator().manual_seed(0), requires_grad=True
-    )
-    stem(x)[
-        0, 3 * 8 + 4
-    ].square().sum().backward()  # the patch of rows 24 to 31 and columns 32 to 39
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    x.requires_grad_()
+    patch = 3 * 8 + 4  # rows 24 to 31 and columns 32 to 39
+    stem(x)[0, patch].square().sum().backward()
     rows, columns = x.grad.abs().sum(dim=(0, 1)).nonzero(as_tuple=True)
     assert (int(rows.min()), int(rows.max())) == (24 - 7, 31 + 7)
     assert (int(columns.min()), int(columns.max())) == (32 - 7, 39 + 7)
@@ -269,13 +237,10 @@ def test_a_token_of_the_vit_sees_pixels_centred_on_its_patch():
 
 def test_the_class_activation_peak_is_found():
     model = tiny_resnet()
-    grid = torch.zeros(1, 96, 8, 8)
-    grid[0, 5, 2, 6] = 1.0
+    grid, weight = torch.zeros(1, 96, 8, 8), model.fc.weight.data.zero_()
     model.features = lambda x: grid
+    grid[0, 5, 2, 6] = weight[3, 5] = weight[0, 6] = 1.0
     grid[0, 6, 7, 0] = 2.0  # what speaks for class 0 lies elsewhere
-    model.fc.weight.data.zero_()
-    model.fc.weight.data[3, 5] = 1.0
-    model.fc.weight.data[0, 6] = 1.0
     peak = int(shape_classifiers._cam_peaks(model, torch.zeros(1, 3, 64, 64), 3)[0])
     row, column = divmod(peak, 64)
     assert 16 <= row < 24
@@ -317,8 +282,5 @@ def test_the_record_says_what_a_user_of_the_weights_needs(name):
 
 @pytest.mark.parametrize("name", [*SHAPE_MODELS, "sentiment"])
 def test_a_model_card_agrees_with_its_record(name):
-    from chapter4.training.records import WEIGHTS
-
-    assert (WEIGHTS / name / "MODEL_CARD.md").read_text(encoding="utf-8") == model_card(
-        read_recipe(name)
-    )
+    card = (WEIGHTS / name / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card == model_card(read_recipe(name))

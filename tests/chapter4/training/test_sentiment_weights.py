@@ -1,10 +1,15 @@
 """The shipped sentiment adapter over MiniLM, and the data script beside it."""
 
+import hashlib
+import io
 import json
+import shutil
+import tarfile
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from chapter4.training import sentiment, snippets
 from chapter4.training.records import WEIGHTS, read_recipe
@@ -32,33 +37,24 @@ def shipped():
 
 def test_clear_sentences_are_read_right(shipped):
     positive = sentiment.positive_probability(*shipped, [text for text, _ in CLEAR])
-    assert [shipped[1].config.id2label[int(p > 0.5)] for p in positive] == [
-        label for _, label in CLEAR
-    ]
+    names = [shipped[1].config.id2label[int(p > 0.5)] for p in positive]
+    assert names == [label for _, label in CLEAR]
     # Clear ones are also told with some confidence.
     assert (positive - 0.5).abs().min() > 0.2
 
 
 def test_the_models_own_sentences_score_as_recorded(shipped):
-    wrong = {
-        w["text"]: w["positive"]
-        for w in read_recipe("sentiment")["measured"]["sentences_wrong"]
-    }
+    recorded = read_recipe("sentiment")["measured"]["sentences_wrong"]
+    wrong = {each["text"]: each["positive"] for each in recorded}
     texts = [text for text, _ in sentiment.SENTENCES]
-    positive = dict(
-        zip(
-            texts, sentiment.positive_probability(*shipped, texts).tolist(), strict=True
-        )
-    )
-    missed = {
-        text
-        for text, label in sentiment.SENTENCES
-        if (positive[text] > 0.5) != (label == "POSITIVE")
-    }
+    scores = sentiment.positive_probability(*shipped, texts).tolist()
+    positive = dict(zip(texts, scores, strict=True))
+    right = {text: label == "POSITIVE" for text, label in sentiment.SENTENCES}
+    missed = {text for text in texts if (positive[text] > 0.5) != right[text]}
     assert missed == set(wrong)
-    for text, recorded in wrong.items():
+    for text, score in wrong.items():
         # Recorded with three digits.
-        assert positive[text] == pytest.approx(recorded, abs=0.0015)
+        assert positive[text] == pytest.approx(score, abs=0.0015)
 
 
 @pytest.mark.parametrize("token", ["[MASK]", "[PAD]"])
@@ -73,15 +69,12 @@ def test_a_blank_text_is_no_evidence(shipped, token):
 def test_padding_a_batch_changes_no_score(shipped):
     texts = [text for text, _ in CLEAR] + ["Good. " * 40]
     together = sentiment.positive_probability(*shipped, texts)
-    alone = torch.cat(
-        [sentiment.positive_probability(*shipped, [text]) for text in texts]
-    )
+    each = [sentiment.positive_probability(*shipped, [text]) for text in texts]
+    alone = torch.cat(each)
     torch.testing.assert_close(together, alone, rtol=0.0, atol=1e-5)
 
 
 def test_the_adapter_is_small_half_precision_and_names_no_folder():
-    from safetensors.torch import load_file
-
     path = FOLDER / "adapter_model.safetensors"
     assert path.stat().st_size < 1_000_000
     assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float16}
@@ -93,34 +86,25 @@ def test_the_adapter_is_small_half_precision_and_names_no_folder():
 
 def test_the_merged_model_equals_the_adapted_one(shipped):
     """W x + (alpha / r) B A x for one adapted map, from the stored tensors."""
-    from safetensors.torch import load_file
-
     _, base = sentiment.base_model()
     stored = load_file(FOLDER / "adapter_model.safetensors")
-    name = "bert.encoder.layer.3.attention.self.query"
-    a, b = (
-        stored[f"base_model.model.{name}.lora_{side}.weight"].float() for side in "AB"
+    adapted, untouched = (
+        f"bert.encoder.layer.{i}.attention.self.query" for i in (3, 1)
     )
-    expected = base.get_submodule(name).weight + 16 / 8 * (b @ a)
+    kept = f"base_model.model.{adapted}.lora"
+    a, b = (stored[f"{kept}_{side}.weight"].float() for side in "AB")
     assert b.abs().max() > 0.0
-    torch.testing.assert_close(shipped[1].get_submodule(name).weight, expected)
-    untouched = "bert.encoder.layer.1.attention.self.query"
-    assert torch.equal(
-        shipped[1].get_submodule(untouched).weight, base.get_submodule(untouched).weight
-    )
+    for name, change in ((adapted, 16 / 8 * (b @ a)), (untouched, 0)):
+        want = base.get_submodule(name).weight + change
+        torch.testing.assert_close(shipped[1].get_submodule(name).weight, want)
 
 
 def test_a_file_that_does_not_fit_is_refused(tmp_path, monkeypatch):
-    from safetensors.torch import load_file, save_file
-
-    stored = load_file(FOLDER / "adapter_model.safetensors")
+    shutil.copytree(FOLDER, tmp_path / "sentiment")
+    path = tmp_path / "sentiment" / "adapter_model.safetensors"
+    stored = load_file(path)
     stored.pop(next(iter(stored)))
-    (tmp_path / "sentiment").mkdir()
-    save_file(stored, tmp_path / "sentiment" / "adapter_model.safetensors")
-    config = (FOLDER / "adapter_config.json").read_text(encoding="utf-8")
-    (tmp_path / "sentiment" / "adapter_config.json").write_text(
-        config, encoding="utf-8"
-    )
+    save_file(stored, path)
     monkeypatch.setattr(sentiment, "WEIGHTS", tmp_path)
     with pytest.raises(ValueError, match="does not fit its configuration"):
         sentiment.load_shipped()
@@ -143,10 +127,6 @@ def test_another_archive_is_refused(tmp_path, monkeypatch):
 
 
 def test_ratings_become_labels_and_shares(tmp_path, monkeypatch):
-    import hashlib
-    import io
-    import tarfile
-
     def packed(files):
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz") as archive:

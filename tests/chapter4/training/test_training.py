@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from chapter4.shapes.drawing import make_shape
 from chapter4.training import cache, loop, records
 from chapter4.training.loop import Recipe
 
@@ -23,21 +24,14 @@ RECIPE = Recipe(
 
 def _data():
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(
-        0, 256, (30, 3, 8, 8), generator=generator, dtype=torch.uint8
-    )
-    return images, torch.arange(30) % 2
+    images = torch.randint(0, 256, (30, 3, 8, 8), generator=generator)
+    return images.to(torch.uint8), torch.arange(30) % 2
 
 
 def _model():
     torch.manual_seed(1)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(144, 2),
-    )
+    first = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    return nn.Sequential(*first, nn.Flatten(), nn.Linear(144, 2))
 
 
 @pytest.fixture
@@ -74,15 +68,13 @@ def test_a_resumed_run_equals_one_that_was_never_cut_off(
 
 
 def test_a_checkpoint_of_another_run_is_not_resumed(cache_of_its_own, capsys):
-    data = _data()
+    data, other = _data(), dataclasses.replace(RECIPE, learning_rate=0.02)
     loop.fit("model", _model(), data, data, RECIPE)
     changed = _model()
     changed[0].bias.data[0] += 0.5
     loop.fit("model", changed, data, data, RECIPE)
     loop.fit("model", _model(), (data[0].flip(0), data[1]), data, RECIPE)
-    loop.fit(
-        "model", _model(), data, data, dataclasses.replace(RECIPE, learning_rate=0.02)
-    )
+    loop.fit("model", _model(), data, data, other)
     assert "goes on" not in capsys.readouterr().out
 
 
@@ -106,11 +98,9 @@ def test_prediction_does_not_depend_on_the_batch_size():
 
 
 def test_cached_pictures_are_the_drawn_ones(cache_of_its_own):
-    from chapter4.shapes.drawing import make_shape
-
-    fresh = cache.pictures(12, seed=9, logo_probability=1.0, logo_class="star")
-    stored = cache.pictures(12, seed=9, logo_probability=1.0, logo_class="star")
-    drawn = make_shape(3, seed=9, logo_probability=1.0, logo_class="star")
+    settings = {"seed": 9, "logo_probability": 1.0, "logo_class": "star"}
+    fresh, stored = (cache.pictures(12, **settings) for _ in range(2))
+    drawn = make_shape(3, **settings)
     for images, labels in (fresh, stored):
         assert torch.equal(images[3], torch.from_numpy(drawn.image).permute(2, 0, 1))
         assert labels.tolist() == [*range(10), 0, 1]
