@@ -122,9 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CLASS",
         help="class to explain, name or index (default: the predicted)",
     )
-    interpret.add_argument(
-        "--output", type=Path, default=Path("chapter4-output"), metavar="DIR"
-    )
+    _add_output(interpret, None, Path("chapter4-output"))
     _add_evidence(interpret)
     interpret.set_defaults(run=_interpret)
 
@@ -143,12 +141,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CLASS",
         help="what you expected the model to say (default: the truth)",
     )
-    debug.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="write the report, the figure and the analysis here",
-    )
+    _add_output(debug, "write the report, the figure and the analysis here")
     _add_evidence(debug)
     debug.set_defaults(run=_debug)
 
@@ -162,18 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     attention.add_argument(
         "--head", type=int, help="one head, from 0 (default: the mean over all)"
     )
-    attention.add_argument(
-        "--model",
-        default="minilm",
-        metavar="NAME",
-        help="minilm, bert-base-uncased, ... (default: minilm)",
-    )
-    attention.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="write figures, views, weights (.npz), a manifest here",
-    )
+    _add_model(attention, "minilm", "minilm, bert-base-uncased, ... (default: minilm)")
+    _add_output(attention, "write figures, views, weights (.npz), a manifest here")
     attention.set_defaults(run=_attention)
 
     text = commands.add_parser(
@@ -185,18 +168,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CLASS",
         help="POSITIVE or NEGATIVE (default: the predicted)",
     )
-    text.add_argument(
-        "--model",
-        default="minilm-sentiment",
-        metavar="NAME",
-        help="minilm-sentiment, or a hub name (default: minilm-sentiment)",
+    _add_model(
+        text,
+        "minilm-sentiment",
+        "minilm-sentiment, or a hub name (default: minilm-sentiment)",
     )
-    text.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="write the figure, the scores (.npz) and a manifest here",
-    )
+    _add_output(text, "write the figure, the scores (.npz) and a manifest here")
     _add_evidence(text)
     text.set_defaults(run=_text)
     return parser
@@ -220,16 +197,25 @@ def _add_photo(parser: argparse.ArgumentParser) -> None:
         default="cat",
         help="a photo, or the name of a sample photo (default: cat)",
     )
+    _add_model(parser, "efficientnet-lite0", "default: efficientnet-lite0")
+
+
+def _add_model(parser: argparse.ArgumentParser, default: str, words: str) -> None:
+    parser.add_argument("--model", default=default, metavar="NAME", help=words)
+
+
+def _add_output(
+    parser: argparse.ArgumentParser, words: str | None, default: Path | None = None
+) -> None:
     parser.add_argument(
-        "--model",
-        default="efficientnet-lite0",
-        metavar="NAME",
-        help="default: efficientnet-lite0",
+        "--output", type=Path, default=default, metavar="DIR", help=words
     )
 
 
 def _interpret(options: argparse.Namespace) -> None:
     model, photo = _model_and_photo(options)
+    import numpy as np
+
     from chapter4.evidence.map_evidence import versions_of
     from chapter4.inputs.models import class_index, class_names_of
     from chapter4.plots.figures import TITLES, compare_maps
@@ -251,7 +237,7 @@ def _interpret(options: argparse.Namespace) -> None:
         stem = key.replace("+", "p")
         label = name(int(result.target))  # type: ignore[arg-type]  # one image: no list
         figure = compare_maps(
-            _pixels(results),
+            np.asarray(results["image"]) / 255,
             {f"{TITLES[result.method]}\n{label}": result},
             evidence=[results.evidence[key]],
         )
@@ -297,12 +283,10 @@ def _debug(options: argparse.Namespace) -> None:
     from chapter4.reports.misclassification import MisclassificationAnalyzer
 
     truth = class_index(model, options.true_label)
-    expected = (
-        None
-        if options.expected_label is None
-        else class_index(model, options.expected_label)
-    )
-    folder = None if options.output is None else make_folder(options.output)
+    expected = options.expected_label
+    if expected is not None:
+        expected = class_index(model, expected)
+    folder = options.output and make_folder(options.output)
     evidence = not options.no_evidence
     report = debug_model_prediction(model, photo, truth, expected, evidence=evidence)
     if folder is None:
@@ -347,7 +331,7 @@ def _attention(options: argparse.Namespace) -> None:
     from chapter4.inputs.models import load_bert
 
     bert = load_bert(options.model)
-    folder = None if options.output is None else make_folder(options.output)
+    folder = options.output and make_folder(options.output)
     attention = attention_weights(options.text, bert)
     words = word_attention(
         attention, layers=options.layer, heads=options.head, keep_special=False
@@ -379,12 +363,9 @@ def _attention(options: argparse.Namespace) -> None:
     if options.layer is not None and options.head is not None:
         one = visualize_attention(options.text, options.layer, options.head, bert=bert)
         files["head"] = save_figure(one, folder / "head.png")
-    files["head_view"] = (
-        head_view(options.text, bert=bert).save(folder / "head_view.html").name
-    )
-    files["model_view"] = (
-        model_view(options.text, bert=bert).save(folder / "model_view.html").name
-    )
+    for name, view in (("head_view", head_view), ("model_view", model_view)):
+        page = view(options.text, bert=bert).save(folder / f"{name}.html")
+        files[name] = page.name
     arrays = save_arrays(
         folder / "attention.npz", weights=attention.weights, tokens=attention.tokens
     )
@@ -403,19 +384,17 @@ def _attention(options: argparse.Namespace) -> None:
 def _text(options: argparse.Namespace) -> None:
     _say("loading the model ...")
     from chapter4.evidence.map_evidence import versions_of
-    from chapter4.plots.figures import text_figure
     from chapter4.reports.text import (
         TextClassifierInterpreter,
+        figure_of,
         word_scores,
     )
 
     interpreter = TextClassifierInterpreter(options.model)
-    target = (
-        int(options.target)
-        if options.target and options.target.isdecimal()
-        else options.target
-    )
-    folder = None if options.output is None else make_folder(options.output)
+    target = options.target
+    if target and target.isdecimal():
+        target = int(target)
+    folder = options.output and make_folder(options.output)
     result = interpreter.interpret(
         options.text, target, evidence=not options.no_evidence
     )
@@ -432,14 +411,6 @@ def _text(options: argparse.Namespace) -> None:
     if folder is None:
         return
     begin(folder)
-    title = f"Prediction: {prediction['label']} ({prediction['probability']:.1%})"
-    figure = text_figure(
-        words,
-        scores,
-        title,
-        f"share in the {result['target_label']} logit",
-        result["evidence"],
-    )
     write_manifest(
         folder,
         command="text",
@@ -451,7 +422,7 @@ def _text(options: argparse.Namespace) -> None:
         evidence=result["evidence"].facts(),
         delta=result["delta"],
         versions=versions_of(interpreter.model),
-        figure=save_figure(figure, folder / "text.png"),
+        figure=save_figure(figure_of(result), folder / "text.png"),
         arrays=save_arrays(
             folder / "text.npz",
             tokens=result["tokens"],
@@ -472,12 +443,6 @@ def _model_and_photo(options: argparse.Namespace) -> tuple[nn.Module, Path]:
     from chapter4.inputs.models import load_classifier
 
     return load_classifier(options.model), photo
-
-
-def _pixels(results: Interpretation) -> Any:
-    import numpy as np
-
-    return np.asarray(results["image"]) / 255
 
 
 def _predictions(results: Interpretation) -> list[dict[str, Any]]:

@@ -95,10 +95,8 @@ def vit_attention_weights(
             f"attention is shown for one image at a time, not for {len(x)}"
         )
     x = x.to(next(model.parameters()).dtype)
-    size, wanted = (
-        _pair(x.shape[-2:]),
-        _pair(getattr(config, "image_size", x.shape[-2:])),
-    )
+    size = _pair(x.shape[-2:])
+    wanted = _pair(getattr(config, "image_size", size))
     # DINOv2 takes any size. In ViT and DeiT the positions are tied to one size.
     if getattr(config, "model_type", "") in ("vit", "deit") and size != wanted:
         raise ValueError(
@@ -119,9 +117,8 @@ def vit_attention_weights(
             f"{prefix} tokens stand before the patches; [CLS] and {registers} registers"
             " were expected"
         )
-    return VitAttention(
-        weights, grid, patch, seen_pixels(x[0].float(), model), name_of(model)
-    )
+    crop = seen_pixels(x[0].float(), model)
+    return VitAttention(weights, grid, patch, crop, name_of(model))
 
 
 def vit_attention(
@@ -193,9 +190,8 @@ def cls_attention(
     if rollout:
         matrix = attention_rollout(attention.weights[: at + 1])
     else:
-        matrix = attention.weights[
-            at, choose("head", head, heads, attention.model_name)
-        ].mean(axis=0)
+        which = choose("head", head, heads, attention.model_name)
+        matrix = attention.weights[at, which].mean(axis=0)
     return matrix[0, attention.prefix :].reshape(attention.grid)
 
 

@@ -141,9 +141,8 @@ def average_attention(
         raise ValueError(
             f"attention weights are (layers, heads, T, T), not {weights.shape}"
         )
-    picked = weights[choose("layer", layers, len(weights), name)][
-        :, choose("head", heads, weights.shape[1], name)
-    ]
+    by_layer = weights[choose("layer", layers, len(weights), name)]
+    picked = by_layer[:, choose("head", heads, weights.shape[1], name)]
     return picked.mean(axis=(0, 1))
 
 
@@ -185,11 +184,8 @@ def attention_rollout(
         )
     rolled = identity = np.eye(weights.shape[1], dtype=weights.dtype)
     mixed = weights + identity if residual else weights
-    if (
-        not np.isfinite(weights).all()
-        or (weights < 0).any()
-        or not mixed.sum(axis=2).all()
-    ):
+    good = np.isfinite(weights) & (weights >= 0)
+    if not good.all() or not mixed.sum(axis=2).all():
         raise ValueError(
             "attention weights are finite and not negative, and no row of "
             "them is all zero"
@@ -207,11 +203,8 @@ def text_model(bert: TextModel | None) -> TextModel:
     """
     if bert is None:
         return _default_bert()
-    if (
-        not isinstance(bert, tuple)
-        or len(bert) != 2
-        or not isinstance(bert[0], nn.Module)
-    ):
+    pair = isinstance(bert, tuple) and len(bert) == 2
+    if not (pair and isinstance(bert[0], nn.Module)):
         raise TypeError(
             "bert is what load_bert(name) returns, a model and its tokenizer, not"
             f" {type(bert).__name__}"
@@ -393,13 +386,10 @@ def attentions_of(model: nn.Module, **inputs: Tensor) -> np.ndarray:
             f"{name_of(model)} returned no attention weights, though eager "
             "attention was switched on"
         )
-    if any(
-        layer.ndim != 4 or layer.shape[0] != 1 or layer.shape[-2] != layer.shape[-1]
-        for layer in layers
-    ):
+    shapes = [tuple(layer.shape) for layer in layers]
+    if any(len(s) != 4 or s[0] != 1 or s[2] != s[3] for s in shapes):
         raise ValueError(
-            "expected weights (1, heads, T, T) in each layer, not "
-            f"{[tuple(a.shape) for a in layers]}"
+            f"expected weights (1, heads, T, T) in each layer, not {shapes}"
         )
     weights = torch.stack(list(layers))[:, 0].cpu()
     return (weights if weights.dtype == torch.float64 else weights.float()).numpy()
@@ -410,11 +400,9 @@ def _weights_of(
 ) -> tuple[np.ndarray, str]:
     if isinstance(attention, TextAttention):
         return attention.weights, attention.model_name
-    array = (
-        attention.detach().cpu().numpy()
-        if isinstance(attention, Tensor)
-        else np.asarray(attention)
-    )
+    if isinstance(attention, Tensor):
+        attention = attention.detach().cpu().numpy()
+    array = np.asarray(attention)
     return array if array.dtype.kind == "f" else array.astype(float), "this array"
 
 

@@ -166,18 +166,18 @@ def word_attention(
     """
     count = len(attention.tokens)
     if matrix is None:
-        picked = _chosen(attention, layers, heads)
-        matrix, origin = (
-            average_attention(attention, *picked),
-            _source(attention, *picked),
+        n_layers, n_heads = attention.weights.shape[:2]
+        picked_layers = choose("layer", layers, n_layers, attention.model_name)
+        picked_heads = choose("head", heads, n_heads, attention.model_name)
+        matrix = average_attention(attention, picked_layers, picked_heads)
+        origin = (
+            f"{_part('layer', picked_layers, n_layers)},"
+            f" {_part('head', picked_heads, n_heads)}"
         )
     elif layers is not None or heads is not None:
         raise ValueError("give a matrix, or layers and heads, but not both")
     else:
-        matrix, origin = (
-            np.asarray(matrix),
-            f"{attention.model_name}, a matrix made elsewhere",
-        )
+        matrix, origin = np.asarray(matrix), "a matrix made elsewhere"
     if matrix.shape != (count, count):
         raise ValueError(
             f"the text has {count} tokens, so the matrix is ({count}, {count}), not"
@@ -217,7 +217,7 @@ def word_attention(
         removed=removed,
         renormalized=renormalize,
         n_tokens=count,
-        source=source or origin,
+        source=source or f"{attention.model_name}, {origin}",
     )
 
 
@@ -244,9 +244,8 @@ def attention_pair(
         TypeError: If an argument has the wrong type.
     """
     words = _words_of(attention)
-    row, column = (
-        find_by_name("word", each, words.words) for each in (from_word, to_word)
-    )
+    row = find_by_name("word", from_word, words.words)
+    column = find_by_name("word", to_word, words.words)
     if row == column:
         raise ValueError(
             f"{words.words[row]!r} ({row}) is both ends; a word is not ranked against"
@@ -340,27 +339,9 @@ def _words_of(attention: WordAttention | TextAttention) -> WordAttention:
     return attention
 
 
-def _chosen(
-    attention: TextAttention, layers: Which, heads: Which
-) -> tuple[list[int], list[int]]:
-    n_layers, n_heads = attention.weights.shape[:2]
-    name = attention.model_name
-    return choose("layer", layers, n_layers, name), choose("head", heads, n_heads, name)
-
-
-def _source(attention: TextAttention, layers: list[int], heads: list[int]) -> str:
-    n_layers, n_heads = attention.weights.shape[:2]
-    return (
-        f"{attention.model_name}, {_part('layer', layers, n_layers)},"
-        f" {_part('head', heads, n_heads)}"
-    )
-
-
 def _part(name: str, chosen: list[int], count: int) -> str:
     if len(chosen) == 1:
         return f"{name} {chosen[0]}"
-    return (
-        f"mean of all {count} {name}s"
-        if len(chosen) == count
-        else f"mean of {name}s {', '.join(map(str, chosen))}"
-    )
+    if len(chosen) == count:
+        return f"mean of all {count} {name}s"
+    return f"mean of {name}s {', '.join(map(str, chosen))}"

@@ -68,10 +68,11 @@ def stack_of(weights: np.ndarray, layers: Sequence[int] | None = None) -> Stack:
         ValueError: For more than ``MAX_WEIGHTS`` numbers.
     """
     picked = list(range(len(weights)) if layers is None else layers)
-    one_each: list[list[int]] = [[i] for i in picked]
-    by_layer = one_each + ([picked] if len(picked) > 1 else [])
     everyone = list(range(weights.shape[1]))
-    by_head = [[i] for i in everyone] + ([everyone] if len(everyone) > 1 else [])
+    by_layer, by_head = (
+        [[i] for i in each] + ([each] if len(each) > 1 else [])
+        for each in (picked, everyone)
+    )
     means = "all" if len(picked) == len(weights) else "these"
     size = len(by_layer) * len(by_head) * weights.shape[-1] ** 2
     if size > MAX_WEIGHTS:
@@ -148,9 +149,8 @@ def colours() -> tuple[list[str], int]:
     light = linear @ [0.2126, 0.7152, 0.0722]
     # Contrast with black against contrast with white, as WCAG defines it.
     black = (light + 0.05) ** 2 > 0.05 * 1.05
-    names = [
-        "#{:02x}{:02x}{:02x}".format(*row) for row in np.round(table * 255).astype(int)
-    ]
+    bytes_of = np.round(table * 255).astype(int)
+    names = ["#{:02x}{:02x}{:02x}".format(*row) for row in bytes_of]
     return names, int(black.argmax())
 
 
@@ -174,12 +174,8 @@ def _named(kind: str, which: Sequence[int], means: str) -> str:
 
 
 def _seen(letter: str) -> str:
-    hidden = letter in _TURNING or unicodedata.category(letter) in (
-        "Cc",
-        "Cs",
-        "Zl",
-        "Zp",
-    )
+    unseen = unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
+    hidden = unseen or letter in _TURNING
     return f"U+{ord(letter):04X}" if hidden else letter
 
 

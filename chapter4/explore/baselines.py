@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from chapter4.core.attribution import (
     check_count,
-    choose_targets,
     chunk_of,
     frozen_eval,
     input_gradient,
@@ -28,11 +27,13 @@ from chapter4.explore.pictures import (
     explorer,
     halved,
     map_picture,
+    one_image,
     photo_picture,
+    target_of,
 )
 from chapter4.explore.sentences import described, number, score
 from chapter4.explore.view import Choice, Explorer, Slider
-from chapter4.inputs.images import image_tensor, seen_pixels
+from chapter4.inputs.images import seen_pixels
 from chapter4.inputs.models import class_names_of
 from chapter4.methods.integrated_gradients import BASELINES, make_baseline, quadrature
 from chapter4.plots.figures import SALIENCY_CMAP, UNITS, upper_limit
@@ -152,29 +153,16 @@ def explore_integrated_gradients(
     """
     if not baselines or isinstance(baselines, str):
         raise ValueError("baselines is a list of one name or more, such as ['black']")
-    n_steps, positions = (
-        check_count("n_steps", n_steps),
-        check_count("positions", positions),
-    )
-    x = image_tensor(image, model)
-    if len(x) != 1:
-        raise ValueError(f"the figure shows one image, not {len(x)}")
-    with frozen_eval(model), torch.no_grad():
-        (target,) = choose_targets(logits_of(model, x.clone()), target_class)
-    stopped = stops(n_steps, positions)
-    paths = [
-        follow(
-            model,
-            x,
-            target,
-            name,
-            n_steps=n_steps,
-            stops=stopped,
-            seed=seed,
-            chunk_size=chunk_size,
-        )
-        for name in baselines
-    ]
+    n_steps = check_count("n_steps", n_steps)
+    x = one_image(image, model)
+    target = target_of(model, x, target_class)
+    settings: dict[str, Any] = {
+        "n_steps": n_steps,
+        "stops": stops(n_steps, check_count("positions", positions)),
+        "seed": seed,
+        "chunk_size": chunk_size,
+    }
+    paths = [follow(model, x, target, name, **settings) for name in baselines]
     name = class_names_of(model)(target)
     photo = photo_picture(seen_pixels(x[0], model))
     states = [
@@ -280,10 +268,8 @@ def _states(
     chosen = [each.name for each in paths].index(path.name)
     found = []
     for moment in path.moments:
-        slope, sofar = (
-            halved(moment.gradient),
-            halved(np.abs(moment.sofar).sum(axis=0)),
-        )
+        slope = halved(moment.gradient)
+        sofar = halved(np.abs(moment.sofar).sum(axis=0))
         limit = upper_limit(slope)
         where = f"α = {moment.alpha:.3f} from the baseline {path.name}"
         found.append(

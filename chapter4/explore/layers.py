@@ -16,6 +16,7 @@ from chapter4.explore.pictures import (
     explorer,
     grey,
     map_picture,
+    one_image,
     photo_picture,
 )
 from chapter4.explore.sentences import described, number
@@ -79,9 +80,7 @@ def explore_gradcam(
     References:
         Selvaraju et al. 2017, arXiv:1610.02391.
     """
-    x = image_tensor(image, model)
-    if len(x) != 1:
-        raise ValueError(f"the figure shows one image, not {len(x)}")
+    x = one_image(image, model)
     stages = grid_stages(model, x) if layers is None else list(layers)
     if not stages:
         raise ValueError("no layer was named: give at least one part of the model")
@@ -102,7 +101,6 @@ def explore_gradcam(
     words = [
         f"{n} ({_percent(chance[i])})" for n, i in zip(names, classes, strict=True)
     ]
-    unit = "weighted sum of activations"
     return explorer(
         "Grad-CAM: layer and class",
         [
@@ -111,7 +109,9 @@ def explore_gradcam(
         ],
         [
             Panel("map", "Over the picture"),
-            Panel("cells", "Raw map", CAM_CMAP, unit, cells=True),
+            Panel(
+                "cells", "Raw map", CAM_CMAP, "weighted sum of activations", cells=True
+            ),
         ],
         states,
         _CAPTION,
@@ -146,14 +146,11 @@ def _state(
         f"{stage}, {rows} × {columns} cells, {name} (probability {_percent(chance)})"
     )
     zero = f"{(found.raw == 0).sum():,} of {found.raw.size:,} cells are zero"
-    said = (
-        f"{where}: blank, no cell speaks for the class."
-        if found.blank
-        else (
-            f"{where}: largest cell {number(float(found.raw.max()))}; {zero};"
-            f" {described(found.raw, 'cells')}."
-        )
-    )
+    said = f"{where}: blank, no cell speaks for the class."
+    if not found.blank:
+        largest = number(float(found.raw.max()))
+        spread = described(found.raw, "cells")
+        said = f"{where}: largest cell {largest}; {zero}; {spread}."
     shown = f"Grad-CAM of {name} at the layer {stage}"
     return State(
         said,

@@ -10,24 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chapter4.core.attribution import (
-    check_count,
-    choose_targets,
-    frozen_eval,
-    gradient_sum,
-    logits_of,
-)
+from chapter4.core.attribution import check_count, frozen_eval, gradient_sum
 from chapter4.evidence.map_statistics import relative_difference, total_variation
 from chapter4.explore.pictures import (
     Panel,
     State,
     explorer,
     map_picture,
+    one_image,
     photo_picture,
+    target_of,
 )
 from chapter4.explore.sentences import described, number
 from chapter4.explore.view import Explorer, Slider
-from chapter4.inputs.images import image_tensor, seen_pixels
+from chapter4.inputs.images import seen_pixels
 from chapter4.inputs.models import class_names_of
 from chapter4.methods.gradients import noisy_copies
 from chapter4.plots.figures import SALIENCY_CMAP, UNITS, upper_limit
@@ -100,13 +96,9 @@ def explore_smoothgrad(
             "explore_smoothgrad needs one level or more, and numbers of samples that"
             " rise"
         )
-    x = image_tensor(image, model)
-    if len(x) != 1:
-        raise ValueError(f"the figure shows one image, not {len(x)}")
+    x = one_image(image, model)
+    target = target_of(model, x, target_class)
     with frozen_eval(model):
-        with torch.no_grad():
-            logits = logits_of(model, x.clone())
-        (target,) = choose_targets(logits, target_class)
         runs = {
             level: [
                 mean.abs().amax(dim=1)[0].cpu().numpy()
@@ -193,31 +185,24 @@ def _state(
 ) -> State:
     limit = upper_limit(values)
     copies = "1 sample" if n == 1 else f"{n} samples"
-    if n == most:
-        distance = "this is the finest map"
+    made = f"{copies} at noise level {level:g}"
+    noisy = f"The picture with noise of level {level:g} added to every value."
+    if not values.any():
+        measured = "the map is zero everywhere"
     else:
-        apart = relative_difference(values, finest)
-        distance = f"distance from {most} samples {apart:.2f}"
-    measured = (
-        f"{distance}, roughness {total_variation(values):.2f}"
-        if values.any()
-        else "the map is zero everywhere"
-    )
-    said = f"{copies} at noise level {level:g}: {measured}."
-    alt = (
-        f"SmoothGrad map of {name} from {copies} at noise level {level:g}:"
-        f" {described(values)}."
-    )
+        distance = "this is the finest map"
+        if n != most:
+            apart = relative_difference(values, finest)
+            distance = f"distance from {most} samples {apart:.2f}"
+        measured = f"{distance}, roughness {total_variation(values):.2f}"
     return State(
-        said,
+        f"{made}: {measured}.",
         {
-            "copy": {
-                "src": copy,
-                "alt": (
-                    f"The picture with noise of level {level:g} added to every value."
-                ),
+            "copy": {"src": copy, "alt": noisy},
+            "map": {
+                "src": map_picture(values, limit, SALIENCY_CMAP),
+                "alt": f"SmoothGrad map of {name} from {made}: {described(values)}.",
             },
-            "map": {"src": map_picture(values, limit, SALIENCY_CMAP), "alt": alt},
             "map-high": {"words": number(limit)},
         },
     )

@@ -10,12 +10,18 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from chapter4.core.attribution import choose_targets, frozen_eval, logits_of
 from chapter4.explore.view import HERE, Choice, Explorer, Slider
-from chapter4.inputs.images import brightness, picture_url
+from chapter4.inputs.images import brightness, image_tensor, picture_url
+
+if TYPE_CHECKING:
+    from chapter4.inputs.images import ImageInput
 
 # Shades of a map: as many as the eye distinguishes in a fine grain. A picture has half
 # the size of one with 64 shades.
@@ -106,6 +112,25 @@ class Album:
         if picture not in self.pictures:
             self.pictures.append(picture)
         return self.pictures.index(picture)
+
+
+def one_image(image: ImageInput, model: nn.Module) -> Tensor:
+    """The image that a figure shows, normalised, (1, 3, H, W).
+
+    Raises:
+        ValueError: If there are several.
+    """
+    x = image_tensor(image, model)
+    if len(x) != 1:
+        raise ValueError(f"the figure shows one image, not {len(x)}")
+    return x
+
+
+def target_of(model: nn.Module, x: Tensor, wanted: Any) -> int:
+    """The class to explain: the one that is wanted, or the predicted one for None."""
+    with frozen_eval(model), torch.no_grad():
+        (target,) = choose_targets(logits_of(model, x.clone()), wanted)
+    return target
 
 
 def settings(controls: Sequence[Slider | Choice]) -> Iterator[tuple[int, ...]]:

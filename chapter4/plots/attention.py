@@ -57,10 +57,9 @@ def visualize_attention(
     layers, heads = attention.weights.shape[:2]
     matrix = attention.head(layer, head)
     title = (
-        f"{attention.model_name}: attention in layer {layer % layers}, head "
-        f"{head % heads}"
+        f"{attention.model_name}: attention in layer {layer % layers}, head"
+        f" {head % heads}\n(layers 0 to {layers - 1}, heads 0 to {heads - 1})"
     )
-    title += f"\n(layers 0 to {layers - 1}, heads 0 to {heads - 1})"
     return _matrix(matrix, attention.tokens, attention.tokens, title, WEIGHT, 1.0)
 
 
@@ -102,12 +101,8 @@ def visualize_multi_head_attention(
             below = attention.tokens if head + columns >= heads else None
             _heatmap(axes, attention.weights[at, head], 1.0, rows, below, side)
             axes.set_title(f"head {head}", fontsize=11)
-        bar = figure.colorbar(
-            grid.flat[0].collections[0],
-            ax=list(grid.flat[:heads]),
-            shrink=0.6,
-            pad=0.02,
-        )
+        shown, panels = grid.flat[0].collections[0], list(grid.flat[:heads])
+        bar = figure.colorbar(shown, ax=panels, shrink=0.6, pad=0.02)
         bar.set_label(WEIGHT, fontsize=12)
         title = (
             f"{attention.model_name}: attention in layer {at} (of 0 to "
@@ -133,11 +128,9 @@ def visualize_word_attention(attention: WordAttention | TextAttention) -> Figure
     Returns:
         The figure. It is displayed only in a notebook or an interactive session.
     """
-    words = (
-        attention
-        if isinstance(attention, WordAttention)
-        else word_attention(attention, keep_special=False)
-    )
+    words = attention
+    if not isinstance(words, WordAttention):
+        words = word_attention(words, keep_special=False)
     rows, note = words.words, "each row sums to 1"
     if words.removed.any():
         rows = [
@@ -147,16 +140,12 @@ def visualize_word_attention(attention: WordAttention | TextAttention) -> Figure
         note = "special tokens removed, " + (
             "rows scaled to sum 1" if words.renormalized else "nothing scaled"
         )
-    title, top = f"Attention between words\n{words.source}", float(words.weights.max())
-    return _matrix(
-        words.weights,
-        words.words,
-        rows,
-        title,
+    title, meaning = (
+        f"Attention between words\n{words.source}",
         f"Attention weight\n({note})",
-        top,
-        "word",
     )
+    top = float(words.weights.max())
+    return _matrix(words.weights, words.words, rows, title, meaning, top, "word")
 
 
 def visualize_vit_attention(
@@ -199,12 +188,10 @@ def visualize_vit_attention(
     at = layer % layers
     if rollout:
         what = f"rollout through layers 0 to {at}"
+    elif head is None:
+        what = f"layer {at} (of 0 to {layers - 1}), mean of {heads} heads"
     else:
-        which = (
-            f"mean of {heads} heads"
-            if head is None
-            else f"head {head % heads} (of 0 to {heads - 1})"
-        )
+        which = f"head {head % heads} (of 0 to {heads - 1})"
         what = f"layer {at} (of 0 to {layers - 1}), {which}"
     height, width = attention.crop.shape[:2]
     with _light():
@@ -213,30 +200,19 @@ def visualize_vit_attention(
         )
         seen.imshow(attention.crop)
         seen.set_title("What the model saw", fontsize=12)
-        drawn = alone.imshow(
-            grid,
-            cmap=CMAP,
-            vmin=0,
-            vmax=_top(grid),
-            aspect=attention.patch[0] / attention.patch[1],
-        )
-        alone.set_title(
-            f"Weight of each of {grid.shape[0]} x {grid.shape[1]} patches", fontsize=12
-        )
+        aspect = attention.patch[0] / attention.patch[1]
+        drawn = alone.imshow(grid, cmap=CMAP, vmin=0, vmax=_top(grid), aspect=aspect)
+        rows, columns = grid.shape
+        alone.set_title(f"Weight of each of {rows} x {columns} patches", fontsize=12)
         draw_patches(both, attention.crop, grid, attention.patch)
         both.set_title("Both, patch on patch", fontsize=12)
         for axes in (seen, alone, both):
             axes.set(xticks=[], yticks=[])
+        meaning = "rollout from" if rollout else "weight of"
         bar = figure.colorbar(drawn, ax=both, shrink=0.85)
-        bar.set_label(
-            "Attention rollout from [CLS]" if rollout else "Attention weight of [CLS]",
-            fontsize=11,
-        )
-        figure.suptitle(
-            f"{attention.model_name}: where [CLS] looks, {what}",
-            fontsize=14,
-            parse_math=False,
-        )
+        bar.set_label(f"Attention {meaning} [CLS]", fontsize=11)
+        title = f"{attention.model_name}: where [CLS] looks, {what}"
+        figure.suptitle(title, fontsize=14, parse_math=False)
     return finish(figure)
 
 

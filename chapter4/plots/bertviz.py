@@ -182,14 +182,8 @@ def head_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
         f"{attention.model_name}: attention of {heads} heads, layer by layer (0 to"
         f" {layers - 1})"
     )
-    page = _page(
-        title,
-        note,
-        body.replace('id="layer"', 'id="layer" aria-label="Layer"'),
-        attention,
-        "Head ${at}",
-        1,
-    )
+    body = body.replace('id="layer"', 'id="layer" aria-label="Layer"')
+    page = _page(title, note, body, attention, "Head ${at}", 1)
     return InteractiveView(page, title, 190 + round(22.5 * count))
 
 
@@ -232,11 +226,8 @@ def model_view(text: str, *, bert: TextModel | None = None) -> InteractiveView:
     # BertViz's own layout: the thumbnails, with 7 px for each token if there are 12
     # heads, or the enlarged picture, whichever is higher.
     drawn = max(layers * (count * 84 / heads + 10) + 38, count * 18 + 55)
-    return InteractiveView(
-        _page(title, note, body, attention, name, layers),
-        title,
-        150 + round(drawn),
-    )
+    page = _page(title, note, body, attention, name, layers)
+    return InteractiveView(page, title, 150 + round(drawn))
 
 
 def _drawn(view: Callable[..., Any], attention: TextAttention, **options: Any) -> str:
@@ -279,10 +270,9 @@ def _page(
             " 1.4.1 were known"
         )
     data = json.loads(found[1])
+    tokens = format_special_chars(attention.tokens)
     for matrices in data["attention"]:
-        matrices["left_text"] = matrices["right_text"] = format_special_chars(
-            attention.tokens
-        )
+        matrices["left_text"] = matrices["right_text"] = tokens
     # "<" can start a tag that ends the script. Written as \u003c it is the same string
     # to JavaScript, and HTML does not see it.
     safe = json.dumps(data).replace("<", "\\u003c")

@@ -182,12 +182,8 @@ def show_overlay(
     drawn = axes.imshow(values, cmap=cmap, vmin=0, vmax=limit or 1, alpha=OVERLAY_ALPHA)
     _title(axes, title)
     axes.set_axis_off()
-    _colour_bar(
-        axes,
-        drawn,
-        label,
-        extend="max" if values.max() > limit * (1 + 1e-6) else "neither",
-    )
+    beyond = values.max() > limit * (1 + 1e-6)
+    _colour_bar(axes, drawn, label, extend="max" if beyond else "neither")
 
 
 def show_result(
@@ -215,11 +211,8 @@ def show_result(
     label = UNITS.get(result.method, "attribution")
     is_cam = result.method in ("gradcam", "gradcam++")
     if not result.map.any():
-        title += (
-            "\n(blank: the ReLU left nothing)"
-            if is_cam
-            else "\n(blank: zero everywhere)"
-        )
+        why = "the ReLU left nothing" if is_cam else "zero everywhere"
+        title += f"\n(blank: {why})"
     if is_cam:
         show_overlay(axes, pixels, result.map, title, label)
     else:
@@ -274,22 +267,18 @@ def compare_maps(
     Returns:
         The figure. It is displayed only in a notebook or an interactive session.
     """
-    # Pairs, not a mapping: two maps by the same method have the same title.
-    named: list[tuple[str | None, Attribution]]
-    named = (
-        list(results.items())
-        if isinstance(results, Mapping)
-        else [(None, result) for result in results]
-    )
-    count = len(named) + 1
+    titles: Sequence[str | None] = [None] * len(results)
+    if isinstance(results, Mapping):
+        titles, results = list(results), list(results.values())
+    count = len(results) + 1
     if columns is None:
         columns = count if count <= 3 else -(-count // 2)
     figure, grid = new_figure(-(-count // columns), columns, PANEL)
     axes = list(grid.flat)
     show_image(axes[0], pixels, title)
-    beside: list[MapEvidence | None] = [None] * len(named)
-    for panel, (name, result), known in zip(
-        axes[1:], named, beside if evidence is None else evidence, strict=False
+    beside = [None] * len(results) if evidence is None else evidence
+    for panel, result, name, known in zip(
+        axes[1:], results, titles, beside, strict=False
     ):
         show_result(panel, pixels, result, name, known)
     for panel in axes[count:]:
@@ -307,36 +296,20 @@ def attribution_figure(
     from chapter4.evidence.map_evidence import evidence_of
     from chapter4.inputs.models import class_names_of
 
-    target = result.target if name is None else name
-    # The target of one image is one class, not a list.
-    words = (
-        target
-        if isinstance(target, str)
-        else class_names_of(model)(int(cast(int, target)))
-    )
+    words = result.target if name is None else name
+    if not isinstance(words, str):
+        # The target of one image is one class, not a list.
+        words = class_names_of(model)(int(cast(int, words)))
     pixels = crop_of(image, model)
     figure, ((first, second, third),) = new_figure(1, 3, PANEL)
     show_image(first, pixels, "What the model sees")
-    title, label = (
-        TITLES.get(result.method, result.method),
-        UNITS.get(result.method, "attribution"),
-    )
-    show_saliency(
-        second,
-        result.map,
-        f"{title}: {words}" if result.map.any() else f"{title}: {words} (blank)",
-        label,
-    )
+    title = f"{TITLES.get(result.method, result.method)}: {words}"
+    label, end = UNITS.get(result.method, "attribution"), upper_limit(result.map)
+    if not result.map.any():
+        title += " (blank)"
+    show_saliency(second, result.map, title, label)
     show_evidence(second, evidence_of(result))
-    show_overlay(
-        third,
-        pixels,
-        result.map,
-        "Overlay",
-        label,
-        SALIENCY_CMAP,
-        upper_limit(result.map),
-    )
+    show_overlay(third, pixels, result.map, "Overlay", label, SALIENCY_CMAP, end)
     return finish(figure)
 
 
@@ -396,11 +369,10 @@ def show_probabilities(
             fontsize=9,
         )
     ticked = [
-        f"{name} ✓" if mark else name for name, mark in zip(names, marked, strict=True)
+        fill(f"{name} ✓" if mark else name, NAME_WIDTH)
+        for name, mark in zip(names, marked, strict=True)
     ]
-    axes.set_yticks(
-        positions, [fill(name, NAME_WIDTH) for name in ticked], parse_math=False
-    )
+    axes.set_yticks(positions, ticked, parse_math=False)
     axes.set_xlim(0, min(1.18, max(probabilities) * 1.3 + 0.05))
     axes.set_xlabel("probability")
     axes.set_title("Top classes (✓ true)" if any(marked) else "Top classes")
@@ -432,10 +404,7 @@ def text_figure(
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    words = [
-        word if len(word) <= WORD_WIDTH else word[: WORD_WIDTH - 1] + "…"
-        for word in words
-    ]
+    words = [w if len(w) <= WORD_WIDTH else w[: WORD_WIDTH - 1] + "…" for w in words]
     limit = max(map(abs, scores), default=0.0) or 1.0
     mapping = ScalarMappable(Normalize(-limit, limit), diverging())
     width, row_height, size = 9.0, 0.62, 12.0
@@ -453,46 +422,35 @@ def text_figure(
     figure = plt.figure(
         figsize=(width, height), facecolor="white", FigureClass=_shown_once()
     )
-    axes = figure.add_axes((0, (foot + 0.62) / height, 1, 1 - (foot + 0.62) / height))
+    below = (foot + 0.62) / height
+    axes = figure.add_axes((0, below, 1, 1 - below))
     axes.set(xlim=(0, width), ylim=(height - foot - 0.62, 0))
     axes.set_axis_off()
     axes.text(
         0.15, 0.28, title, fontsize=13, weight="bold", va="center", parse_math=False
     )
+    style: dict[str, Any] = {
+        "ha": "center",
+        "va": "center",
+        "parse_math": False,
+        "family": "monospace",
+    }
     for row, members in enumerate(rows):
         left = 0.15
         for i in members:
             colour = mapping.to_rgba(np.array(scores[i]))
-            dark = brightness(np.array(colour[:3])) < 0.5
+            ink = "white" if brightness(np.array(colour[:3])) < 0.5 else "black"
             middle, y = left + (advance[i] - 0.2) / 2, 0.72 + row * row_height
-            box = {
-                "boxstyle": "round,pad=0.25",
-                "facecolor": colour,
-                "edgecolor": "none",
-            }
-            style: dict[str, Any] = {
-                "ha": "center",
-                "va": "center",
-                "parse_math": False,
-                "family": "monospace",
-            }
-            axes.text(
-                middle,
-                y,
-                words[i],
-                fontsize=size,
-                color="white" if dark else "black",
-                bbox=box,
-                **style,
+            word = axes.text(middle, y, words[i], fontsize=size, color=ink, **style)
+            word.set_bbox(
+                {
+                    "boxstyle": "round,pad=0.25",
+                    "facecolor": colour,
+                    "edgecolor": "none",
+                }
             )
-            axes.text(
-                middle,
-                y + 0.27,
-                f"{scores[i]:+.2f}",
-                fontsize=8.5,
-                color="#333333",
-                **style,
-            )
+            number = f"{scores[i]:+.2f}"
+            axes.text(middle, y + 0.27, number, fontsize=8.5, color="#333333", **style)
             left += advance[i]
     bar = figure.add_axes((0.25, (foot + 0.42) / height, 0.5, 0.1 / height))
     figure.colorbar(mapping, cax=bar, orientation="horizontal").set_label(
@@ -526,19 +484,12 @@ def _title(axes: Axes, title: str) -> None:
     grid = axes.get_gridspec()
     # The width of the panel, in inches.
     width = axes.figure.bbox.width / axes.figure.dpi / (grid.ncols if grid else 1)
-    lines = [
-        part
-        for line in title.splitlines()
-        for part in wrap(line, int(TITLE_PITCH * width))
-    ]
-    size = 12
-    if len(lines) > 3:  # a smaller font, or the title would take the picture's space
-        size = 9
-        lines = [
-            part
-            for line in title.splitlines()
-            for part in wrap(line, int(TITLE_PITCH * width * 12 / size))
-        ]
+    lines: list[str] = []
+    for size in (12, 9):
+        fitting = int(TITLE_PITCH * width * 12 / size)
+        lines = [part for line in title.splitlines() for part in wrap(line, fitting)]
+        if len(lines) <= 3:
+            break  # in the larger font more would take the picture's space
     # A class name is text: a dollar sign in it starts no formula.
     axes.set_title("\n".join(lines), fontsize=size, parse_math=False)
 

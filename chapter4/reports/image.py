@@ -14,11 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chapter4.core.attribution import (
-    Attribution,
-    frozen_eval,
-    logits_of,
-)
+from chapter4.core.attribution import Attribution, frozen_eval, logits_of
 from chapter4.evidence.map_evidence import (
     MapEvidence,
     evidence_of,
@@ -27,11 +23,7 @@ from chapter4.evidence.map_evidence import (
     with_randomization,
 )
 from chapter4.inputs.images import image_tensor, nearest, seen_pixels
-from chapter4.inputs.models import (
-    class_index,
-    class_names_of,
-    name_of,
-)
+from chapter4.inputs.models import class_index, class_names_of, name_of
 from chapter4.methods.gradcam import (
     CamAttribution,
     GradCAM,
@@ -153,6 +145,8 @@ class ImageClassifierInterpreter:
                 type.
             FileNotFoundError: If there is no such photo.
         """
+        from PIL import Image
+
         if isinstance(methods, str):
             raise TypeError(f"methods is a list of names, such as [{methods!r}]")
         for method in methods:
@@ -182,8 +176,9 @@ class ImageClassifierInterpreter:
                 if progress:
                     progress(method)
                 found[method] = _run(method, self.model, layer, x, target, logits)
+        pixels = (seen_pixels(x[0], self.model) * 255).round().astype(np.uint8)
         result = Interpretation(
-            image=_as_photo(seen_pixels(x[0], self.model)),
+            image=Image.fromarray(pixels),
             predictions={
                 "classes": classes[:TOP],
                 "probabilities": probabilities[:TOP],
@@ -228,15 +223,9 @@ class ImageClassifierInterpreter:
             )
         from chapter4.plots.figures import TITLES, compare_maps
 
-        top = zip(
-            results["predictions"]["labels"][:3],
-            results["predictions"]["probabilities"][:3],
-            strict=True,
-        )
-        title = "\n".join(
-            f"{i}. {name} {probability:.1%}"
-            for i, (name, probability) in enumerate(top, 1)
-        )
+        names, shares = (results["predictions"][k] for k in ("labels", "probabilities"))
+        top = enumerate(zip(names[:3], shares[:3], strict=True), 1)
+        title = "\n".join(f"{i}. {name} {share:.1%}" for i, (name, share) in top)
         # The target of one image is one class, not a list.
         maps = {
             f"{TITLES[r.method]}\n{self.class_name(cast(int, r.target))}": r
@@ -333,11 +322,8 @@ def _warn_if_shallow(model: nn.Module, layer: str) -> None:
         for name, module in model.named_modules()
         if not list(module.children()) and list(module.parameters())
     ]
-    inside = [
-        i
-        for i, name in enumerate(weighted)
-        if name == layer or name.startswith(layer + ".")
-    ]
+    start = f"{layer}."
+    inside = [i for i, name in enumerate(weighted) if f"{name}.".startswith(start)]
     before = max(inside) + 1 if inside else len(weighted)
     if len(weighted) >= FEW_LAYERS and before < SHALLOW * len(weighted):
         warnings.warn(
@@ -522,19 +508,14 @@ def wrapped(lines: Sequence[str]) -> str:
 def _verdict(
     predicted: int, truth: int, expected: int, name: Callable[[int], str]
 ) -> str:
-    said = (
-        "Correct"
-        if predicted == truth
-        else f"Misclassified: {name(predicted)} instead of {name(truth)}"
-    )
+    said = "Correct"
+    if predicted != truth:
+        said = f"Misclassified: {name(predicted)} instead of {name(truth)}"
     if expected == truth:
         return f"{said}."
-    surprise = (
-        "as expected"
-        if predicted == expected
-        else f"and not the expected {name(expected)}"
-    )
-    return f"{said}, {surprise}."
+    if expected == predicted:
+        return f"{said}, as expected."
+    return f"{said}, and not the expected {name(expected)}."
 
 
 def _evidence(results: Interpretation, explained: str) -> list[str]:
@@ -548,12 +529,11 @@ def _evidence(results: Interpretation, explained: str) -> list[str]:
             f" {explained} logit on balance."
         )
     else:
-        row, column = (
-            int(i) for i in np.unravel_index(cam.map.argmax(), cam.map.shape)
-        )
+        row, column = peak_of(cam.map)
+        high = float((cam.map > 0.5 * cam.map.max()).mean())
         seen = (
             f"Grad-CAM at {layer} peaks at row {row}, column {column} of the crop; "
-            f"{_half_share(cam.map):.0%} of it is above half the peak."
+            f"{high:.0%} of it is above half the peak."
         )
     # The error of one image is one number, not a list.
     error = percent(cast(float, ig.delta))
@@ -563,7 +543,7 @@ def _evidence(results: Interpretation, explained: str) -> list[str]:
         f"- {seen}",
         f"- Integrated Gradients from {ig.settings['baseline']},"
         f" {ig.settings['n_steps']} steps: relative completeness error {error}{mark}.",
-        *_random_lines(results),
+        *random_lines(results.evidence),
         (
             "- A map shows what the score depends on, neither that the dependence is"
             " right nor the cause of an error."
@@ -571,26 +551,23 @@ def _evidence(results: Interpretation, explained: str) -> list[str]:
     ]
 
 
-def _random_lines(results: Interpretation) -> list[str]:
+def random_lines(evidence: Mapping[str, MapEvidence], whose: str = "") -> list[str]:
+    """What is left of each method's map with a random last layer, in words."""
     from chapter4.plots.figures import TITLES
 
     return [
-        f"- {TITLES[results.details[key].method]}: {line}."
-        for key, evidence in results.evidence.items()
-        for line in evidence.random_lines()
+        f"- {TITLES[method]}{whose}: {line}."
+        for method, known in evidence.items()
+        for line in known.random_lines()
     ]
+
+
+def peak_of(values: np.ndarray) -> tuple[int, int]:
+    """The row and the column of a map's largest value."""
+    row, column = np.unravel_index(values.argmax(), values.shape)
+    return int(row), int(column)
 
 
 def made_with(model: nn.Module) -> str:
     """The versions behind a report, in words."""
     return ", ".join(f"{name} {number}" for name, number in versions_of(model).items())
-
-
-def _half_share(values: np.ndarray) -> float:
-    return float((values > 0.5 * values.max()).mean())
-
-
-def _as_photo(pixels: np.ndarray) -> Any:
-    from PIL import Image
-
-    return Image.fromarray((pixels * 255).round().astype(np.uint8))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -37,7 +39,9 @@ from chapter4.methods.integrated_gradients import (
 from chapter4.reports.image import (
     TOP,
     made_with,
+    peak_of,
     predict,
+    random_lines,
     top_lines,
     true_class_rank,
     wrapped,
@@ -190,39 +194,31 @@ class MisclassificationAnalyzer:
         rank, probability = true_class_rank(classes, probabilities, truth)
         predicted = int(classes[0])
 
-        layer = (
-            default_target_layer(self.model, x)
-            if self.target_layer is None
-            else self.target_layer
-        )
-        camera = GradCAM(self.model, layer)
+        wanted = self.target_layer
+        if wanted is None:
+            wanted = default_target_layer(self.model, x)
+        layer = GradCAM(self.model, wanted).layer_name
+        methods: dict[str, Callable[..., Any]] = {
+            "gradcam": lambda m, label: GradCAM(m, layer).generate_cam(x, label),
+            "integrated_gradients": lambda m, label: integrated_gradients(
+                x, m, label, n_steps=n_steps
+            ),
+        }
         both = {"predicted": predicted, "true": truth}
-        cam_of = {label: camera.generate_cam(x, label) for label in set(both.values())}
-        attribution_of = {
-            label: integrated_gradients(x, self.model, label, n_steps=n_steps)
-            for label in set(both.values())
-        }
-        cams = {which: cam_of[label] for which, label in both.items()}
-        attributions = {which: attribution_of[label] for which, label in both.items()}
-        beside = {
-            "gradcam": {which: evidence_of(cam) for which, cam in cams.items()},
-            "integrated_gradients": {
-                which: evidence_of(ig) for which, ig in attributions.items()
-            },
-        }
-        if evidence:
-            beside["gradcam"]["predicted"] = with_randomization(
-                beside["gradcam"]["predicted"],
-                lambda m: GradCAM(m, camera.layer_name).generate_cam(x, predicted),
-                cams["predicted"],
-                self.model,
-            )
-            beside["integrated_gradients"]["predicted"] = with_randomization(
-                beside["integrated_gradients"]["predicted"],
-                lambda m: integrated_gradients(x, m, predicted, n_steps=n_steps),
-                attributions["predicted"],
-                self.model,
-            )
+        maps: dict[str, dict[str, Any]] = {}
+        beside: dict[str, dict[str, MapEvidence]] = {}
+        for key, run in methods.items():
+            found = {label: run(self.model, label) for label in set(both.values())}
+            maps[key] = {which: found[label] for which, label in both.items()}
+            beside[key] = {which: evidence_of(one) for which, one in maps[key].items()}
+            if evidence:
+                beside[key]["predicted"] = with_randomization(
+                    beside[key]["predicted"],
+                    partial(run, label=predicted),
+                    found[predicted],
+                    self.model,
+                )
+        cams, attributions = maps["gradcam"], maps["integrated_gradients"]
         correlation = _correlation(cams["predicted"].raw, cams["true"].raw)
         interventions = [
             *self._cover_peak(x, cams["predicted"], truth),
@@ -238,40 +234,32 @@ class MisclassificationAnalyzer:
             ),
             f"True: {name(truth)}",
             f"Predicted: {name(predicted)} (probability {probabilities[0]:.2%})",
-            *(
-                [
-                    "The image is not misclassified: predicted and true class are the"
-                    " same."
-                ]
-                if predicted == truth
-                else []
-            ),
+        ]
+        if predicted == truth:
+            lines.append(
+                "The image is not misclassified: predicted and true class are the same."
+            )
+        lines += [
             "",
             *top_lines(classes, probabilities, truth, name),
             "",
             f"True class: rank {rank} of {len(classes)}, probability {probability:.2%}",
             "",
             "Evidence",
-            *_cam_lines(cams, correlation, camera.layer_name),
-            *_completeness_lines(attributions, name),
-            *_random_lines(beside),
+            f"- Grad-CAM at {layer}: {_cams_compared(cams, correlation)}.",
+            _completeness_line(attributions, name),
+            *random_lines(
+                {key: known["predicted"] for key, known in beside.items()},
+                ", predicted class",
+            ),
             *_intervention_lines(interventions, covered_right, truth, predicted, name),
             (
                 "- A map is association. What an intervention changes is a cause, as"
                 " far as its fill looks natural."
             ),
         ]
-        text = wrapped(lines)
-        figure = _draw(
-            seen_pixels(x[0], self.model),
-            cams,
-            attributions,
-            classes,
-            probabilities,
-            both,
-            name,
-            beside,
-        )
+        text, pixels = wrapped(lines), seen_pixels(x[0], self.model)
+        figure = _draw(pixels, maps, classes, probabilities, both, name, beside)
         print(text)
         return MisclassificationReport(
             text=text,
@@ -300,10 +288,7 @@ class MisclassificationAnalyzer:
     ) -> list[Intervention]:
         if cam.blank:
             return []
-        row, column = (
-            int(i) for i in np.unravel_index(cam.map.argmax(), cam.map.shape)
-        )
-        side = _cover_side(x)
+        (row, column), side = peak_of(cam.map), _cover_side(x)
         what = (
             f"a {side} px square covered at the Grad-CAM peak of the predicted class"
             f" (row {row}, column {column})"
@@ -325,23 +310,16 @@ class MisclassificationAnalyzer:
 
     def _cover_everywhere(self, x: Tensor, truth: int) -> np.ndarray:
         height, width = x.shape[-2:]
-        places = [
-            (
-                round((r + 0.5) * height / COVER_PLACES),
-                round((c + 0.5) * width / COVER_PLACES),
-            )
-            for r in range(COVER_PLACES)
-            for c in range(COVER_PLACES)
-        ]
+        rows, columns = (
+            [round((i + 0.5) * size / COVER_PLACES) for i in range(COVER_PLACES)]
+            for size in (height, width)
+        )
+        places = list(product(rows, columns))
         right: list[bool] = []
         with frozen_eval(self.model), torch.no_grad():
             for i in range(0, len(places), CHUNK_SIZE):
-                batch = torch.cat(
-                    [
-                        _cover(x, row, column)
-                        for row, column in places[i : i + CHUNK_SIZE]
-                    ]
-                )
+                part = places[i : i + CHUNK_SIZE]
+                batch = torch.cat([_cover(x, row, column) for row, column in part])
                 right += (logits_of(self.model, batch).argmax(dim=1) == truth).tolist()
         return np.array(right).reshape(COVER_PLACES, COVER_PLACES)
 
@@ -374,30 +352,20 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
-def _cam_lines(
-    cams: Mapping[str, CamAttribution], correlation: float, layer: str
-) -> list[str]:
+def _cams_compared(cams: Mapping[str, CamAttribution], correlation: float) -> str:
     blank = [which for which, cam in cams.items() if cam.blank]
     if blank:
-        return [
-            f"- Grad-CAM at {layer}: blank for the {' and the '.join(blank)} class."
-        ]
+        return f"blank for the {' and the '.join(blank)} class"
     if cams["predicted"].target == cams["true"].target:
-        return [f"- Grad-CAM at {layer}: one map, for both are the same class."]
+        return "one map, for both are the same class"
     if np.isnan(correlation):
-        return [
-            f"- Grad-CAM at {layer}: a map is constant, so that the two have no"
-            " correlation."
-        ]
-    return [
-        f"- Grad-CAM at {layer}: the maps of predicted and true class correlate at"
-        f" {correlation:.2f}."
-    ]
+        return "a map is constant, so that the two have no correlation"
+    return f"the maps of predicted and true class correlate at {correlation:.2f}"
 
 
-def _completeness_lines(
+def _completeness_line(
     attributions: Mapping[str, IntegratedGradientsAttribution], name: Any
-) -> list[str]:
+) -> str:
     first = attributions["predicted"]
     by_class = {ig.target: evidence_of(ig) for ig in attributions.values()}
     # Integrated Gradients always has a completeness error.
@@ -406,20 +374,10 @@ def _completeness_lines(
         f" ({name(label)}{', INCOMPLETE' if known.incomplete else ''})"
         for label, known in by_class.items()
     )
-    return [
+    return (
         f"- Integrated Gradients from {first.settings['baseline']},"
         f" {first.settings['n_steps']} steps: relative completeness error {errors}."
-    ]
-
-
-def _random_lines(beside: Mapping[str, Mapping[str, MapEvidence]]) -> list[str]:
-    from chapter4.plots.figures import TITLES
-
-    return [
-        f"- {TITLES[method]}, predicted class: {line}."
-        for method, known in beside.items()
-        for line in known["predicted"].random_lines()
-    ]
+    )
 
 
 def _intervention_lines(
@@ -444,8 +402,7 @@ def _intervention_lines(
 
 def _draw(
     pixels: np.ndarray,
-    cams: Mapping[str, CamAttribution],
-    attributions: Mapping[str, IntegratedGradientsAttribution],
+    maps: Mapping[str, Mapping[str, Any]],
     classes: np.ndarray,
     probabilities: np.ndarray,
     both: Mapping[str, int],
@@ -457,30 +414,24 @@ def _draw(
     figure, axes = figures.new_figure(2, 3, figures.PANEL)
     figures.show_image(axes[0, 0], pixels, "What the model sees")
     # One scale for both classes: maps with different scales can't be compared.
-    raw = torch.from_numpy(np.stack([cams[which].raw for which in both]))
+    raw = torch.from_numpy(np.stack([maps["gradcam"][which].raw for which in both]))
     drawn = resize_map(raw, pixels.shape[:2]).numpy()
-    saliency = [attributions[which].map for which in both]
-    limits = float(drawn.max()), figures.upper_limit(np.stack(saliency))
-    for column, (which, label) in enumerate(both.items(), 1):
-        title = f"{which}: {name(label)}"
-        cam, attribution = drawn[column - 1], saliency[column - 1]
-        figures.show_overlay(
-            axes[0, column],
-            pixels,
-            cam,
-            _titled("Grad-CAM", title, cam),
-            "raw Grad-CAM, one scale",
-            limit=limits[0],
-        )
-        figures.show_saliency(
-            axes[1, column],
-            attribution,
-            _titled("Integrated Gradients", title, attribution),
-            "sum of |attribution|, one scale",
-            limits[1],
-        )
-        figures.show_evidence(axes[0, column], beside["gradcam"][which])
-        figures.show_evidence(axes[1, column], beside["integrated_gradients"][which])
+    saliency = np.stack([maps["integrated_gradients"][which].map for which in both])
+    for i, (which, label) in enumerate(both.items()):
+        upper, lower = axes[:, i + 1]
+        titles = [
+            f"{method}\n{which}: {name(label)}" + ("" if values.any() else " (blank)")
+            for method, values in (
+                ("Grad-CAM", drawn[i]),
+                ("Integrated Gradients", saliency[i]),
+            )
+        ]
+        bar, end = "raw Grad-CAM, one scale", float(drawn.max())
+        figures.show_overlay(upper, pixels, drawn[i], titles[0], bar, limit=end)
+        bar, end = "sum of |attribution|, one scale", figures.upper_limit(saliency)
+        figures.show_saliency(lower, saliency[i], titles[1], bar, end)
+        figures.show_evidence(upper, beside["gradcam"][which])
+        figures.show_evidence(lower, beside["integrated_gradients"][which])
     shown = classes[:TOP]
     figures.show_probabilities(
         axes[1, 0],
@@ -489,7 +440,3 @@ def _draw(
         [int(i) == both["true"] for i in shown],
     )
     return figures.finish(figure)
-
-
-def _titled(method: str, title: str, values: np.ndarray) -> str:
-    return f"{method}\n{title}" + ("" if values.any() else " (blank)")

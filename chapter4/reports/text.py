@@ -158,10 +158,10 @@ class TextClassifierInterpreter:
             "prediction": {
                 "class": predicted,
                 "probability": float(probabilities[predicted]),
-                "label": self._label(predicted),
+                "label": self._labels()[predicted],
             },
             "target": target,
-            "target_label": self._label(target),
+            "target_label": self._labels()[target],
             "score": score,
             "baseline_score": start_score,
             "delta": delta,
@@ -188,19 +188,7 @@ class TextClassifierInterpreter:
             ValueError: As ``interpret``.
             TypeError: As ``interpret``.
         """
-        from chapter4.plots.figures import text_figure
-
-        result = self.interpret(text, target_class, **options)
-        words, scores = word_scores(result)
-        prediction = result["prediction"]
-        title = f"Prediction: {prediction['label']} ({prediction['probability']:.1%})"
-        return text_figure(
-            words,
-            scores,
-            title,
-            f"share in the {result['target_label']} logit",
-            result["evidence"],
-        )
+        return figure_of(self.interpret(text, target_class, **options))
 
     def _encode(self, text: str) -> tuple[Any, list[list[int]]]:
         if not isinstance(text, str):
@@ -236,9 +224,8 @@ class TextClassifierInterpreter:
         start = ids.clone()
         # Only the tokens of words are replaced. [UNK] is one of them: an unknown word
         # has a share like any other.
-        start[0, [position for pieces in words for position in pieces]] = fills[
-            baseline
-        ]
+        of_words = [position for pieces in words for position in pieces]
+        start[0, of_words] = fills[baseline]
         return start
 
     def _class(self, target: int | str | None) -> int | None:
@@ -252,9 +239,6 @@ class TextClassifierInterpreter:
                 f" {target!r}{nearest(target.upper(), labels.values())}"
             )
         return found[0]
-
-    def _label(self, index: int) -> str:
-        return self._labels()[index]
 
     def _labels(self) -> dict[int, str]:
         return {
@@ -278,6 +262,17 @@ def word_scores(result: Mapping[str, Any]) -> tuple[list[str], list[float]]:
         for pieces in result["words"]
     ]
     return words, [float(sum(scores[i] for i in pieces)) for pieces in result["words"]]
+
+
+def figure_of(result: Mapping[str, Any]) -> Figure:
+    """What ``interpret`` returned, as the figure of ``visualize``."""
+    from chapter4.plots.figures import text_figure
+
+    words, scores = word_scores(result)
+    prediction = result["prediction"]
+    title = f"Prediction: {prediction['label']} ({prediction['probability']:.1%})"
+    label = f"share in the {result['target_label']} logit"
+    return text_figure(words, scores, title, label, result["evidence"])
 
 
 class _OnEmbeddings(nn.Module):

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from chromium import watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -35,36 +37,33 @@ HOSTILE = [
 
 @contextmanager
 def opened(browser: Browser, *explorers: Explorer, **options: Any) -> Iterator[Page]:
-    """The figures on one page, without a network.
-
-    Yields:
-        The page.
-
-    Raises:
-        AssertionError: If the page asks for anything, or complains.
-    """
+    """The figures on one page, without a network."""
+    shown = "\n".join(e._repr_html_() for e in explorers)
+    head = "<meta name='viewport' content='width=device-width'><title>figures</title>"
+    html = (
+        "<!DOCTYPE html><html"
+        f" lang='en'>{head}<main><h1>Figures</h1>{shown}</main></html>"
+    )
     options = {"viewport": {"width": 1280, "height": 900}} | options
-    context = browser.new_context(offline=True, **options)
-    trouble: list[str] = []
-    try:
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("request", lambda r: trouble.append(r.url))
-        page.on("pageerror", lambda e: trouble.append(str(e)))
-        page.on("console", lambda m: trouble.append(m.text))
-        shown = "\n".join(e._repr_html_() for e in explorers)
-        head = (
-            "<meta name='viewport' content='width=device-width'><title>figures</title>"
-        )
-        page.set_content(
-            "<!DOCTYPE html><html"
-            f" lang='en'>{head}<main><h1>Figures</h1>{shown}</main></html>"
-        )
+    with watched(browser, html, **options) as page:
         yield page
         assert page.title() == "figures"
-    finally:
-        context.close()
-    assert [t for t in trouble if not t.startswith("data:")] == []
+
+
+def odd_model() -> torch.nn.Module:
+    """DINOv2 with registers: five tokens before the patches, any grid."""
+    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+    torch.manual_seed(0)
+    config = Dinov2WithRegistersConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        patch_size=14,
+        image_size=56,
+        num_register_tokens=4,
+    )
+    return Dinov2WithRegistersModel(config).eval()
 
 
 def cell(page: Page, row: int, column: int) -> Any:
@@ -84,12 +83,8 @@ def said(page: Page, part: str = "said") -> str:
 
 def said_of(page: Page, figure: int, part: str) -> str:
     """The words of one part of one of several figures."""
-    return (
-        page.locator("figure.explorer")
-        .nth(figure)
-        .locator(f'[data-part="{part}"]')
-        .inner_text()
-    )
+    shown = page.locator("figure.explorer").nth(figure)
+    return shown.locator(f'[data-part="{part}"]').inner_text()
 
 
 def rounded(weights: np.ndarray) -> np.ndarray:
@@ -121,17 +116,22 @@ class Pieces:
     model_max_length = 512
     cls_token_id = sep_token_id = pad_token_id = bos_token_id = eos_token_id = None
 
+    def __init__(self, tokens: list[str] = HOSTILE) -> None:
+        self.tokens = tokens
+
     def __call__(self, text: str, verbose: bool) -> Any:
+        words = list(range(len(self.tokens)))
+
         class Encoded(dict[str, Any]):
             is_fast = True
 
             def word_ids(self) -> list[int]:
-                return list(range(len(HOSTILE)))
+                return words
 
-        return Encoded(input_ids=list(range(5, 5 + len(HOSTILE))))
+        return Encoded(input_ids=[5 + i for i in words])
 
     def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
-        return HOSTILE
+        return self.tokens
 
     def convert_tokens_to_string(self, pieces: list[str]) -> str:
         return "".join(pieces)

@@ -62,12 +62,12 @@ def launched(**options: Any) -> Iterator[Browser]:
 
 
 @contextmanager
-def watched(browser: Browser, file: Path, **options: Any) -> Iterator[Page]:
-    """A page opened from a file, without a network.
+def watched(browser: Browser, source: Path | str, **options: Any) -> Iterator[Page]:
+    """A page opened from a file or made of HTML, without a network.
 
     Args:
         browser: A running Chromium.
-        file: The page.
+        source: The file, or the HTML itself.
         **options: Arguments of playwright's ``new_context``.
 
     Yields:
@@ -80,20 +80,23 @@ def watched(browser: Browser, file: Path, **options: Any) -> Iterator[Page]:
     size = {"width": 900, "height": 700}
     context = browser.new_context(**{"offline": True, "viewport": size} | options)
     page = context.new_page()
-    requests: list[str] = []
+    asked: list[str] = []
     errors: list[str] = []
-    page.on("request", lambda r: requests.append(r.url))
+    page.on("request", lambda r: asked.append(r.url))
     page.on("pageerror", lambda e: errors.append(str(e)))
     page.on(
         "console",
         lambda m: errors.append(m.text) if m.type in ("error", "warning") else None,
     )
     try:
-        page.goto(file.as_uri())
+        if isinstance(source, str):
+            page.set_content(source)
+        else:
+            page.goto(source.as_uri())
         yield page
     finally:
         context.close()
-    asked = [url for url in requests if not url.startswith("data:")]
-    assert all(url.startswith(("file:", "about:srcdoc")) for url in asked), asked
-    assert len(asked) <= 2
+    others = [url for url in asked if not url.startswith("data:")]
+    assert all(url.startswith(("file:", "about:srcdoc")) for url in others), others
+    assert len(others) <= (0 if isinstance(source, str) else 2), others
     assert errors == []

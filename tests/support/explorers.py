@@ -35,10 +35,15 @@ def small_model() -> Any:
     return found
 
 
+def data_of(figure: Explorer) -> dict[str, Any]:
+    """What the figure's own HTML holds for its script."""
+    page = BeautifulSoup(figure._repr_html_(), "html.parser")
+    return json.loads(page.find(attrs={"data-part": "data"}).string)
+
+
 def states(figure: Explorer) -> dict[tuple[int, ...], Any]:
     """The states in the figure's own HTML, by setting."""
-    page = BeautifulSoup(figure._repr_html_(), "html.parser")
-    data = json.loads(page.find(attrs={"data-part": "data"}).string)
+    data = data_of(figure)
     for state in data["states"]:
         for change in state["parts"].values():
             for key in {"src", "ground"} & set(change):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from attention_figures import CAT, QUOTED, rounded, three
+from attention_figures import CAT, QUOTED, odd_model, rounded, three
+from explorers import data_of
 from PIL import Image
 
 from chapter4.attention.vit import cls_attention, vit_attention_weights
@@ -23,43 +22,13 @@ from chapter4.explore.attention_patches import (
     overlay,
     patch_names,
 )
-from chapter4.inputs.models import TextModel, load_bert, load_vit
-from chapter4.shapes.drawing import make_shape
+from chapter4.inputs.models import TextModel
 
 if TYPE_CHECKING:
     from chapter4.explore import Explorer
 
 # Half of a 65535th, and what float32 adds to it.
 ROUNDING = 0.5 / 65535 + 1e-7
-
-
-@pytest.fixture(scope="module")
-def bert() -> TextModel:
-    """The embedded MiniLM."""
-    return load_bert()
-
-
-@pytest.fixture(scope="module")
-def vit() -> torch.nn.Module:
-    """The embedded tiny Vision Transformer."""
-    return load_vit()
-
-
-@pytest.fixture(scope="module")
-def star() -> Image.Image:
-    """The picture of the book's page."""
-    return Image.fromarray(make_shape(3, seed=7).image)
-
-
-def data_of(explorer: Explorer) -> dict[str, Any]:
-    """What the page embeds, read as a browser reads it."""
-    found = re.search(
-        r'<script type="application/json" data-part="data">(.*?)</script>',
-        explorer._repr_html_(),
-        flags=re.DOTALL,
-    )
-    assert found is not None
-    return json.loads(found[1])
 
 
 def weights_of(explorer: Explorer) -> np.ndarray:
@@ -144,19 +113,8 @@ def test_the_first_sentences(
 
 
 def test_other_tokens_before_the_patches_and_a_grid_that_is_not_square() -> None:
-    """DINOv2 with registers: five tokens, and pixels beyond the last whole patch."""
-    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
-
-    torch.manual_seed(0)
-    config = Dinov2WithRegistersConfig(
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        patch_size=14,
-        image_size=56,
-        num_register_tokens=4,
-    )
-    model = Dinov2WithRegistersModel(config).eval()
+    """Pixels beyond the last whole patch stay grey."""
+    model = odd_model()
     picture = torch.zeros(3, 45, 70)
     attention = vit_attention_weights(picture, model)
     explorer = explore_vit_attention(picture, model)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import pytest
+import numpy as np
 from attention_figures import (
     CAT,
     HOSTILE,
@@ -20,30 +19,32 @@ from attention_figures import (
     said,
     three,
 )
-from chromium import launched
 
 from chapter4.attention.weights import attention_weights, average_attention
 from chapter4.explore.attention_data import colours, readable
 from chapter4.explore.attention_matrix import explore_attention
-from chapter4.inputs.models import TextModel, load_bert
+from chapter4.inputs.models import TextModel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from playwright.sync_api import Browser, Page
 
 
-@pytest.fixture(scope="module")
-def bert() -> TextModel:
-    """The embedded MiniLM."""
-    return load_bert()
+def cells(page: Page) -> list[list[str]]:
+    """Text, class, ground and ink of every cell, row by row; colours as six digits."""
+    found = page.locator("tbody td").evaluate_all(
+        "all => all.map(c => [c.textContent, c.className, c.style.background,"
+        " c.style.color])"
+    )
+    return [[*c[:2], *map(six_digits, c[2:])] for c in found]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium as the system has it."""
-    with launched() as running:
-        yield running
+def six_digits(colour: str) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*map(int, re.findall(r"\d+", colour)))
+
+
+def digits(matrix: np.ndarray) -> list[str]:
+    """The weights as the cells show them."""
+    return [f"{w:.2f}".removeprefix("0") for w in matrix.ravel()]
 
 
 def test_the_table_before_and_after_the_script(
@@ -52,60 +53,34 @@ def test_the_table_before_and_after_the_script(
     """Without scripts the same table, sentences and caption, and no dead control."""
     explorer = explore_attention(CAT, bert, token="cat")
     matrix = rounded(average_attention(attention_weights(CAT, bert)))
-    looks = (
-        "all => all.map(c => [c.textContent, c.className, c.style.background,"
-        " c.style.color])"
-    )
     shown = []
     for scripts in (False, True):
         with opened(browser, explorer, java_script_enabled=scripts) as page:
-            cells = page.locator("tbody td")
-            shown.append(
-                cells.evaluate_all(looks)
-                if scripts
-                else [
-                    [
-                        c.inner_text(),
-                        c.get_attribute("class"),
-                        *re.findall(r": ([^;]*)", c.get_attribute("style") or ""),
-                    ]
-                    for c in cells.all()
-                ]
-            )
+            shown.append(cells(page))
             assert said(page) == explorer.said
             assert page.locator("tbody th").all_inner_texts() == NAMES
             assert page.locator("select, button").count() == (20 if scripts else 4)
             assert page.locator("select").first.is_visible() == scripts
             assert page.locator("table").is_visible()
-    digits = [f"{w:.2f}".removeprefix("0") for w in matrix.ravel()]
-    assert [c[0] for c in shown[0]] == digits
-    assert [c[0] for c in shown[1]] == digits
-    assert [c[1] for c in shown[0]] == [c[1] for c in shown[1]]
-    hexes = [
-        "#{:02x}{:02x}{:02x}".format(*map(int, re.findall(r"\d+", c[2])))
-        for c in shown[1]
-    ]
-    assert [c[2] for c in shown[0]] == hexes
-    inks = {"#000": "rgb(0, 0, 0)", "#fff": "rgb(255, 255, 255)"}
-    assert [inks[c[3]] for c in shown[0]] == [c[3] for c in shown[1]]
+    assert shown[0] == shown[1]
+    assert [c[0] for c in shown[0]] == digits(matrix)
 
 
 def test_every_layer_and_head(bert: TextModel, browser: Browser) -> None:
     attention = attention_weights(CAT, bert)
     weights = rounded(attention.weights)
     with opened(browser, explore_attention(CAT, bert, token="cat")) as page:
-        layer = chosen(page, "Layer")
-        head = chosen(page, "Head")
+        layer, head = chosen(page, "Layer"), chosen(page, "Head")
         table, _ = colours()
         for at, which in ((0, 0), (5, 11), (2, 7)):
             layer.select_option(str(at))
             head.select_option(str(which))
             matrix = weights[at, which]
-            assert page.locator("tbody td").all_inner_texts() == [
-                f"{w:.2f}".removeprefix("0") for w in matrix.ravel()
+            shown = cells(page)
+            assert [c[0] for c in shown] == digits(matrix)
+            assert [c[2] for c in shown] == [
+                table[round(w * 255)] for w in matrix.ravel()
             ]
-            wanted = [table[round(w * 255)] for w in matrix.ravel()]
-            assert backgrounds(page) == wanted
             assert (
                 said(page) == f"Layer {at}, head {which}. Token “cat” looks most at"
                 f" {three(matrix[2], QUOTED, 2)}. It is looked at most by"
@@ -166,17 +141,18 @@ def test_keys_walk_through_the_table(bert: TextModel, browser: Browser) -> None:
 def test_pointing_at_a_cell(bert: TextModel, browser: Browser) -> None:
     weights = rounded(attention_weights(CAT, bert).weights)[0, 0]
     with opened(browser, explore_attention(CAT, bert, layer=0, head=0)) as page:
-        before = said(page, "cell")
-        assert before == "Point at a cell, or move to it with the arrow keys."
+        before = "Point at a cell, or move to it with the arrow keys."
+        assert said(page, "cell") == before
         cell(page, 1, 4).hover()
         assert said(page, "cell") == f"From “the #1” to “on”: {weights[1, 4]:.3f}."
         page.mouse.move(0, 0)
         assert said(page, "cell") == before
         cell(page, 6, 3).click()
         page.keyboard.press("ArrowDown")  # leaves the mouse behind
-        assert said(page, "cell") == f"From “[SEP]” to “sat”: {weights[7, 3]:.3f}."
+        kept = f"From “[SEP]” to “sat”: {weights[7, 3]:.3f}."
+        assert said(page, "cell") == kept
         page.mouse.move(0, 0)
-        assert said(page, "cell") == f"From “[SEP]” to “sat”: {weights[7, 3]:.3f}."
+        assert said(page, "cell") == kept
 
 
 def test_choosing_a_token_marks_its_row_and_column(
@@ -190,13 +166,9 @@ def test_choosing_a_token_marks_its_row_and_column(
             )
 
         def wanted(token: int) -> list[list[str]]:
-            return [
-                [
-                    " ".join(["on-row"] * (q == token) + ["on-column"] * (k == token))
-                    for k in range(8)
-                ]
-                for q in range(8)
-            ]
+            table = [["on-column" if k == token else "" for k in range(8)]] * 8
+            own = ["on-row on-column" if k == token else "on-row" for k in range(8)]
+            return [*table[:token], own, *table[token + 1 :]]
 
         assert marked() == wanted(2)
         for button, token in (
@@ -211,10 +183,9 @@ def test_choosing_a_token_marks_its_row_and_column(
             assert chosen(page, "Token").input_value() == str(token)
         chosen(page, "Token").select_option("0")
         assert marked() == wanted(0)
-        outline = "c => getComputedStyle(c).outlineStyle"
-        assert cell(page, 0, 5).evaluate(outline) == "solid"
-        assert cell(page, 5, 0).evaluate(outline) == "solid"
-        assert cell(page, 5, 5).evaluate(outline) == "none"
+        for q, k, outline in ((0, 5, "solid"), (5, 0, "solid"), (5, 5, "none")):
+            style = cell(page, q, k).evaluate("c => getComputedStyle(c).outlineStyle")
+            assert style == outline
 
 
 def test_where_the_colours_end(bert: TextModel, browser: Browser) -> None:
@@ -226,39 +197,24 @@ def test_where_the_colours_end(bert: TextModel, browser: Browser) -> None:
             chosen(page, "Colours end at").select_option(str(end))
             assert said(page, "top") == label
             wanted = [table[min(round(w / end * 255), 255)] for w in matrix.ravel()]
-            assert backgrounds(page) == wanted
+            assert [c[2] for c in cells(page)] == wanted
         assert len(set(wanted)) > 10
 
 
-def backgrounds(page: Page) -> list[str]:
-    """The colour of every cell, row by row, as six digits."""
-    found = page.locator("tbody td").evaluate_all(
-        "all => all.map(c => c.style.background)"
-    )
-    return [
-        "#{:02x}{:02x}{:02x}".format(*map(int, re.findall(r"\d+", c))) for c in found
-    ]
-
-
-def test_hostile_tokens_stay_text(
-    bert: TextModel, browser: Browser, tmp_path: Path
-) -> None:
+def test_hostile_tokens_stay_text(bert: TextModel, browser: Browser) -> None:
     explorer = explore_attention("x", TextModel(bert.model, Pieces()))
     names = readable(HOSTILE)
-    for width in (1280, 360):
-        size = {"width": width, "height": 800}
-        with opened(browser, explorer, viewport=size) as page:
-            edges = page.locator("tbody button")
-            assert edges.evaluate_all("all => all.map(b => b.textContent)") == names
-            for i, name in enumerate(names):
-                edges.nth(i).click()
-                words = page.locator('[data-part="said"]').text_content() or ""
-                assert f"Token “{name}” looks most at " in words
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-            assert page.locator("img").count() == 0
+    with opened(browser, explorer, viewport={"width": 360, "height": 800}) as page:
+        edges = page.locator("tbody button")
+        assert edges.all_text_contents() == names
+        for i, name in enumerate(names):
+            edges.nth(i).click()
+            words = page.locator('[data-part="said"]').text_content() or ""
+            assert f"Token “{name}” looks most at " in words
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        assert page.locator("img").count() == 0
     with opened(browser, explorer, java_script_enabled=False) as page:
-        rows = [h.text_content() for h in page.locator("tbody th").all()]
-        assert rows == names
+        assert page.locator("tbody th").all_text_contents() == names
         assert page.locator("script").count() == 2
-    page_text = explorer.save(tmp_path / "x.html").read_text(encoding="utf-8")
-    assert page_text.count("<script") == 2
+    assert explorer._repr_html_().count("<script") == 2
+    assert "console." not in explorer._repr_html_()

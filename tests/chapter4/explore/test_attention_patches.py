@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from attention_figures import (
     HOSTILE,
     cell,
     chosen,
+    odd_model,
     opened,
     pixels,
     rounded,
@@ -23,7 +23,6 @@ from attention_figures import (
     three,
 )
 from axe_playwright_python.sync_playwright import Axe
-from chromium import launched
 from PIL import Image
 
 from chapter4.attention.vit import vit_attention_weights
@@ -35,36 +34,10 @@ from chapter4.explore.attention_patches import (
     overlay,
     patch_names,
 )
-from chapter4.inputs.models import TextModel, load_bert, load_vit
-from chapter4.shapes.drawing import make_shape
+from chapter4.inputs.models import TextModel
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-
-@pytest.fixture(scope="module")
-def bert() -> TextModel:
-    """The embedded MiniLM."""
-    return load_bert()
-
-
-@pytest.fixture(scope="module")
-def vit() -> torch.nn.Module:
-    """The embedded tiny Vision Transformer."""
-    return load_vit()
-
-
-@pytest.fixture(scope="module")
-def star() -> Image.Image:
-    """The picture of the book's page."""
-    return Image.fromarray(make_shape(3, seed=7).image)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium as the system has it."""
-    with launched() as running:
-        yield running
 
 
 def still(page: Page) -> np.ndarray:
@@ -79,14 +52,12 @@ def test_patches(vit: torch.nn.Module, star: Image.Image, browser: Browser) -> N
     names = patch_names(attention)
     held = stack_of(attention.weights).values
     explorer = explore_vit_attention(star, vit, shows="A star")
+    star_in_grey = "A star, in grey, coloured by attention."
     with opened(browser, explorer, java_script_enabled=False) as page:
         image = page.locator('img[data-part="still"]')
         assert image.is_visible()
         assert np.array_equal(still(page), overlay(attention, held[5, 4, 0]))
-        assert (
-            image.get_attribute("alt")
-            == f"A star, in grey, coloured by attention. {explorer.said}"
-        )
+        assert image.get_attribute("alt") == f"{star_in_grey} {explorer.said}"
         assert said(page) == explorer.said
 
     with opened(browser, explorer) as page:
@@ -100,32 +71,22 @@ def test_patches(vit: torch.nn.Module, star: Image.Image, browser: Browser) -> N
         def check(layer: int, head: int | None, patch: int) -> None:
             row = rounded(average_attention(attention.weights, layer, head))[1 + patch]
             best = three(row[1:], names[1:], patch)
-            where = f"Layer {layer}, " + (
-                "mean of all 4 heads" if head is None else f"head {head}"
-            )
+            which = "mean of all 4 heads" if head is None else f"head {head}"
             words = (
-                f"{where}. The patch in {names[1 + patch]} looks most at the patches in"
-                f" {best}. [CLS] gets {row[0]:.3f}. Spread evenly, each weight would be"
-                " 0.015."
+                f"Layer {layer}, {which}. The patch in {names[1 + patch]} looks most at"
+                f" the patches in {best}. [CLS] gets {row[0]:.3f}. Spread evenly, each"
+                " weight would be 0.015."
             )
             assert said(page) == words
-            assert (
-                seen.get_attribute("aria-label")
-                == f"A star, in grey, coloured by attention. {words}"
-            )
+            assert seen.get_attribute("aria-label") == f"{star_in_grey} {words}"
             units = held[layer, 4 if head is None else head, 1 + patch]
             assert np.array_equal(pixels(page), overlay(attention, units))
-            assert (
-                cells.evaluate_all(
-                    "all => all.findIndex(c => c.getAttribute('aria-selected') ==="
-                    " 'true')"
-                )
-                == patch
+            selected = cells.evaluate_all(
+                "all => all.map(c => c.getAttribute('aria-selected')).indexOf('true')"
             )
-            assert (
-                cells.nth(patch).get_attribute("aria-label")
-                == f"{names[1 + patch]}, weight {row[1 + patch]:.3f}"
-            )
+            assert selected == patch
+            label = f"{names[1 + patch]}, weight {row[1 + patch]:.3f}"
+            assert cells.nth(patch).get_attribute("aria-label") == label
             order = sorted(range(64), key=lambda i: (-row[1 + i], i))[:3]
             for rank, at in enumerate(order, 1):
                 assert cells.nth(at).inner_text() == str(rank)
@@ -153,22 +114,6 @@ def test_patches(vit: torch.nn.Module, star: Image.Image, browser: Browser) -> N
         chosen(page, "Token that looks").select_option("[CLS]")
         assert np.array_equal(pixels(page), overlay(attention, held[1, 2, 0]))
         assert page.locator('.explorer-attention-patches [tabindex="0"]').count() == 1
-
-
-def odd_model() -> torch.nn.Module:
-    """Five tokens before the patches, and a grid that need not be square."""
-    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
-
-    torch.manual_seed(0)
-    config = Dinov2WithRegistersConfig(
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        patch_size=14,
-        image_size=56,
-        num_register_tokens=4,
-    )
-    return Dinov2WithRegistersModel(config).eval()
 
 
 @pytest.mark.parametrize("width", [1280, 360])
@@ -230,12 +175,10 @@ def test_touch(
 ) -> None:
     """A finger cannot hover: a tap shows a cell, and chooses a token or a patch."""
     explorers = explore_attention(CAT, bert), explore_vit_attention(star, vit)
-    phone: dict[str, Any] = {
-        "viewport": {"width": 360, "height": 780},
-        "has_touch": True,
-        "is_mobile": True,
-    }
-    with opened(browser, *explorers, **phone) as page:
+    size = {"width": 360, "height": 780}
+    with opened(
+        browser, *explorers, viewport=size, has_touch=True, is_mobile=True
+    ) as page:
         cell(page, 2, 3).first.tap()
         assert said_of(page, 0, "cell").startswith("From “cat” to “sat”: ")
         page.locator("tbody button").nth(3).tap()
@@ -248,48 +191,44 @@ def test_touch(
 def test_two_of_each_on_one_page(
     bert: TextModel, vit: torch.nn.Module, star: Image.Image, browser: Browser
 ) -> None:
-    two = [
+    explorers = [
         explore_attention(CAT, bert, token="cat"),
         explore_attention("A dog barked", bert),
-    ]
-    pictures = [
         explore_vit_attention(star, vit),
         explore_vit_attention(star, vit, head=1),
     ]
-    with opened(browser, *two, *pictures) as page:
+    with opened(browser, *explorers) as page:
         first = [said_of(page, i, "said") for i in range(4)]
-        assert first == [e.said for e in (*two, *pictures)]
+        assert first == [e.said for e in explorers]
         chosen(page, "Token").nth(1).select_option("barked")
         page.locator("figure.explorer").nth(3).locator("[role=gridcell]").nth(9).click()
         after = [said_of(page, i, "said") for i in range(4)]
-        assert [a == b for a, b in zip(first, after, strict=True)] == [
-            True,
-            False,
-            True,
-            False,
-        ]
-        assert (
-            page.evaluate("Object.keys(window).filter(k => /explor|attent/i.test(k))")
-            == []
-        )
+        changed = [a != b for a, b in zip(first, after, strict=True)]
+        assert changed == [False, True, False, True]
+        names = "Object.keys(window).filter(k => /explor|attent/i.test(k))"
+        assert page.evaluate(names) == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (360, "dark"),
+        pytest.param(360, "light", marks=pytest.mark.slow),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+        pytest.param(1280, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_axe_finds_nothing(
     bert: TextModel,
     vit: torch.nn.Module,
     star: Image.Image,
     browser: Browser,
-    scheme: str,
     width: int,
+    scheme: str,
 ) -> None:
     explorers = explore_attention(CAT, bert), explore_vit_attention(star, vit)
-    options: dict[str, Any] = {
-        "color_scheme": scheme,
-        "viewport": {"width": width, "height": 900},
-    }
-    with opened(browser, *explorers, **options) as page:
+    size = {"width": width, "height": 900}
+    with opened(browser, *explorers, color_scheme=scheme, viewport=size) as page:
         page.add_style_tag(content=":root { color-scheme: light dark; }")
         chosen(page, "Layer").first.select_option("3")
         chosen(page, "Head").first.select_option("3")

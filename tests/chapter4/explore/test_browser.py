@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import nets
 import pytest
 import torch
-from chromium import launched, watched
-from explorers import HOSTILE, seen, shows, small_model, states
+from chromium import watched
+from explorers import HOSTILE, seen, shows, states
 
 from chapter4.explore import (
     Choice,
@@ -32,23 +30,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="module")
-def model() -> Any:
-    """A small network whose classes have names."""
-    return small_model()
-
-
-@pytest.fixture(scope="module")
-def x() -> torch.Tensor:
-    """One small picture, (1, 3, 8, 6)."""
-    return nets.image()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium as the system has it; nothing is downloaded."""
-    with launched() as running:
-        yield running
+TOP = "<!DOCTYPE html><meta charset='utf-8'><title>page</title>"
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +110,8 @@ def test_walking_the_path(
         mixture = page.locator("[data-part=mixture]")
         opacity = mixture.evaluate("i => +getComputedStyle(i).opacity")
         assert opacity == pytest.approx(parts["mixture"]["opacity"], abs=1e-4)
-        ground = mixture.evaluate(
-            "i => getComputedStyle(i.parentElement).backgroundImage"
-        )
+        style = "i => getComputedStyle(i.parentElement).backgroundImage"
+        ground = mixture.evaluate(style)
         assert ground == f'url("{parts["mixture"]["ground"]}")'
         for name, key in (("dot", "d"), ("curve", "d"), ("plot", "aria-label")):
             drawn = page.locator(f"[data-part={name}]").get_attribute(key)
@@ -157,47 +138,37 @@ def test_without_scripts_the_still_is_shown(
 
 
 def test_two_on_a_page_do_not_meet(
-    browser: Browser, smooth: Explorer, model: Any, x: torch.Tensor, tmp_path: Path
+    browser: Browser, smooth: Explorer, model: Any, x: torch.Tensor
 ) -> None:
     """Each has its own setting, and no name is left behind."""
     other = explore_smoothgrad(x, model, 0, samples=(1, 2, 4), levels=(0.2, 0.5))
     blocks = [
         f"<div>{figure._repr_html_()}</div>" for figure in (smooth, smooth, other)
     ]
-    file = tmp_path / "page.html"
-    file.write_text(
-        "<!DOCTYPE html><meta charset='utf-8'><title>page</title>"
-        "<script>window.before = Object.getOwnPropertyNames(window).length;</script>"
-        + "".join(blocks),
-        encoding="utf-8",
+    html = (
+        f"{TOP}<script>window.before = Object.getOwnPropertyNames(window).length;"
+        f"</script>{''.join(blocks)}"
     )
     mine, its = states(smooth), states(other)
-    with watched(browser, file) as page:
+    with watched(browser, html) as page:
         count = page.evaluate("Object.getOwnPropertyNames(window).length")
         assert count == page.evaluate("window.before") + 1  # `before` itself
         page.get_by_role("slider", name="Noise level").nth(1).focus()
         page.keyboard.press("ArrowRight")
         shows(seen(page, 0), mine[0, 1])
         shows(seen(page, 1), mine[1, 1])
-        start = (0, 2)
-        shows(seen(page, 2), its[start])
+        shows(seen(page, 2), its[0, 2])
         page.get_by_role("slider", name="Samples").nth(2).focus()
         page.keyboard.press("ArrowLeft")
         shows(seen(page, 2), its[0, 1])
         shows(seen(page, 1), mine[1, 1])
 
 
-def test_as_a_notebook_inserts_it(
-    browser: Browser, smooth: Explorer, tmp_path: Path
-) -> None:
+def test_as_a_notebook_inserts_it(browser: Browser, smooth: Explorer) -> None:
     """JupyterLab fills an element before it is on the page.
 
     It also makes the element's scripts anew.
     """
-    file = tmp_path / "page.html"
-    file.write_text(
-        "<!DOCTYPE html><meta charset='utf-8'><title>page</title><main></main>"
-    )
     insert = """(html) => {
       const host = document.createElement("div");
       host.innerHTML = html;
@@ -210,7 +181,7 @@ def test_as_a_notebook_inserts_it(
       document.querySelector("main").append(host);
     }"""
     found = states(smooth)
-    with watched(browser, file) as page:
+    with watched(browser, f"{TOP}<main></main>") as page:
         for _ in range(2):
             page.evaluate(insert, smooth._repr_html_())
         page.get_by_role("slider", name="Samples").nth(1).focus()
@@ -234,17 +205,15 @@ def test_hostile_class_names_stay_text(
     for figure in figures:
         with watched(browser, figure.save(tmp_path / "a.html")) as page:
             assert page.title().split() == figure.title.split()
-            assert page.locator("figure img").count() == len(
-                [p for p in states(figure)[0, 0]["parts"].values() if "src" in p]
-            )
+            parts = states(figure)[0, 0]["parts"].values()
+            pictures = sum("src" in part for part in parts)
+            assert page.locator("figure img").count() == pictures
             label = page.locator("figure.explorer").get_attribute("aria-label")
             assert label == figure.title
             if figure.title.startswith("Grad-CAM"):
                 names = page.locator("option").all_text_contents()
-                assert any(HOSTILE in name for name in names)
-                page.get_by_role("combobox", name="Class").select_option(
-                    str(next(i for i, n in enumerate(names) if HOSTILE in n))
-                )
+                (at,) = (i for i, name in enumerate(names) if HOSTILE in name)
+                page.get_by_role("combobox", name="Class").select_option(str(at))
                 assert HOSTILE in page.locator("[data-part=said]").text_content()
 
 
@@ -293,6 +262,7 @@ def test_a_figure_stands_alone(model: Any, x: torch.Tensor, tmp_path: Path) -> N
     assert asked
     assert all(address.startswith("data:image/webp;base64,") for address in asked)
     assert "http" not in page
+    assert "console." not in page
     assert len(repr(figure)) < 250
     assert figure.title in repr(figure)
     saved = figure.save(str(tmp_path / "figure.html")).read_text(encoding="utf-8")

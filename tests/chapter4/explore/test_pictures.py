@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import OrderedDict
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nets
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from explorers import expected, shades, small_model, states
+from oracles.contract import same_state, snapshot
 from PIL import Image
+from torch import nn
 
 import chapter4
 from chapter4.core.attribution import frozen_eval
@@ -31,20 +34,13 @@ from chapter4.methods.gradcam import resize_map
 from chapter4.methods.integrated_gradients import quadrature
 from chapter4.plots.figures import upper_limit
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-@pytest.fixture(scope="module")
-def model() -> Any:
-    """A small network whose classes have names."""
-    return small_model()
-
-
-@pytest.fixture(scope="module")
-def x() -> torch.Tensor:
-    """One small picture, (1, 3, 8, 6)."""
-    return nets.image()
+def same_shades(
+    address: str, cmap: str, values: np.ndarray, limit: float, count: int = SHADES
+) -> None:
+    """Assert that a picture shows these values, from 0 to the limit."""
+    read, wanted = shades(address, cmap, count), expected(values, limit, count)
+    np.testing.assert_array_equal(read, wanted)
 
 
 # 4.1
@@ -61,9 +57,7 @@ def test_smoothgrad_shows_what_smooth_grad_gives(model: Any, x: torch.Tensor) ->
             for n in (samples[j], samples[-1])
         ]
         values, limit = direct[0], upper_limit(direct[0])
-        assert (
-            shades(state["parts"]["map"]["src"], "inferno") == expected(values, limit)
-        ).all()
+        same_shades(state["parts"]["map"]["src"], "inferno", values, limit)
         assert state["parts"]["map-high"]["words"] == f"{limit:.3g}"
         words = "1 sample" if j == 0 else f"{samples[j]} samples"
         assert state["said"].startswith(f"{words} at noise level {levels[i]:g}: ")
@@ -86,13 +80,11 @@ def test_running_means_do_not_depend_on_the_chunks(model: Any, x: torch.Tensor) 
 def test_the_noisy_copy_has_the_level_s_noise(model: Any, x: torch.Tensor) -> None:
     """Without noise the copy is the picture; with more noise it is further from it."""
     figure = explore_smoothgrad(x, model, samples=(1,), levels=(0.0, 0.05, 0.5))
-    copies = [state["parts"]["copy"]["src"] for state in states(figure).values()]
-    pixels = [
-        np.asarray(Image.open(BytesIO(base64.b64decode(c.split(",")[1]))), float)
-        for c in copies
-    ]
-    clean = chapter4.crop_of(x, model) * 255
-    away = [np.abs(p - clean).mean() for p in pixels]
+    clean, away = chapter4.crop_of(x, model) * 255, []
+    for state in states(figure).values():
+        file = base64.b64decode(state["parts"]["copy"]["src"].split(",")[1])
+        copy = np.asarray(Image.open(BytesIO(file)), float)
+        away.append(np.abs(copy - clean).mean())
     assert away[0] < away[1] < away[2]
 
 
@@ -101,12 +93,10 @@ def test_a_model_that_does_not_move(x: torch.Tensor) -> None:
     flat = nets.built(nets.Power, 1)
     with torch.no_grad():
         flat.weight.zero_()
-    found = states(explore_smoothgrad(x, flat, 0, samples=(1, 2), levels=(0.1,)))
-    assert (
-        found[0, 0]["said"]
-        == "1 sample at noise level 0.1: the map is zero everywhere."
-    )
-    assert "blank, zero everywhere" in found[0, 0]["parts"]["map"]["alt"]
+    smooth = states(explore_smoothgrad(x, flat, 0, samples=(1, 2), levels=(0.1,)))
+    first = smooth[0, 0]
+    assert first["said"] == "1 sample at noise level 0.1: the map is zero everywhere."
+    assert "blank, zero everywhere" in first["parts"]["map"]["alt"]
     path = states(
         explore_integrated_gradients(x, flat, 0, baselines=["black"], n_steps=3)
     )
@@ -135,47 +125,40 @@ def test_gradcam_shows_what_generate_cam_gives(x: torch.Tensor, bias: float) -> 
         for k, each in enumerate(direct):
             state = found[at, k]
             parts = state["parts"]
-            assert (
-                shades(parts["cells"]["src"], "viridis") == expected(each.raw, limit)
-            ).all()
+            same_shades(parts["cells"]["src"], "viridis", each.raw, limit)
             large = resize_map(torch.from_numpy(each.raw)[None], x.shape[-2:])[0]
-            assert (
-                shades(parts["map"]["src"], "viridis", 64)
-                == expected(large.numpy(), limit, 64)
-            ).all()
+            same_shades(parts["map"]["src"], "viridis", large.numpy(), limit, 64)
             assert parts["cells-high"]["words"] == number(limit)
             chance = chances[order[k]]
             shown = f"{chance:.0%}" if chance >= 0.01 else "below 1%"
             name = model.class_names[order[k]]
-            where = f"{layer}, 4 × 3 cells, {name} (probability {shown}): "
-            assert state["said"].startswith(where)
-            rest = state["said"].removeprefix(where)
             zero = int((each.raw == 0).sum())
-            assert rest.startswith(
-                f"largest cell {each.raw.max():.3g}; {zero} of 12 cells are zero; "
+            assert state["said"].startswith(
+                f"{layer}, 4 × 3 cells, {name} (probability {shown}): largest cell"
+                f" {each.raw.max():.3g}; {zero} of 12 cells are zero; "
             )
     assert figure.said == found[1, 0]["said"]
 
 
-def test_gradcam_of_a_class_that_is_not_there(classifier: Any, cat: Path) -> None:
-    """The giant panda's map on the cat's photo is blank, and the figure says so."""
-    figure = explore_gradcam(cat, classifier, layers=["bn2"], absent="giant panda")
-    found = states(figure)
-    assert len(found) == 6
-    assert found[0, 5]["said"].endswith("blank, no cell speaks for the class.")
-    assert "giant panda" in found[0, 5]["parts"]["map"]["alt"]
-    assert found[0, 0]["said"].startswith("bn2, 7 × 7 cells, tiger cat (probability ")
+def test_gradcam_of_a_class_that_is_not_there(x: torch.Tensor) -> None:
+    """Its map is blank, and the figure says so."""
+    net = nets.ByHand(torch.stack([torch.ones(3, 8, 6), -torch.ones(3, 8, 6)]).double())
+    net.class_names = ["day", "night"]
+    figure = explore_gradcam(1 + x.abs(), net, layers=["features"], absent="night")
+    day, night = states(figure).values()
+    assert night["said"].endswith("blank, no cell speaks for the class.")
+    assert "night" in night["parts"]["map"]["alt"]
+    assert day["said"].startswith("features, 8 × 6 cells, day (probability ")
 
 
-def test_stages_of_a_network(classifier: Any, cat: Path) -> None:
+def test_stages_of_a_network(x: torch.Tensor) -> None:
     """From first to last, up to the default layer, and no single convolution."""
-    found = grid_stages(classifier, cat)
-    assert found[-1] == classifier.target_layer == "bn2"
-    assert "conv_head" not in found
-    assert "classifier" not in found
-    order = [name for name, _ in classifier.named_modules() if name in found]
-    assert found == order
-    assert len(found) > 5
+    conv, norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+    block = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
+    parts = {"stem": conv, "norm": norm, "block": block, "late": nn.Conv2d(3, 3, 1)}
+    end = {"last": nn.BatchNorm2d(3), "flat": nn.Flatten(), "head": nn.Linear(144, 2)}
+    net = nn.Sequential(OrderedDict(parts | end)).double().eval()
+    assert grid_stages(net, x) == ["norm", "block", "last"]
 
 
 # 4.3
@@ -203,15 +186,13 @@ def test_on_the_way_the_sum_is_that_of_the_steps_so_far(x: torch.Tensor) -> None
     assert [m.steps for m in path.moments] == [2, 5, 6]
     for moment in path.moments:
         points = [start + a * (x - start) for a in alphas[: moment.steps]]
-        total = sum(
-            w * square.gradient(p[0], 3) for w, p in zip(weights, points, strict=False)
-        )
+        pairs = zip(weights, points, strict=False)
+        total = sum(w * square.gradient(p[0], 3) for w, p in pairs)
         assert moment.sofar == pytest.approx(((x - start)[0] * total).numpy())
         assert moment.alpha == alphas[moment.steps - 1]
         here = points[-1]
-        assert moment.gradient == pytest.approx(
-            square.gradient(here[0], 3).abs().amax(dim=0).numpy()
-        )
+        slope = square.gradient(here[0], 3).abs().amax(dim=0).numpy()
+        assert moment.gradient == pytest.approx(slope)
         assert moment.score == pytest.approx(square(here)[0, 3].item())
 
 
@@ -237,25 +218,23 @@ def test_integrated_gradients_shows_the_path(model: Any, x: torch.Tensor) -> Non
                 ("gradient", slope, upper_limit(slope)),
                 ("sum", sofar, end),
             ):
-                read = shades(parts[part]["src"], "inferno")
-                assert (read == expected(values, limit)).all()
+                same_shades(parts[part]["src"], "inferno", values, limit)
                 assert parts[f"{part}-high"]["words"] == number(limit)
             assert parts["mixture"]["opacity"] == round(alphas[steps[k] - 1], 4)
-            way = (moment.score - direct.baseline_score) / (
-                direct.score - direct.baseline_score
-            )
+            change = direct.score - direct.baseline_score
+            way = (moment.score - direct.baseline_score) / change
             assert state["said"].startswith(
                 f"Baseline {name}, α = {moment.alpha:.3f}, step {steps[k]} of 9: F ="
                 f" {score(moment.score)}, {way:.0%} of the way from"
                 f" {score(direct.baseline_score)} at the baseline to"
                 f" {score(direct.score)}"
             )
-            share = moment.sofar.sum() / (direct.score - direct.baseline_score)
+            share = moment.sofar.sum() / change
             assert f"add up to {share:.0%} of that way" in state["said"]
             assert state["said"].endswith(f"completeness error is {direct.delta:.1%}.")
         # The last sum is the method's own map.
-        last = shades(found[i, len(steps) - 1]["parts"]["sum"]["src"], "inferno")
-        assert (last == expected(halved(direct.map), end)).all()
+        last = found[i, len(steps) - 1]["parts"]["sum"]["src"]
+        same_shades(last, "inferno", halved(direct.map), end)
 
 
 def test_the_plot_is_the_score_along_the_path(model: Any, x: torch.Tensor) -> None:
@@ -277,15 +256,11 @@ def test_the_plot_is_the_score_along_the_path(model: Any, x: torch.Tensor) -> No
     values = [path.ends[0], *path.values, path.ends[1]]
     for k, step in enumerate(stops(5, 5)):
         parts = found[1, k]["parts"]
-        curve = [
-            [float(n) for n in point.split()]
-            for point in parts["curve"]["d"][1:].split("L")
-        ]
-        assert [p[0] for p in curve] == pytest.approx(
-            [100 * a for a in alphas], abs=0.01
-        )
+        points = parts["curve"]["d"][1:].split("L")
+        curve = np.array([[float(n) for n in point.split()] for point in points])
+        assert curve[:, 0] == pytest.approx(100 * np.array(alphas), abs=0.01)
         # Two heights fix the scale, and all others must follow it.
-        heights = np.array([p[1] for p in curve])
+        heights = curve[:, 1]
         slope, offset = np.polyfit(values, heights, 1)
         assert slope < 0
         assert heights == pytest.approx(slope * np.array(values) + offset, abs=0.02)
@@ -335,61 +310,41 @@ def test_a_map_picture_is_lossless_and_ends_at_its_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("explore", "options", "message"),
     [
-        (
-            lambda m, x: explore_smoothgrad(x, m, samples=(5, 5)),
-            "numbers of samples that rise",
-        ),
-        (lambda m, x: explore_smoothgrad(x, m, levels=()), "one level or more"),
-        (
-            lambda m, x: explore_smoothgrad(x, m, samples=(0, 5)),
-            "samples is at least 1",
-        ),
-        (lambda m, x: explore_smoothgrad(nets.image(2), m), "shows one image, not 2"),
-        (lambda m, x: explore_gradcam(nets.image(2), m), "shows one image, not 2"),
-        (lambda m, x: explore_gradcam(x, m, layers=[]), "no layer was named"),
-        (
-            lambda m, x: explore_gradcam(x, m, layers=["featurs"]),
-            "did you mean 'features'",
-        ),
-        (lambda m, x: explore_gradcam(x, m, absent="dgo"), "did you mean 'dog'"),
-        (
-            lambda m, x: explore_integrated_gradients(x, m, baselines=[]),
-            "a list of one name or more",
-        ),
-        (
-            lambda m, x: explore_integrated_gradients(x, m, baselines="black"),
-            "a list of one name",
-        ),
-        (
-            lambda m, x: explore_integrated_gradients(x, m, baselines=["blck"]),
-            "did you mean 'black'",
-        ),
-        (
-            lambda m, x: explore_integrated_gradients(nets.image(2), m),
-            "shows one image, not 2",
-        ),
+        (explore_smoothgrad, {"samples": (5, 5)}, "numbers of samples that rise"),
+        (explore_smoothgrad, {"levels": ()}, "one level or more"),
+        (explore_smoothgrad, {"samples": (0, 5)}, "samples is at least 1"),
+        (explore_gradcam, {"layers": []}, "no layer was named"),
+        (explore_gradcam, {"layers": ["featurs"]}, "did you mean 'features'"),
+        (explore_gradcam, {"absent": "dgo"}, "did you mean 'dog'"),
+        (explore_integrated_gradients, {"baselines": []}, "a list of one name or more"),
+        (explore_integrated_gradients, {"baselines": "black"}, "a list of one name"),
+        (explore_integrated_gradients, {"baselines": ["blck"]}, "did you mean 'black'"),
     ],
 )
-def test_bad_input(model: Any, x: torch.Tensor, make: Any, message: str) -> None:
+def test_bad_input(
+    model: Any, x: torch.Tensor, explore: Any, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
-        make(model, x)
+        explore(x, model, **options)
 
 
-def test_the_model_comes_back_as_it_was(model: Any, x: torch.Tensor) -> None:
-    before = [p.requires_grad for p in model.parameters()]
-    model.train()
-    try:
-        explore_smoothgrad(x, model, samples=(1,), levels=(0.1,))
-        explore_gradcam(x, model, layers=["features"])
-        explore_integrated_gradients(x, model, n_steps=2)
-        assert all(module.training for module in model.modules())
-    finally:
-        model.eval()
-    assert [p.requires_grad for p in model.parameters()] == before
-    assert all(p.grad is None for p in model.parameters())
-    assert not any(m._forward_hooks for m in model.modules())
+@pytest.mark.parametrize(
+    "explore", [explore_smoothgrad, explore_gradcam, explore_integrated_gradients]
+)
+def test_a_figure_of_a_batch_is_refused(model: Any, explore: Any) -> None:
+    with pytest.raises(ValueError, match="shows one image, not 2"):
+        explore(nets.image(2), model)
+
+
+def test_the_model_comes_back_as_it_was(x: torch.Tensor) -> None:
+    net = nets.stateful()
+    before = snapshot(net)
+    explore_smoothgrad(x, net, samples=(1,), levels=(0.1,))
+    explore_gradcam(x, net, layers=["features"])
+    explore_integrated_gradients(x, net, n_steps=2)
+    same_state(before, snapshot(net))
 
 
 def test_the_still_is_the_first_setting(model: Any, x: torch.Tensor) -> None:
