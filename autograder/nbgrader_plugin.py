@@ -49,32 +49,9 @@ from autograder.selfcheck import report
 log = logging.getLogger("traitlets")
 
 TAGS = (
-    "br",
-    "del",
-    "details",
-    "div",
-    "dd",
-    "dl",
-    "dt",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "hr",
-    "p",
-    "pre",
-    "span",
-    "sub",
-    "summary",
-    "sup",
-    "table",
-    "tbody",
-    "td",
-    "th",
-    "thead",
-    "tr",
+    *("br", "del", "details", "div", "hr", "p", "pre", "span", "sub", "summary", "sup"),
+    *("dd", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6"),
+    *("table", "tbody", "td", "th", "thead", "tr"),
 )
 
 

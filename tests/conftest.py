@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
@@ -36,20 +37,35 @@ def cat():
     return chapter4.sample_photo("cat")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The largest deviation from each oracle in this run, for CI and ``pytest -v``."""
+def deviations() -> dict[str, float]:
+    """The largest deviation from each oracle, as this process has seen it."""
     import sys
 
-    deviations = getattr(sys.modules.get("oracles"), "DEVIATIONS", {})
+    return getattr(sys.modules.get("measures"), "DEVIATIONS", {})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The largest deviation from each oracle in this run, for CI and ``pytest -v``."""
     wanted = os.environ.get("CI") or terminalreporter.config.get_verbosity() > 0
-    if deviations and wanted:
+    seen = getattr(terminalreporter.config, "deviations", deviations())
+    if seen and wanted:
         terminalreporter.section("largest deviation from each oracle")
-        for name, value in sorted(deviations.items()):
+        for name, value in sorted(seen.items()):
             terminalreporter.write_line(f"{value:.1e}  {name}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of pytest-xdist's processes ends: what it saw joins the others'."""
+    seen = node.config.__dict__.setdefault("deviations", {})
+    for name, value in node.workeroutput.get("deviations", {}).items():
+        seen[name] = max(value, seen.get(name, 0.0))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """CI installs everything: a skipped test fails there (CHAPTER4_NO_SKIPS=1)."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["deviations"] = deviations()
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if (
         os.environ.get("CHAPTER4_NO_SKIPS") == "1"

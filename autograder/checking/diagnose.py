@@ -5,18 +5,19 @@ All known mistakes of a task run on the student's inputs, and the numbers are co
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-from autograder.sandbox.inside import tiny_models
+from autograder.sandbox.inside import tiny_models, values
 from autograder.sandbox.inside.values import Recipe
 
 Features = Callable[[Any], Any]
@@ -33,6 +34,8 @@ FEW, REPEATS = 4, 12
 # times; with 3 degrees of freedom it exceeds 22 as seldom.
 ALIKE = {FEW: 22.0, REPEATS: 6.0}
 ROUNDING = 1e-4  # relative to the largest feature; the models are float32
+KEPT = 20_000  # replies, most of them smaller than 10 kB
+NONE = object()  # the reply of a function that raised an exception
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,16 @@ class _Probe:
 
 
 class Transcript:
-    """What one student's functions were asked and what their replies looked like."""
+    """What one student's functions were asked and what their replies looked like.
 
-    def __init__(self, problem: str) -> None:
+    Args:
+        problem: The problem, such as "problem2".
+        seed: Decides what is asked. Everybody with one seed is asked the same.
+    """
+
+    def __init__(self, problem: str, seed: int) -> None:
         self._problem = problem
+        self._replies = _replies_to_the_same(problem, seed)
         self._probes: dict[str, list[_Probe]] = {}
         self._hints: dict[str, str] = {}
 
@@ -118,6 +127,7 @@ class Transcript:
         if seen is not None:
             probe = _Probe(arguments, features, reseed, seen, cost)
             self._probes.setdefault(task, []).append(probe)
+            self._hints.pop(task, None)
 
     def hint(self, task: str) -> str:
         """The hint of the mistake that explains every reply in this task.
@@ -139,13 +149,53 @@ class Transcript:
         if not probes or task not in getattr(known, "RIGHT", {}):
             return ""
         right, mistakes = known.RIGHT[task], known.MISTAKES[task]
-        if _explains(right, probes):
+        if self._explained(right, right, probes):
             return ""  # the numbers are right; the check says what is wrong
-        hints = [m.hint for m in mistakes if _explains(m.build(), probes)]
+        hints = [m.hint for m in mistakes if self._explained(m, m.build(), probes)]
         hints = list(dict.fromkeys(hints))
         if len(hints) == 2:
             return f"One of two things: {hints[0]} Or: {hints[1]}"
         return hints[0] if len(hints) == 1 else ""
+
+    def _explained(
+        self, variant: Hashable, function: Callable[..., Any], probes: list[_Probe]
+    ) -> bool:
+        return all(self._alike(variant, function, probe) for probe in probes)
+
+    def _alike(
+        self, variant: Hashable, function: Callable[..., Any], probe: _Probe
+    ) -> bool:
+        rows: list[np.ndarray] = []
+        for k in range(REPEATS if probe.reseed else 1):
+            arguments = (
+                probe.reseed(probe.arguments, k) if probe.reseed else probe.arguments
+            )
+            question = variant, *map(_key, arguments)
+            if question not in self._replies:
+                if len(self._replies) >= KEPT:
+                    self._replies.clear()
+                self._replies[question] = _reply(function, arguments)
+            reply = self._replies[question]
+            row = None if reply is NONE else _numbers(probe.features, reply)
+            if row is None or row.shape != probe.seen.shape:
+                return False
+            rows.append(row)
+            count = len(rows)
+            if count in ALIKE or not probe.reseed:
+                table = np.stack(rows)
+                allowed = ROUNDING * np.abs(table).max() + 1e-12
+                if count > 1:
+                    error = table.std(axis=0, ddof=1) * (1 + 1 / count) ** 0.5
+                    allowed = allowed + ALIKE[count] * error
+                if (np.abs(probe.seen - table.mean(axis=0)) > allowed).any():
+                    return False
+        return True
+
+
+@lru_cache(maxsize=1)
+def _replies_to_the_same(problem: str, seed: int) -> dict[Hashable, Any]:
+    """What the known mistakes replied to whom was asked with this seed before."""
+    return {}
 
 
 def _known_mistakes(problem: str) -> Any:
@@ -157,34 +207,25 @@ def _known_mistakes(problem: str) -> Any:
         return None
 
 
-def _explains(function: Callable[..., Any], probes: list[_Probe]) -> bool:
-    return all(_like(function, probe) for probe in probes)
+def _reply(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """What a variant returns; ``NONE`` if it is too wrong for this question."""
+    try:
+        return function(*map(_built, arguments))
+    except Exception:
+        return NONE
 
 
-def _like(function: Callable[..., Any], probe: _Probe) -> bool:
-    rows: list[np.ndarray] = []
-    for k in range(REPEATS if probe.reseed else 1):
-        arguments = (
-            probe.reseed(probe.arguments, k) if probe.reseed else probe.arguments
-        )
-        try:
-            reply = function(*map(_built, arguments))
-        except Exception:  # a variant may be too wrong for this question
-            return False
-        row = _numbers(probe.features, reply)
-        if row is None or row.shape != probe.seen.shape:
-            return False
-        rows.append(row)
-        count = len(rows)
-        if count in ALIKE or not probe.reseed:
-            table = np.stack(rows)
-            allowed = ROUNDING * np.abs(table).max() + 1e-12
-            if count > 1:
-                error = table.std(axis=0, ddof=1) * (1 + 1 / count) ** 0.5
-                allowed = allowed + ALIKE[count] * error
-            if (np.abs(probe.seen - table.mean(axis=0)) > allowed).any():
-                return False
-    return True
+def _key(argument: Any) -> Hashable:
+    """Equal for equal arguments."""
+    try:
+        tree, arrays = values.encode(argument)
+    except values.BadValue:  # a model that is loaded once: it equals itself alone
+        return argument
+    forms = [(array.dtype.str, array.shape) for array in arrays]
+    digest = hashlib.sha256(repr((tree, forms)).encode())
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.digest()
 
 
 def _built(argument: Any) -> Any:

@@ -1,18 +1,17 @@
 """Runs the checks, which ask a student's code for numbers.
 
-A check is a plain pytest function that says in words what is wrong with the numbers.
-A problem's public checks are in ``autograder/problems/problemN/checks.py``. The others
+A check is a plain function that says in words what is wrong with the numbers. A
+problem's public checks are in ``autograder/problems/problemN/checks.py``. The others
 are in its folder ``instructors``, which students do not get. The same functions serve
-the student's own check, nbgrader and the batch run; only the ``student`` that they are
-given differs.
+the student's own check, nbgrader, the batch run and pytest; only the ``student`` that
+they are given differs.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
-import os
-import threading
 import traceback
 import warnings
 import zlib
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
-import pytest
 
 from autograder.checking.diagnose import Transcript
 
@@ -48,9 +46,13 @@ HIDDEN_REASONS = {
     "crashed": "your code ended its process.",
     "not-run": "an earlier call took too long or ended the process.",
 }
+# A task's other checks would run into the same trouble again, and all checks share the
+# time. The status of one check -> why the rest of its task is not run.
+STOPS = {
+    "timeout": "an earlier call took too long",
+    "crashed": "an earlier call ended the process",
+}
 _PROBLEMS = Path(__file__).parents[1] / "problems"
-_OPTIONS = Path(__file__).with_name("pytest.ini")
-_ONE_AT_A_TIME = threading.Lock()  # pytest keeps global state
 
 
 @dataclass(frozen=True)
@@ -164,9 +166,9 @@ def credit(fraction: float, message: str) -> NoReturn:
 def check(
     id: str, points: float, title: str, *, public: bool
 ) -> Callable[[Function], Function]:
-    """Mark a pytest function ``test_...(student, ...)`` as a check.
+    """Mark a function ``test_...(student, ...)`` as a check.
 
-    The function can use the fixtures ``student``, ``rng`` (seeded) and ``transcript``.
+    It is given what it names: ``student``, ``rng`` (seeded) and ``transcript``.
 
     Args:
         id: "task/name", where the task is the grade_id of the notebook's graded cell.
@@ -185,7 +187,7 @@ def check(
 
     def mark(function: Function) -> Function:
         known = Check(id, points, title, public)
-        function.check = known  # type: ignore[attr-defined]  # read from pytest's item
+        function.check = known  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -193,23 +195,22 @@ def check(
 
 def checks_of(problem: str) -> list[Check]:
     """All checks of a problem ("problem2"), in the order in which they run."""
-    checks = []
-    for file in _files(problem):
-        inside = file.relative_to(_PROBLEMS).with_suffix("").parts
-        module = importlib.import_module(".".join(("autograder.problems", *inside)))
-        checks += [f.check for f in vars(module).values() if hasattr(f, "check")]
-    if len({known.id for known in checks}) != len(checks):
-        raise ValueError(f"two checks of {problem} have one id")
-    return checks
+    return [function.check for function in _functions(problem)]
 
 
-def _files(problem: str) -> list[Path]:
+def _functions(problem: str) -> list[Any]:
+    """The functions that carry a check, in the order in which they run."""
     if problem not in problems_with_checks():
         known = ", ".join(problems_with_checks())
         raise ValueError(f"there is no {problem!r} with checks; there are: {known}")
-    folder = _PROBLEMS / problem
-    names = [folder / "checks.py", folder / "instructors" / "hidden_checks.py"]
-    return [file for file in names if file.is_file()]
+    found: list[Any] = []
+    for inside in ("checks", "instructors.hidden_checks"):
+        if (_PROBLEMS / problem / f"{inside.replace('.', '/')}.py").is_file():
+            module = importlib.import_module(f"autograder.problems.{problem}.{inside}")
+            found += [f for f in vars(module).values() if hasattr(f, "check")]
+    if len({function.check.id for function in found}) != len(found):
+        raise ValueError(f"two checks of {problem} have one id")
+    return found
 
 
 def problems_with_checks() -> list[str]:
@@ -257,169 +258,97 @@ def run_checks(
         ValueError: There is no such problem or task.
     """
     wanted = [
-        c
-        for c in checks_of(problem)
-        if (c.public or not public_only) and task in (None, c.task)
+        f
+        for f in _functions(problem)
+        if (f.check.public or not public_only) and task in (None, f.check.task)
     ]
     if not wanted:
         raise ValueError(f"{problem} has no task {task!r}")
-    run = _Run(student, seed, wanted, Transcript(problem))
-    arguments = [
-        *map(str, _files(problem)),
-        "-c",
-        str(_OPTIONS),
-        "--rootdir",
-        str(_PROBLEMS),
-        "--import-mode=importlib",
-        "--noconftest",
-        "--assert=plain",
-    ]
-    # These plugins would write files, print, install handlers, or turn a student's
-    # warning into a failure.
-    for plugin in ("cacheprovider", "terminal", "capture", "logging", "warnings"):
-        arguments += ["-p", f"no:{plugin}"]
-    for plugin in ("faulthandler", "unraisableexception", "threadexception"):
-        arguments += ["-p", f"no:{plugin}"]
-    with (
-        _ONE_AT_A_TIME,
-        _pytest_environment(),
-        warnings.catch_warnings(),
-        np.errstate(all="ignore"),
-    ):
-        # NumPy warns of a student's huge numbers. Where warnings are errors, such a
-        # warning would count as our mistake.
-        warnings.simplefilter("ignore")
-        code = pytest.main(arguments, plugins=[run])
-        return run.finish(code)
-
-
-class _Run:
-    """The pytest plugin of one run: it gives the fixtures and keeps the verdicts."""
-
-    def __init__(
-        self, student: Any, seed: int, wanted: list[Check], transcript: Transcript
-    ) -> None:
-        self._student, self._seed, self._transcript = student, seed, transcript
-        self._wanted = wanted
-        self._results: dict[str, CheckResult] = {}
-        self._stopped: dict[str, str] = {}  # task -> why the rest of it is not run
-
-    @pytest.fixture
-    def student(self) -> Any:
-        return self._student
-
-    @pytest.fixture
-    def transcript(self) -> Transcript:
-        return self._transcript
-
-    @pytest.fixture
-    def rng(self, request: pytest.FixtureRequest) -> np.random.Generator:
-        """Each check's own random numbers.
-
-        One more check then leaves the inputs of the others as they were.
-        """
-        name = request.function.check.id.encode()
-        return np.random.default_rng([self._seed, zlib.crc32(name)])
-
-    def pytest_configure(self, config: pytest.Config) -> None:
-        """Make pytest's tracebacks short.
-
-        Nobody reads pytest's own report, and its long tracebacks take most of the time
-        of a failing check.
-        """
-        config.option.tbstyle = "native"
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
-        ids = {known.id for known in self._wanted}
-        items[:] = [
-            item for item in items if getattr(item.obj, "check", _NONE).id in ids
-        ]
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Function) -> None:
-        if item.obj.check.task in self._stopped:
-            pytest.skip(self._stopped[item.obj.check.task])
-
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Function, call: pytest.CallInfo[None]
-    ) -> Iterator[None]:
-        known: Check = item.obj.check
-        error = call.excinfo.value if call.excinfo else None
-        if call.when == "call" or error is not None:
-            self._results.setdefault(known.id, self._judge(known, error))
-        yield
-
-    def _judge(self, known: Check, error: BaseException | None) -> CheckResult:
-        kind = getattr(error, "kind", None)
-        earned = 0.0
-        if error is None:
-            status, message, earned = "passed", "", known.points
-        elif isinstance(error, Shortfall):
-            status, message = "failed", str(error)
-            earned = error.fraction * known.points
-        elif isinstance(error, pytest.skip.Exception):
-            status, message = "not-run", self._stopped[known.task]
-        elif kind in STATUS_OF_KIND:
-            status, message = STATUS_OF_KIND[kind], str(error)
-            # The task's other checks would run into the same again, and all checks
-            # share the time.
-            if kind == "timed-out":
-                self._stopped[known.task] = "an earlier call took too long"
-            elif kind == "crashed":
-                self._stopped[known.task] = "an earlier call ended the process"
-        else:
-            status = "grader-error"
-            message = "".join(traceback.format_exception(error)).strip()
-        return CheckResult(
-            known.id, known.title, known.points, earned, status, message, known.public
-        )
-
-    def finish(self, code: int) -> list[CheckResult]:
-        """All results, in the order of the checks.
-
-        A check that pytest never reached is a mistake of ours. The hints come last,
-        when the transcript is complete.
-        """
-        results = []
-        for known in self._wanted:
-            missing = CheckResult(
-                known.id,
-                known.title,
-                known.points,
-                0.0,
-                "grader-error",
-                f"pytest ended with {code!r} before this check",
-                known.public,
-            )
-            result = self._results.get(known.id, missing)
-            if result.status == "failed":
-                result = replace(result, hint=self._transcript.hint(known.task))
-            results.append(result)
-        return results
-
-
-_NONE = Check("", 0, "", False)
+    run = Run(problem, student, seed)
+    # The hints come last, when the transcript is complete.
+    return [run.with_hint(result) for result in [run.result_of(f) for f in wanted]]
 
 
 @contextmanager
-def _pytest_environment() -> Iterator[None]:
-    """Hide the surrounding project's pytest plugins and options.
+def _without_warnings() -> Iterator[None]:
+    """NumPy warns of a student's huge numbers.
 
-    Afterwards PYTEST_CURRENT_TEST is as an outer pytest left it.
+    Where warnings are errors, such a warning would count as our mistake.
     """
-    names = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST")
-    before = {name: os.environ.pop(name, None) for name in names}
-    before["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = os.environ.get(
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
-    )
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    try:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+
+
+class Run:
+    """One student's way through the checks of a problem.
+
+    Args:
+        problem: The problem, such as "problem2".
+        student: Answers the questions.
+        seed: Decides every input.
+
+    Attributes:
+        student: Answers the questions.
+        transcript: What the student was asked and what the replies looked like.
+        stopped: Task -> why the rest of its checks are not run.
+    """
+
+    def __init__(self, problem: str, student: Any, seed: int) -> None:
+        self.student, self._seed = student, seed
+        self.transcript = Transcript(problem, seed)
+        self.stopped: dict[str, str] = {}
+
+    @_without_warnings()
+    def call(self, function: Any) -> None:
+        """Call the function of a check with what it names; what it raises is judged."""
+        # Each check has its own random numbers: one more check leaves the inputs of the
+        # others as they were.
+        seed = [self._seed, zlib.crc32(function.check.id.encode())]
+        given = {
+            "student": self.student,
+            "rng": np.random.default_rng(seed),
+            "transcript": self.transcript,
+        }
+        named = inspect.signature(function).parameters
+        function(**{name: given[name] for name in named})
+
+    def judged(self, known: Check, error: BaseException) -> CheckResult:
+        """The verdict on a check that raised ``error``."""
+        kind = getattr(error, "kind", None)
+        if isinstance(error, Shortfall):
+            return _result(known, "failed", str(error), error.fraction * known.points)
+        if kind in STATUS_OF_KIND:
+            status = STATUS_OF_KIND[kind]
+            if status in STOPS:
+                self.stopped[known.task] = STOPS[status]
+            return _result(known, status, str(error))
+        said = "".join(traceback.format_exception(error)).strip()
+        return _result(known, "grader-error", said)
+
+    def result_of(self, function: Any) -> CheckResult:
+        """The verdict of one check, without a hint."""
+        known: Check = function.check
+        if known.task in self.stopped:
+            return _result(known, "not-run", self.stopped[known.task])
+        try:
+            self.call(function)
+        # Not KeyboardInterrupt, with which a person or the run ends the grading.
+        except (Exception, SystemExit) as error:
+            return self.judged(known, error)
+        return _result(known, "passed", "", known.points)
+
+    @_without_warnings()
+    def with_hint(self, result: CheckResult) -> CheckResult:
+        """The verdict with the known mistake that explains the replies so far."""
+        if result.status != "failed":
+            return result
+        return replace(result, hint=self.transcript.hint(result.task))
+
+
+def _result(
+    known: Check, status: str, message: str, earned: float = 0.0
+) -> CheckResult:
+    return CheckResult(
+        known.id, known.title, known.points, earned, status, message, known.public
+    )

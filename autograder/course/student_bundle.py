@@ -17,9 +17,14 @@ from typing import Any
 from autograder.course.release import COURSE
 
 NAME = "chapter4-student"
-# Only instructors have these folders of autograder, and the one in each problem's
-# folder.
-NOT_FOR_STUDENTS = ("course", "grading", "instructors")
+# Only instructors have these folders and files of autograder.
+NOT_FOR_STUDENTS = {
+    "conftest.py",
+    "course",
+    "grading",
+    "instructors",
+    "nbgrader_plugin.py",
+}
 README = Path(__file__).with_name("students.md")
 LEFT_OUT = "The sample answer is left out here."
 HTML_BOOK = (
@@ -101,8 +106,7 @@ def _copied(course: Path) -> Iterator[Path]:
     yield from course.glob("exercises/problem?/problem?.ipynb")
     yield from _files(course / "chapter4")
     for path in _files(course / "autograder"):
-        inside = path.relative_to(course / "autograder")
-        if not {*NOT_FOR_STUDENTS} & {*inside.parts} and path.stem != "nbgrader_plugin":
+        if not NOT_FOR_STUDENTS & {*path.relative_to(course / "autograder").parts}:
             yield path
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +121,11 @@ def _graded(options: argparse.Namespace) -> int:
     sandbox = not options.unsafe_no_sandbox
     if not sandbox:
         print(WARNING, file=sys.stderr)
-    course = _course(options)
+    course = None
+    if not options.no_gradebook:
+        from autograder.grading.gradebook import Course
+
+        course = Course(options.course)
     expected = course.students() if course is not None else []
     found = submissions.find(options.submitted, problems, expected)
     for note in found.notes:
@@ -150,7 +154,7 @@ def _graded(options: argparse.Namespace) -> int:
             [options.submitted, options.output, options.course],
             options.budget,
         )
-        records = scheduler.grade_all(found.submissions, plan, state, _progress())
+        records = scheduler.grade_all(found.submissions, plan, state, _say)
         rows = _rows(options, found.submissions, records, course, run)
         _write(options.output, rows, run)
         bad = [row for row in rows if row.status == "grader-error" or row.note]
@@ -195,29 +199,18 @@ def _checked(options: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys(options.problem))
 
 
-def _course(options: argparse.Namespace) -> Course | None:
-    if options.no_gradebook:
-        return None
-    from autograder.grading.gradebook import Course
-
-    return Course(options.course)
-
-
-def _progress() -> Callable[[Record, int, int], None]:
+def _say(record: Record, done: int, of: int) -> None:
     from autograder.grading.export import number
 
-    def say(record: Record, done: int, of: int) -> None:
-        score = record.auto_score
-        most = sum(check.points for check in record.checks)
-        points = "" if score is None else f"{number(score)} of {number(most)} points"
-        width = len(str(of))
-        print(
-            f"[{done:{width}}/{of}] {record.problem}  {record.student}  {record.status}"
-            f"  {points}  {record.seconds:.1f} s",
-            flush=True,
-        )
-
-    return say
+    score = record.auto_score
+    most = sum(check.points for check in record.checks)
+    points = "" if score is None else f"{number(score)} of {number(most)} points"
+    width = len(str(of))
+    print(
+        f"[{done:{width}}/{of}] {record.problem}  {record.student}  {record.status}"
+        f"  {points}  {record.seconds:.1f} s",
+        flush=True,
+    )
 
 
 def _rows(

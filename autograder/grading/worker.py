@@ -1,8 +1,8 @@
 """One worker of a grading run: a process that grades one submission after another.
 
-Each submission runs in the sandbox. The worker is a process because pytest keeps global
-state, so that threads would wait for each other. It reads orders and writes answers, a
-line of JSON each. It ends when the run that started it is gone.
+Each submission runs in the sandbox. The worker is a process because threads would
+wait for each other: checks compute, too. It reads orders and writes answers, a line of
+JSON each. It ends when the run that started it is gone.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autograder.checking.runner import CheckResult, run_checks
 from autograder.grading.state import digest_of
 from autograder.sandbox.launcher import (
@@ -32,46 +30,14 @@ from autograder.sandbox.launcher import (
     SandboxUnavailable,
     Subprocess,
 )
-from autograder.sandbox.notebook import Cell, Unreadable, cells_of, read_notebook
-from autograder.sandbox.student import (
-    SandboxedStudent,
-    StudentError,
-    limits_of,
-    one_line,
-)
+from autograder.sandbox.notebook import Unreadable, cells_of, read_notebook
+from autograder.sandbox.student import SandboxedStudent, limits_of, one_line
 
 # Status of a check, or kind of a cell's failure -> the submission's status. The gravest
 # comes first.
 _GRAVEST = {"crashed": "crashed", "timeout": "timed-out", "timed-out": "timed-out"}
 
 _ENDED = threading.Event()  # whoever gave the orders is gone
-
-
-class NotingStudent(SandboxedStudent):
-    """A student that remembers what went wrong, in cells too.
-
-    Attributes:
-        kinds: The kinds of all its ``StudentError``s.
-    """
-
-    def __init__(
-        self, launcher: Launcher, cells: Sequence[Cell], **limits: float
-    ) -> None:
-        super().__init__(launcher, cells, **limits)
-        self.kinds: set[str] = set()
-
-    def exchange(
-        self,
-        question: dict[str, Any],
-        arrays: list[np.ndarray],
-        name: str,
-        seconds: float,
-    ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        try:
-            return super().exchange(question, arrays, name, seconds)
-        except StudentError as error:
-            self.kinds.add(error.kind)
-            raise
 
 
 class Worker:
@@ -127,7 +93,7 @@ class Worker:
         except Unreadable as error:
             return {"status": "unreadable", "message": one_line(str(error))}
         for _ in range(2):
-            student = NotingStudent(self._ready(problem), cells, **self._limits)
+            student = SandboxedStudent(self._ready(problem), cells, **self._limits)
             with student:
                 results = run_checks(problem, student, seed)
             if _ENDED.is_set():

@@ -21,8 +21,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, Self
 
 from autograder.sandbox import stub_package
 
@@ -101,19 +100,27 @@ class Process(Protocol):
         """Kills the process, if it still runs, and everything that it started."""
 
 
-class Launcher(Protocol):
+class Launcher:
     """Something that starts processes for submissions to one problem."""
 
     limits: Limits
 
     def open(self) -> Process:
         """Starts a new process that nobody has used."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Ends everything."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-class Sandbox:
+class Sandbox(Launcher):
     """Bubblewrap around a fork server that has imported torch; a context manager.
 
     There is one for each problem and worker.
@@ -188,17 +195,6 @@ class Sandbox:
             forked.lost()
         self._stack.close()
 
-    def __enter__(self) -> Sandbox:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def ended(self, forked: _Forked) -> Ending:
         """Makes the fork server end a process."""
         self._running.discard(forked)
@@ -252,7 +248,7 @@ class _Forked:
         self._ending = Ending(-9, 0.0)
 
 
-class Subprocess:
+class Subprocess(Launcher):
     """Subprocesses without a sandbox: student code can do what its user can do.
 
     Args:
@@ -307,17 +303,6 @@ class Subprocess:
         for spawned in self._running:
             spawned.end()
         self._folder.cleanup()
-
-    def __enter__(self) -> Subprocess:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _called_back(

@@ -16,7 +16,7 @@ import time
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +99,7 @@ class Observation:
     seconds: float
 
 
-class Student(Protocol):
+class Student:
     """Somebody's functions."""
 
     def call(
@@ -129,32 +129,6 @@ class Student(Protocol):
         Raises:
             StudentError: The code gave no usable answer.
         """
-
-    def observe(
-        self,
-        name: str,
-        /,
-        *args: Any,
-        deadline: float | None = None,
-        finite: bool = True,
-        **kwargs: Any,
-    ) -> Observation:
-        """As ``call``, with what the call left behind."""
-
-
-class _Asking:
-    """What both students share: the form of the question and of the answer."""
-
-    def call(
-        self,
-        name: str,
-        /,
-        *args: Any,
-        deadline: float | None = None,
-        finite: bool = True,
-        **kwargs: Any,
-    ) -> Any:
-        """The value of one call; see ``Student``."""
         return self.observe(
             name, *args, deadline=deadline, finite=finite, **kwargs
         ).value
@@ -168,7 +142,7 @@ class _Asking:
         finite: bool = True,
         **kwargs: Any,
     ) -> Observation:
-        """A call's value and what it left behind; see ``Student``."""
+        """As ``call``, with what the call left behind."""
         (positional, named), arrays = encoded(args, kwargs)
         question = {"op": "call", "name": name, "args": positional, "kwargs": named}
         answer, results = self._ask(question, arrays, name, deadline)
@@ -188,7 +162,7 @@ class _Asking:
         raise NotImplementedError
 
 
-class LocalStudent(_Asking):
+class LocalStudent(Student):
     """Functions of this very process, which keeps no deadline.
 
     It is for the student's own check in their own kernel, and for nothing else.
@@ -232,7 +206,7 @@ def nothing_shown() -> Iterator[None]:
             pyplot.close(number)  # a notebook shows all open figures when a cell ends
 
 
-class SandboxedStudent(_Asking):
+class SandboxedStudent(Student):
     """A submission's functions in a process of its own; a context manager.
 
     The process starts with the first question. A process that hangs or dies is replaced
@@ -244,6 +218,10 @@ class SandboxedStudent(_Asking):
         call_seconds: How long one answer may take.
         cell_seconds: How long one cell may take.
         budget_seconds: How long all answers and cells may take together.
+
+    Attributes:
+        failed_cells: A cell's name -> why it failed.
+        kinds: The kinds of what went wrong, in calls and in cells.
     """
 
     def __init__(
@@ -259,8 +237,8 @@ class SandboxedStudent(_Asking):
         self._call_seconds, self._cell_seconds = call_seconds, cell_seconds
         self._whole, self._budget, self._starts = budget_seconds, budget_seconds, 0
         self._process: Process | None = None
-        # Why a cell failed, by the cell's name.
         self.failed_cells: dict[str, str] = {}
+        self.kinds: set[str] = set()
         self._left_out: set[str] = set()
 
     def __enter__(self) -> SandboxedStudent:
@@ -284,6 +262,7 @@ class SandboxedStudent(_Asking):
         try:
             return self.exchange(question, arrays, name, deadline or self._call_seconds)
         except StudentError as error:
+            self.kinds.add(error.kind)
             if error.kind == "missing":
                 raise StudentError("missing", error.line + self._why(name)) from None
             raise
@@ -312,6 +291,7 @@ class SandboxedStudent(_Asking):
         try:
             self.exchange(question, [], cell.name, self._cell_seconds)
         except StudentError as error:
+            self.kinds.add(error.kind)
             self.failed_cells[cell.name] = error.line
             if self._process is None:
                 self._left_out.add(cell.name)

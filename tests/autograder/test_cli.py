@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -108,20 +107,11 @@ def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def terminal(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "autograder", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env=os.environ | environment,
-    )
-
-
+@pytest.mark.slow
 def test_the_terminal_passes_a_solution_within_30_seconds_of_cpu(solved: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = terminal("check", str(solved))
+    command = [sys.executable, "-m", "autograder", "check", str(solved)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All public checks passed." in done.stdout
@@ -133,13 +123,15 @@ def test_the_terminal_passes_a_solution_within_30_seconds_of_cpu(solved: Path) -
     assert used < 30
 
 
-def test_the_terminal_fails_the_untouched_release() -> None:
+def test_the_command_fails_the_untouched_release(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     path = release.COURSE / "exercises" / "problem2" / "problem2.ipynb"
-    done = terminal("check", str(path), "--task", "samples-needed")
-    assert done.returncode == 1
-    assert "write your own code here" in done.stdout
-    assert "Hint: Every measured point" in done.stdout
-    assert "smooth-grad" not in done.stdout
+    assert cli.main(["check", str(path), "--task", "samples-needed"]) == 1
+    said = capsys.readouterr().out
+    assert "write your own code here" in said
+    assert "Hint: Every measured point" in said
+    assert "smooth-grad" not in said
 
 
 def test_wrong_usage_ends_with_2(
@@ -156,17 +148,11 @@ def test_wrong_usage_ends_with_2(
     ):
         assert cli.main(arguments) == 2
         assert words in capsys.readouterr().err
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(SystemExit, match="2"):
         cli.main(["chekc"])
-    assert stopped.value.code == 2
-
-
-def test_a_file_that_is_no_notebook_fails_with_a_reason(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "problem2.ipynb"
-    path.write_text("{", encoding="utf-8")
-    assert cli.main(["check", str(path)]) == 1
+    broken = tmp_path / "problem2.ipynb"
+    broken.write_text("{", encoding="utf-8")
+    assert cli.main(["check", str(broken)]) == 1, "it is the file that is wrong"
     assert "no JSON" in capsys.readouterr().err
 
 

@@ -3,7 +3,7 @@
 Each of them stops once it has proved its point: where it could do harm, it does none
 and returns text that begins with "got". So a sandbox may be broken on purpose to see
 the tests fail. FUNCTION, SECRET and PORT in a file become the function that the problem
-asks for, a file of the grader's and a port.
+asks for, a file of the grader's and the port of a server of its own.
 
 The first comment of a file says in a sentence what it tries. More comments may follow:
 

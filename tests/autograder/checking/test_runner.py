@@ -1,11 +1,8 @@
-"""The runner of checks: verdicts and partial credit.
-
-It also tests what is not the student's fault, and that the runner leaves pytest alone.
-"""
+"""The runner of checks: verdicts, partial credit, and what is no student's fault."""
 
 from __future__ import annotations
 
-import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +14,16 @@ from autograder.checking.runner import CheckResult, check, checks_of, credit, ru
 from autograder.sandbox.student import LocalStudent, StudentError
 
 CHECKS = """
+import sys
+import warnings
 import numpy as np
 from autograder.checking.runner import check, credit, require
 
 @check("one/passes", 2, "Passes", public=True)
 def test_passes(student, rng, transcript):
     assert rng.normal() != rng.normal()
+    warnings.warn("no mistake")
+    assert np.float64(1e308) * 10 == np.inf
 
 @check("one/fails", 2, "Fails", public=True)
 def test_fails(student):
@@ -44,6 +45,14 @@ def test_after(student):
 def test_ours(student):
     {}["our mistake"]
 
+@check("three/leaves", 1, "Leaves", public=False)
+def test_leaves(student):
+    sys.exit("our mistake, too")
+
+@check("three/names", 1, "Names what there is not", public=False)
+def test_names(capsys):
+    pass
+
 @check("three/crash", 1, "Crash", public=False)
 def test_crash(student, rng):
     student.call("crash")
@@ -63,6 +72,8 @@ class Scripted:
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         if name == "late":
             raise StudentError("timed-out", "late gave no answer within 5 seconds")
+        if name == "stop":
+            raise KeyboardInterrupt
         if name == "crash":
             raise StudentError("crashed", "the process ended")
         return args[0]
@@ -97,6 +108,8 @@ def test_each_ending_has_its_status(results: dict[str, CheckResult]) -> None:
         "two/late": ("timeout", 0),
         "two/after": ("not-run", 0),
         "three/ours": ("grader-error", 0),
+        "three/leaves": ("grader-error", 0),
+        "three/names": ("grader-error", 0),
         "three/crash": ("crashed", 0),
         "three/again": ("not-run", 0),
     }
@@ -107,7 +120,35 @@ def test_messages_are_one_line_and_say_why(results: dict[str, CheckResult]) -> N
     assert results["one/part"].message == "half of it."
     assert results["one/passes"].message == ""
     assert "took too long" in results["two/after"].message
-    assert "KeyError: 'our mistake'" in results["three/ours"].message
+
+
+def test_a_mistake_of_ours_comes_with_its_whole_traceback(
+    results: dict[str, CheckResult],
+) -> None:
+    message = results["three/ours"].message
+    assert message.startswith("Traceback")
+    assert "in test_ours" in message
+    assert message.endswith("KeyError: 'our mistake'")
+    assert results["three/leaves"].message.endswith("SystemExit: our mistake, too")
+    assert results["three/names"].message.endswith("KeyError: 'capsys'")
+
+
+def test_whoever_stops_the_run_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt is no verdict, and no later check is asked."""
+    stop = CHECKS.replace('student.call("f", 1) == 2', 'student.call("stop")')
+    install(tmp_path, monkeypatch, "problem96", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_checks("problem96", Scripted(), 1)
+
+
+def test_no_grader_imports_pytest() -> None:
+    """Graders and students need not have it; the file that is for pytest does."""
+    package = Path(runner.__file__).parents[1]
+    importing = re.compile(r"^\s*(import|from) _?pytest", re.MULTILINE)
+    found = [p for p in package.rglob("*.py") if importing.search(p.read_text("utf-8"))]
+    assert found == [package / "problems" / "conftest.py"]
 
 
 def test_only_what_is_asked_for_is_run(
@@ -152,18 +193,14 @@ def test_the_seed_decides_every_input() -> None:
     assert not set(runs[0]) & set(runs[2])
 
 
-def test_it_prints_nothing_writes_nothing_and_leaves_the_environment(
+def test_it_prints_nothing_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
-    (tmp_path / "conftest.py").write_text("raise RuntimeError('not ours')\n")
-    before = dict(os.environ)
     noisy = {"smooth_grad": lambda *a: print("loud")}
     run_checks("problem2", LocalStudent(noisy), 1, task="smooth-grad")
     assert capfd.readouterr() == ("", "")
-    assert dict(os.environ) == before
-    assert [p.name for p in tmp_path.iterdir()] == ["conftest.py"]
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_marks_are_checked() -> None:

@@ -6,7 +6,9 @@ The release earns nothing; the solution earns everything.
 from __future__ import annotations
 
 import ast
+import importlib
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,16 @@ import pytest
 from autograder.checking import runner
 from autograder.checking.runner import checks_of, points_of, run_checks
 from autograder.course import release
+from autograder.course.source import read_problem
 from autograder.sandbox.notebook import cells_of
 from autograder.sandbox.student import LocalStudent
 
 PROBLEMS = release.problems()
 
 
-@pytest.fixture(scope="module")
-def releases() -> dict[str, bytes]:
-    """Each release as nbgrader makes it now."""
-    return {problem: release.released(problem) for problem in PROBLEMS}
+@pytest.fixture(params=PROBLEMS)
+def problem(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def source(problem: str) -> Any:
@@ -34,8 +36,19 @@ def source(problem: str) -> Any:
     )
 
 
-def shipped(problem: str) -> Path:
-    return release.COURSE / "exercises" / problem / f"{problem}.ipynb"
+def shipped(problem: str) -> Any:
+    """The release that the repository has."""
+    path = release.COURSE / "exercises" / problem / f"{problem}.ipynb"
+    return nbformat.read(path, 4)
+
+
+def marks_of(cell: Any) -> dict[str, Any]:
+    marks: dict[str, Any] = cell.metadata.get("nbgrader", {})
+    return marks
+
+
+def text_of(notebook: Any) -> str:
+    return "\n".join(cell.source for cell in notebook.cells)
 
 
 def student_of(notebook: Any) -> LocalStudent:
@@ -66,18 +79,13 @@ def solution_lines(problem: str) -> set[str]:
     return {line for line in lines if line not in outside}
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_the_release_is_what_the_source_gives(
-    problem: str, releases: dict[str, bytes]
-) -> None:
-    assert shipped(problem).read_bytes() == releases[problem], (
-        "run `autograder release`"
-    )
+def test_the_release_is_what_the_source_gives(problem: str) -> None:
+    path = release.COURSE / "exercises" / problem / f"{problem}.ipynb"
+    assert path.read_bytes() == release.released(problem), "run `autograder release`"
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
 def test_no_line_of_a_solution_or_hidden_check_is_released(problem: str) -> None:
-    text = "\n".join(c.source for c in nbformat.read(shipped(problem), 4).cells)
+    text = text_of(shipped(problem))
     lines = solution_lines(problem)
     assert len(lines) > 5
     assert not {line for line in lines if line in text}
@@ -87,62 +95,60 @@ def test_no_line_of_a_solution_or_hidden_check_is_released(problem: str) -> None
         assert hidden.title not in text
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
+def test_what_readers_see_is_the_source_without_nbgraders_marks(problem: str) -> None:
+    cells = {
+        marks_of(cell).get("grade_id"): cell.source for cell in source(problem).cells
+    }
+    answers = [part for part in read_problem(problem).parts if part.kind == "answer"]
+    assert answers
+    for answer in answers:
+        lines = (cells.get(f"{answer.name}-code") or cells[answer.name]).split("\n")
+        plain = [line for line in lines if not line.strip().startswith("###")]
+        assert answer.content == "\n".join(plain).strip()
+    for part in read_problem(problem).parts:
+        for mark in ("SOLUTION", "MARK SCHEME"):
+            assert mark not in part.content
+
+
 def test_the_solution_earns_every_automatic_point(problem: str) -> None:
     results = run_checks(problem, student_of(source(problem)), seed=12)
     assert [(r.id, r.message) for r in results if r.status != "passed"] == []
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
 def test_the_untouched_release_earns_nothing(problem: str) -> None:
-    notebook = nbformat.read(shipped(problem), 4)
-    results = run_checks(problem, student_of(notebook), seed=12)
+    results = run_checks(problem, student_of(shipped(problem)), seed=12)
     assert sum(r.earned for r in results) == 0
     assert {r.status for r in results} <= {"error", "failed"}
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
 def test_every_task_has_its_cell_with_its_points(problem: str) -> None:
-    cells = [c for c in nbformat.read(shipped(problem), 4).cells if c.metadata]
-    graded = {
-        c.metadata.nbgrader.grade_id: c
-        for c in cells
-        if c.metadata.nbgrader.grade and not c.metadata.nbgrader.solution
-    }
+    cells = shipped(problem).cells
+    ours = [(cell, marks_of(cell)) for cell in cells if marks_of(cell)]
+    tests = [(c, m) for c, m in ours if m["grade"] and not m["solution"]]
     points = points_of(problem)
-    assert {n: c.metadata.nbgrader.points for n, c in graded.items()} == points
-    for task, cell in graded.items():
-        assert f'self_check("{problem}", "{task}", globals())' in cell.source
-    hand = sum(
-        c.metadata.nbgrader.get("points", 0)
-        for c in cells
-        if c.metadata.nbgrader.get("task")
-        or (c.metadata.nbgrader.grade and c.metadata.nbgrader.solution)
-    )
-    total = sum(points.values()) + hand
-    text = nbformat.read(shipped(problem), 4).cells[0].source
+    assert {mark["grade_id"]: mark["points"] for _, mark in tests} == points
+    for cell, mark in tests:
+        call = f'self_check("{problem}", "{mark["grade_id"]}", globals())'
+        assert call in cell.source
+    by_hand = [m for _, m in ours if m["task"] or (m["grade"] and m["solution"])]
+    total = sum(points.values()) + sum(mark["points"] for mark in by_hand)
+    text = cells[0].source
     assert re.search(rf"\b{total:g} points", text), "the points are visible at the top"
     assert re.search(r"\d+ minutes", text)
     assert re.search(r"\b(Easy|Medium|Hard)\b", text)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
 def test_the_hints_are_folded_in_the_notebook(problem: str) -> None:
-    import importlib
-
     hints = importlib.import_module(f"autograder.problems.{problem}.checks").HINTS
     assert set(hints) <= set(points_of(problem))
-    text = "\n".join(c.source for c in nbformat.read(shipped(problem), 4).cells)
-    folded = " ".join(
-        " ".join(re.findall(r"<details>.*?</details>", text, re.S)).split()
-    )
+    found = re.findall(r"<details>.*?</details>", text_of(shipped(problem)), re.S)
+    folded = " ".join(" ".join(found).split())
     for hint in (hint for each in hints.values() for hint in each):
         assert hint in folded
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
 def test_students_get_no_output_and_every_cell_parses(problem: str) -> None:
-    notebook = nbformat.read(shipped(problem), 4)
+    notebook = shipped(problem)
     nbformat.validate(notebook)
     for cell in (c for c in notebook.cells if c.cell_type == "code"):
         assert cell.outputs == []
@@ -151,8 +157,6 @@ def test_students_get_no_output_and_every_cell_parses(problem: str) -> None:
 
 def test_a_missing_solution_mark_is_noticed(tmp_path: Path) -> None:
     """nbgrader would refuse it; the release must not be written from it."""
-    import shutil
-
     course = tmp_path / "course"
     folder = course / "solutions" / "problem2"
     folder.mkdir(parents=True)

@@ -254,6 +254,8 @@ def test_only_what_is_meant_is_inside(files: dict[str, bytes]) -> None:
             "course",
             "submitted",
             "tests",
+            "conftest.py",
+            "nbgrader_plugin.py",
         } & set(parts), name
     assert {f"exercises/{p}/{p}.ipynb" for p in PROBLEMS} <= set(files)
     assert "chapter4/photos/CREDITS.md" in files

@@ -10,8 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import courses
+import nbformat
 import pytest
 from chromium import launched
+from processes import soon
 
 from autograder import cli
 from autograder.course import release
@@ -35,8 +35,6 @@ TOKEN = "a-token-of-this-test"
 
 def hand_graded(notebook: Path) -> dict[str, float]:
     """Cell -> points, of the cells that a person grades."""
-    import nbformat
-
     cells = nbformat.read(notebook, 4).cells
     points = {
         c.metadata.get("nbgrader", {}).get("grade_id"): _hand_points(c) for c in cells
@@ -51,9 +49,7 @@ def course(tmp_path_factory: pytest.TempPathFactory, needs_bubblewrap: None) -> 
     text = (course / f"solutions/{PROBLEM}/{PROBLEM}.ipynb").read_text("utf-8")
     empty = (course / f"exercises/{PROBLEM}/{PROBLEM}.ipynb").read_text("utf-8")
     for student, notebook in {"ada": text, "ben": text, "cem": empty}.items():
-        path = course / "submitted" / student / PROBLEM / f"{PROBLEM}.ipynb"
-        path.parent.mkdir(parents=True)
-        path.write_text(notebook, encoding="utf-8")
+        courses.submit(course, student, notebook, PROBLEM)
     assert grade(course)["ada"]["status"] == "needs-hand-grading"
     return course
 
@@ -107,37 +103,21 @@ def served(course: Path, folder: Path) -> Iterator[str]:
         )
         try:
             home = f"http://127.0.0.1:{port}"
-            assert answers(f"{home}/api", process), log.read_text("utf-8")[-3000:]
+            up = soon(lambda: answers(f"{home}/api") or process.poll() is not None)
+            assert up, log.read_text("utf-8")[-3000:]
+            assert process.poll() is None, log.read_text("utf-8")[-3000:]
             yield home
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
 
 
-def answers(address: str, process: subprocess.Popen[bytes]) -> bool:
-    """Whether the server comes up."""
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return True
-        except (urllib.error.URLError, OSError):
-            if process.poll() is not None:
-                return False
-            time.sleep(0.1)
-    return False
-
-
-@contextmanager
-def browser(folder: Path) -> Iterator[Page]:
-    """A page of headless Chromium that reaches this machine only."""
-    with launched(env={**os.environ, "HOME": str(folder)}) as running:
-        page = running.new_page()
-        page.set_default_timeout(90_000)  # a busy machine
-        yield page
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def opened(page: Page, home: str, student: str) -> None:
@@ -162,13 +142,19 @@ def typed(page: Page, selector: str, value: object) -> None:
     assert taken.value.status == 200
 
 
+@pytest.mark.slow
 def test_what_a_person_types_there_is_in_every_result_and_stays(
     course: Path, tmp_path: Path
 ) -> None:
     """The teacher leaves the formgrader open while the class is graded anew."""
     by_hand = hand_graded(course / f"exercises/{PROBLEM}/{PROBLEM}.ipynb")
     assert by_hand
-    with served(course, tmp_path) as home, browser(tmp_path) as page:
+    with (
+        served(course, tmp_path) as home,
+        launched(env={**os.environ, "HOME": str(tmp_path)}) as browser,
+    ):
+        page = browser.new_page()
+        page.set_default_timeout(90_000)  # a busy machine
         opened(page, home, "ada")
         open_cells = page.locator("input.score.needs_manual_grade")
         assert {field.get_attribute("id") for field in open_cells.all()} == {*by_hand}

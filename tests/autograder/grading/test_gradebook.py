@@ -12,36 +12,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import courses
 import nbformat
 import pytest
-from courses import exported, new_course
+from courses import exported, set_by_hand, solution
+from nbgrader.api import Gradebook
 
 from autograder import cli
 from autograder.checking.runner import CheckResult
-from autograder.course import release
 from autograder.grading.gradebook import Course, Entry, NoGradebook
 from autograder.grading.state import Record, digest_of
 from autograder.grading.submissions import Submission
 from autograder.sandbox.notebook import read_notebook
-
-# A cell for hand grading. Jupytext wants its metadata in one line.
-BY_HAND = (
-    '\n+++ {"nbgrader": {"grade": true, "grade_id": "answer", "locked": false, '
-    '"points": 5, "schema_version": 3, "solution": true, "task": false}}\n'
-    "\nYOUR ANSWER HERE\n"
-)
-STUDY = "### BEGIN SOLUTION\nimport chapter4"  # the study takes time and has no points
-
-
-@pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A course with problem 2 and a question for hand grading.
-
-    Both are released and in its gradebook.
-    """
-    text = (release.COURSE / "solutions/problem2/problem2.md").read_text("utf-8")
-    text = text[: text.index("## See for yourself")] + BY_HAND
-    return new_course(tmp_path_factory.mktemp("course"), "problem2", text)
 
 
 @pytest.fixture
@@ -51,18 +33,13 @@ def course(released: Path, tmp_path: Path) -> Path:
 
 
 def solved(course: Path, answer: str = "Because of the noise.") -> dict[str, Any]:
-    text = (course / "solutions/problem2/problem2.ipynb").read_text("utf-8")
-    notebook: dict[str, Any] = json.loads(text)
+    notebook: dict[str, Any] = solution(course)
     notebook["cells"][-1]["source"] = answer
     return notebook
 
 
 def submit(course: Path, student: str, notebook: Any) -> Submission:
-    path = course / "submitted" / student / "problem2" / "problem2.ipynb"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = notebook if isinstance(notebook, str) else json.dumps(notebook)
-    path.write_text(text, encoding="utf-8")
-    return Submission(student, "problem2", path)
+    return Submission(student, "problem2", courses.submit(course, student, notebook))
 
 
 def record(submission: Submission, *earned: float, status: str = "graded") -> Record:
@@ -83,17 +60,6 @@ def write(course: Path, submission: Submission, record: Record) -> Entry:
     entry = found.entry(submission)
     assert entry is not None
     return entry
-
-
-def set_by_hand(course: Path, student: str, **values: Any) -> None:
-    """What a person does in the formgrader."""
-    from nbgrader.api import Gradebook
-
-    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
-        grade = book.find_grade("answer", "problem2", "problem2", student)
-        for name, value in values.items():
-            setattr(grade, name, value)
-        book.db.commit()
 
 
 def test_points_are_the_checks_and_the_answer_stays_open(course: Path) -> None:
@@ -123,14 +89,10 @@ def test_what_a_person_graded_survives(course: Path) -> None:
 
 
 def test_points_that_a_person_gave_instead_of_the_checks_survive(course: Path) -> None:
-    from nbgrader.api import Gradebook
-
     submission = submit(course, "ada", solved(course))
     write(course, submission, record(submission, 2, 5, 3))
-    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
-        grade = book.find_grade("smooth-grad", "problem2", "problem2", "ada")
-        grade.manual_score, grade.needs_manual_grade = 11, False
-        book.db.commit()
+    given = {"manual_score": 11, "needs_manual_grade": False}
+    set_by_hand(course, "ada", "smooth-grad", **given)
     assert write(course, submission, record(submission, 2, 5, 3)).score == 19
     changed = write(course, submission, record(submission, 3, 5, 3))
     assert changed == Entry(19, 25, True), "and are open for review if ours change"
@@ -140,8 +102,6 @@ def test_what_nobody_judged_is_for_a_person_and_no_0(course: Path) -> None:
     submission = submit(course, "eve", '{"cells": [')
     entry = write(course, submission, record(submission, status="unreadable"))
     assert entry.by_hand
-    from nbgrader.api import Gradebook
-
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
         grades = book.find_submission("problem2", "eve").notebooks[0].grades
         assert {grade.auto_score for grade in grades} == {None}
@@ -166,15 +126,8 @@ def test_another_notebook_than_was_graded_is_refused(course: Path) -> None:
 
 
 NAMES = [
-    "[a-z]*",
-    "{student_id}",
-    "a'; DROP TABLE grade; --",
-    "=1+1",
-    "Zoë 名前",
-    "n" * 255,
-    "(?P<x>.*)",
-    "ends with a space ",
-    "%(x)s",
+    *("[a-z]*", "{student_id}", "a'; DROP TABLE grade; --", "=1+1", "Zoë 名前"),
+    *("n" * 255, "(?P<x>.*)", "ends with a space ", "%(x)s"),
 ]
 
 
@@ -234,8 +187,6 @@ def test_a_course_that_does_not_fit_is_refused_before_anything_is_graded(
 
 
 def test_a_release_with_other_points_than_the_checks_is_refused(course: Path) -> None:
-    from nbgrader.api import Gradebook
-
     Course(course).check("problem2")
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
         book.find_grade_cell("smooth-grad", "problem2", "problem2").max_score = 13
@@ -252,16 +203,18 @@ def grade(course: Path, *arguments: str) -> int:
 @pytest.fixture
 def graded(course: Path, needs_bubblewrap: None) -> Path:
     """A class of seven through the whole command, sandbox and all."""
-    submit(course, "ada", solved(course))
-    text = json.dumps(solved(course))
+    released = (course / "exercises/problem2/problem2.ipynb").read_text("utf-8")
+    right = json.dumps(solved(course))
     wrong = "autograd.grad(score, noisy)[0]"
-    submit(course, "ben", text.replace(wrong, wrong + ".abs()"))
-    submit(
-        course, "cem", (course / "exercises/problem2/problem2.ipynb").read_text("utf-8")
-    )
-    submit(course, "eve", '{"cells": [')
-    submit(course, "fay", text.replace("x = image.detach()", "import os; os._exit(0)"))
-    submit(course, "gus", text.replace("YOUR ANSWER HERE", "x"))
+    for student, notebook in {
+        "ada": right,
+        "ben": right.replace(wrong, wrong + ".abs()"),
+        "cem": released,
+        "eve": '{"cells": [',
+        "fay": right.replace("x = image.detach()", "import os; os._exit(0)"),
+        "gus": solved(course, "x"),
+    }.items():
+        submit(course, student, notebook)
     (course / "submitted/hal").mkdir()
     assert grade(course, "--workers", "1", "--seed", "3") == 0
     return course
@@ -296,8 +249,9 @@ def test_the_whole_command_for_a_class_of_seven(graded: Path) -> None:
     assert "average the signed gradients first" in page
 
     set_by_hand(graded, "ada", manual_score=5.0, needs_manual_grade=False)
-    # A student who is in the gradebook and has lost her folder keeps a row.
-    shutil.rmtree(graded / "submitted/ben")
+    # A student who is in the gradebook and has lost their folder keeps a row.
+    for student in ("ben", "fay", "gus"):
+        shutil.rmtree(graded / "submitted" / student)
     assert grade(graded, "--workers", "1", "--seed", "4") == 0
     assert written(graded)["ada"] == ("25", "graded")
     assert written(graded)["ben"] == ("", "missing")

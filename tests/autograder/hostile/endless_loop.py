@@ -1,7 +1,7 @@
 # ruff: noqa
 # Never returns.
 # expect: timed-out
-# seconds: 0.5
+# seconds: 0.2
 def FUNCTION(*args, **kwargs):
     while True:
         pass

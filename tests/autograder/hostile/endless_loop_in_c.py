@@ -1,7 +1,7 @@
 # ruff: noqa
 # Never returns, inside a call that Python can't interrupt, all signals blocked.
 # expect: timed-out
-# seconds: 0.5
+# seconds: 0.2
 import signal
 
 

@@ -1,7 +1,7 @@
 # ruff: noqa
 # An exception whose text takes for ever.
 # expect: timed-out
-# seconds: 0.5
+# seconds: 0.2
 class Slow(Exception):
     def __str__(self):
         while True:

@@ -1,7 +1,7 @@
 # ruff: noqa
 # Sends a large frame byte by byte, each just before patience ends.
 # expect: timed-out
-# seconds: 0.8
+# seconds: 0.3
 import struct, time
 from autograder.sandbox.inside import protocol
 

@@ -6,6 +6,6 @@ import socket
 
 def FUNCTION(*args, **kwargs):
     server = socket.socket()
-    server.bind(("0.0.0.0", PORT))
+    server.bind(("0.0.0.0", 0))
     server.listen()
     return server.getsockname()

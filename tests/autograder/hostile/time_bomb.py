@@ -2,7 +2,7 @@
 # Honest when it is first called, and then never comes back.
 # expect: right timed-out
 # honest: before
-# seconds: 0.5
+# seconds: 0.2
 import time
 
 honest = FUNCTION

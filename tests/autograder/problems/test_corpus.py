@@ -4,8 +4,8 @@ None gets more points than what stands beside it has earned, none leaves the gra
 without a verdict, and the next student's full marks are full marks.
 
 Each cheat of the corpus meets one problem, in turn, and those that fake an answer meet
-all five. With CHAPTER4_EVERY_PROBLEM=1 in the environment all of them meet all five,
-which takes some minutes.
+all five. Every day only the latter run, each against one problem; the rest is slow.
+With CHAPTER4_EVERY_PROBLEM=1 in the environment all of them meet all five.
 """
 
 from __future__ import annotations
@@ -82,14 +82,17 @@ ATTACKS = attacks()
 PROBLEMS = list(TARGETS)
 
 
-def meetings() -> list[tuple[str, hostile.Attack]]:
+def meetings() -> list[Any]:
     """Which cheat meets which problem's checks."""
-    return [
-        (problem, attack)
-        for i, problem in enumerate(PROBLEMS)
-        for k, attack in enumerate(CORPUS)
-        if EVERYWHERE or attack.fakes or k % len(PROBLEMS) == i
-    ]
+    found = []
+    for i, problem in enumerate(PROBLEMS):
+        for k, attack in enumerate(CORPUS):
+            in_turn = k % len(PROBLEMS) == i
+            marks = () if in_turn and attack.fakes else pytest.mark.slow
+            if EVERYWHERE or attack.fakes or in_turn:
+                name = f"{problem}-{attack.name}"
+                found.append(pytest.param(problem, attack, marks=marks, id=name))
+    return found
 
 
 class Watched(SandboxedStudent):
@@ -198,7 +201,6 @@ in_problem_2 = pytest.mark.parametrize("graded_problem", ["problem2"], indirect=
     ("graded_problem", "attack"),
     meetings(),
     indirect=["graded_problem"],
-    ids=[f"{problem}-{attack.name}" for problem, attack in meetings()],
 )
 def test_a_cheat_earns_nothing(
     graded_problem: GradedProblem,
@@ -247,7 +249,7 @@ def test_there_are_enough_of_them() -> None:
     assert len(ATTACKS) >= 10
     everywhere = [attack for attack in CORPUS if attack.fakes]
     assert len(everywhere) >= 20
-    assert {attack.name for _, attack in meetings()} == {a.name for a in CORPUS}
+    assert {met.values[1].name for met in meetings()} == {a.name for a in CORPUS}
 
 
 @in_problem_2
@@ -353,10 +355,12 @@ DISGUISES = [with_outputs, with_claims, with_copies, with_everything]
 @pytest.mark.parametrize(
     ("graded_problem", "disguise"),
     [
-        (problem, disguise)
-        for problem in PROBLEMS
-        for disguise in DISGUISES
-        if problem == "problem2" or disguise is with_everything
+        *(("problem2", disguise) for disguise in DISGUISES),
+        *(
+            pytest.param(problem, with_everything, marks=pytest.mark.slow)
+            for problem in PROBLEMS
+            if problem != "problem2"
+        ),
     ],
     indirect=["graded_problem"],
 )

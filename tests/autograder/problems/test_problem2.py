@@ -1,7 +1,4 @@
-"""Problem 2: every known mistake loses points and reads its own hint.
-
-Right answers lose nothing.
-"""
+"""Problem 2: slips in a student's code, partial credit, and nets without a formula."""
 
 from __future__ import annotations
 
@@ -9,76 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import submissions
 import torch
-from accepted import right_submissions
 from submissions import lost, student_of
 
-from autograder.checking.runner import (
-    CheckResult,
-    Shortfall,
-    checks_of,
-    points_of,
-    run_checks,
-)
+from autograder.checking.runner import Shortfall, run_checks
 from autograder.course import release
 from autograder.problems.problem2.instructors import mistakes
 from autograder.problems.problem2.instructors import noise_checks as sampling
 from autograder.problems.problem2.questions import image, model
 from autograder.sandbox.inside import tiny_models
-from autograder.sandbox.launcher import Sandbox
-from autograder.sandbox.notebook import Cell, cells_of
-from autograder.sandbox.student import LocalStudent, SandboxedStudent
+from autograder.sandbox.notebook import cells_of
 
 SOURCE = release.COURSE / "solutions" / "problem2" / "problem2.md"
-
-WRONG = [(task, name) for task, hints in mistakes.HINTS.items() for name in hints]
-TOLD = [(task, name) for task, told in mistakes.TOLD.items() for name in told]
-RIGHT = right_submissions("problem2")
-
-
-def checked(task: str, mistake: str, seed: int = 7) -> list[CheckResult]:
-    source = mistakes.wrong_submission(task, mistake)
-    return submissions.checked("problem2", source, task, seed)
-
-
-@pytest.mark.parametrize("name", RIGHT)
-def test_a_right_answer_loses_nothing(name: str) -> None:
-    results = run_checks("problem2", student_of(RIGHT[name]), seed=3)
-    assert [(r.id, r.message) for r in lost(results)] == []
-    assert sum(r.earned for r in results) == 20
-
-
-def test_there_are_at_least_eight_right_answers() -> None:
-    assert len(RIGHT) >= 8
-    assert len(set(RIGHT.values())) == len(RIGHT)
-
-
-@pytest.mark.parametrize(("task", "name"), WRONG)
-def test_a_mistake_loses_points_and_is_named(task: str, name: str) -> None:
-    failed = checked(task, name)
-    assert failed
-    assert {r.hint for r in failed} == {mistakes.HINTS[task][name]}
-
-
-@pytest.mark.parametrize(("task", "name"), TOLD)
-def test_a_mistake_that_no_number_shows_is_told(task: str, name: str) -> None:
-    failed = checked(task, name)
-    assert any(mistakes.TOLD[task][name] in r.message for r in failed)
-    assert not any(r.hint for r in failed), "a hint for another mistake"
-
-
-@pytest.mark.parametrize("task", mistakes.FUNCTIONS)
-def test_the_variants_code_without_a_mistake_is_right(task: str) -> None:
-    """Otherwise a variant could lose its points for another reason than its mistake."""
-    assert checked(task, "") == []
-
-
-def test_a_misspelt_mistake_would_be_seen() -> None:
-    """A name that the code lacks changes nothing, and would give the right answer."""
-    source = mistakes.wrong_submission("smooth-grad", "")
-    for _, name in WRONG + TOLD:
-        assert f'"{name}"' in source, name
 
 
 # Mistakes as a student would make them in the sample solution. The code differs from
@@ -103,7 +42,7 @@ SLIPS = {
 
 
 @pytest.mark.parametrize("name", SLIPS)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_slip_in_other_code_is_named_too(name: str, seed: int) -> None:
     cells = cells_of(release.source_notebook(SOURCE))
     source = "\n".join(c.source for c in cells if "self_check" not in c.source)
@@ -113,36 +52,6 @@ def test_a_slip_in_other_code_is_named_too(name: str, seed: int) -> None:
     student = student_of(source.replace(old, new))
     failed = lost(run_checks("problem2", student, seed, task="smooth-grad"))
     assert {r.hint for r in failed} == {mistakes.HINTS["smooth-grad"][name]}
-
-
-def test_the_sandbox_gives_the_same_verdicts(needs_bubblewrap: None) -> None:
-    wrong = mistakes.wrong_submission("smooth-grad", "absolute values inside the mean")
-    told = mistakes.wrong_submission("smooth-grad", "input changed in place")
-    with Sandbox(problem=2) as launcher:
-        for source in (RIGHT["one batch"], RIGHT["torch.func"], wrong, told):
-            with SandboxedStudent(launcher, [Cell("cell 1", source)]) as student:
-                there = run_checks("problem2", student, seed=9)
-            assert there == run_checks("problem2", student_of(source), seed=9)
-
-
-def test_two_mistakes_at_once_get_no_wrong_hint() -> None:
-    """No listed mistake explains both; the checks' own words remain."""
-    source = mistakes.wrong_submission("smooth-grad", "uniform noise")
-    source += "right = smooth_grad\ndef smooth_grad(*a):\n    return 3 * right(*a)\n"
-    failed = lost(run_checks("problem2", student_of(source), 5, task="smooth-grad"))
-    assert len(failed) > 2
-    assert not any(r.hint for r in failed)
-
-
-def test_points_are_round_and_public_checks_stand_in_the_public_file() -> None:
-    assert points_of("problem2") == {
-        "smooth-grad": 12,
-        "error-curve": 5,
-        "samples-needed": 3,
-    }
-    public = {c.id for c in checks_of("problem2") if c.public}
-    shown = run_checks("problem2", LocalStudent({}), 1, public_only=True)
-    assert {r.id for r in shown} == public
 
 
 @pytest.mark.parametrize(
@@ -166,18 +75,6 @@ def test_replies_of_other_forms_get_a_clear_line(body: str, words: str) -> None:
     assert {r.id for r in results if r.points} <= {r.id for r in failed}
     assert words in failed[0].message
     assert all("\n" not in r.message for r in failed)
-
-
-@pytest.mark.parametrize("reply", ["None", "[]", "[1, 2, 3, 4, 5]", "'a'", "{}", "-1"])
-def test_odd_replies_to_the_study_are_failures_not_grader_errors(reply: str) -> None:
-    source = "".join(
-        f"def {name}(*a): return {reply}\n"
-        for name in ("error_curve", "samples_needed")
-    )
-    for task in ("error-curve", "samples-needed"):
-        failed = lost(run_checks("problem2", student_of(source), 5, task=task))
-        assert failed
-        assert sum(r.earned for r in failed) == 0
 
 
 # What an honest mistake leaves, of the 12 points: the question without a formula costs

@@ -117,30 +117,8 @@ class Traffic:
         )
 
 
-class Summary:
-    """The table as closing lines of a run, for CI and for `pytest -v`."""
-
-    def __init__(self, rows: list[dict[str, object]]) -> None:
-        self.rows = rows
-
-    def pytest_terminal_summary(
-        self, terminalreporter: pytest.TerminalReporter
-    ) -> None:
-        """Print a line a page, and the sums."""
-        if not (os.environ.get("CI") or terminalreporter.config.get_verbosity() > 0):
-            return
-        terminalreporter.section("pages")
-        for row in self.rows:
-            page, *rest = row.items()
-            line = ", ".join(f"{value} {key}" for key, value in rest)
-            terminalreporter.write_line(f"{page[1]}: {line}")
-        sums = {key: sum(int(str(row[key])) for row in self.rows) for key in COUNTED}
-        line = ", ".join(f"{value} {key}" for key, value in sums.items())
-        terminalreporter.write_line(f"{len(self.rows)} pages: {line}")
-
-
 @pytest.fixture(scope="module")
-def table(request: pytest.FixtureRequest) -> Iterator[list[dict[str, object]]]:
+def table() -> Iterator[list[dict[str, object]]]:
     """One row a page, on a desk; written when all pages have been seen."""
     rows: list[dict[str, object]] = []
     yield rows
@@ -149,7 +127,6 @@ def table(request: pytest.FixtureRequest) -> Iterator[list[dict[str, object]]]:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        request.config.pluginmanager.register(Summary(rows), "pages of the book")
 
 
 def weigh(page: Page) -> list[float]:
@@ -255,7 +232,7 @@ def test_opened_as_a_file(home: str, browser: Browser) -> None:
         errors: list[str] = []
         page.on("pageerror", lambda e: errors.append(str(e)))
         page.goto((HTML / "intro.html").as_uri())
-        page.wait_for_selector("pre.mermaid svg", timeout=10_000)
+        page.wait_for_selector("pre.mermaid svg")
         assert errors == []
     finally:
         page.close()
@@ -266,7 +243,7 @@ def test_search_finds_a_method(home: str, browser: Browser) -> None:
     page = browser.new_page()
     try:
         page.goto(home + "search.html?q=completeness")
-        page.wait_for_selector("#search-results li a", timeout=10_000)
+        page.wait_for_selector("#search-results li a")
     finally:
         page.close()
 
