@@ -67,6 +67,7 @@ def table(path: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
+@pytest.mark.slow
 def test_from_clone_to_grades(tmp_path: Path, needs_bubblewrap: None) -> None:
     typed = commands("instructors.md")[:-1]  # the last ones are problem 6's
     assert len(typed) == 6
@@ -144,6 +145,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return course
 
 
+@pytest.mark.slow
 def test_the_sixth_problem_is_released_and_graded(
     larger: Path, needs_bubblewrap: None
 ) -> None:
@@ -169,6 +171,7 @@ def test_the_sixth_problem_is_released_and_graded(
     assert "The sign is turned around" in page
 
 
+@pytest.mark.slow
 def test_the_sixth_problem_has_its_page(larger: Path) -> None:
     extensions = f"PYTHONPATH={larger}:{BOOK / '_ext'}"
     page = shell(f"{extensions} python - <<'END'\n{SIXTH}END", larger, larger)
@@ -179,6 +182,7 @@ def test_the_sixth_problem_has_its_page(larger: Path) -> None:
     assert "BEGIN SOLUTION" not in page
 
 
+@pytest.mark.slow
 def test_the_two_ways_of_learning_alone(sample: Path) -> None:
     """Both commands of the page for self-learners, on ada's and ben's notebooks."""
     typed = commands("self-study.md")

@@ -350,6 +350,7 @@ def test_the_notebook_reads_well(built: tuple[str, nbformat.NotebookNode]) -> No
         assert text.count("$$") % 2 == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", EXECUTED)
 def test_the_notebook_runs_from_top_to_bottom(
     home: str, page: str, tmp_path: Path

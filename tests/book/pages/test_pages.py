@@ -148,7 +148,10 @@ def keep_picture(page: Page, name: str) -> None:
     page.screenshot(path=path, full_page=True, type="jpeg", quality=60)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [(1280, "light"), pytest.param(360, "dark", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("name", PAGES or ["index.html"])
 def test_page(
     home: str,
