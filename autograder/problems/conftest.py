@@ -85,7 +85,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def cells_in(file: Path) -> list[Cell]:
-    """The code of a notebook (.ipynb), of its text (.md) or of a Python file."""
+    """The code of a notebook, of its text (.md) or of a Python file."""
     if file.suffix not in (".md", ".py"):
         return read_cells(file)
     if not file.is_file():
