@@ -23,6 +23,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
 
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
@@ -168,14 +171,8 @@ def fetch(script: Script, env: dict[str, str]) -> bool:
             " .[book])"
         )
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            npm,
-            "pack",
-            f"{script.name}@{script.version}",
-            "--silent",
-            "--pack-destination",
-            folder,
-        ]
+        package = f"{script.name}@{script.version}"
+        command = [npm, "pack", package, "--silent", "--pack-destination", folder]
         # npm fetches only the named package. It runs outside the project, so that it
         # reads no package.json of ours.
         done = subprocess.run(
@@ -183,10 +180,7 @@ def fetch(script: Script, env: dict[str, str]) -> bool:
         )
         tarballs = list(Path(folder).glob("*.tgz"))
         if done.returncode != 0 or len(tarballs) != 1:
-            raise BuildError(
-                f"npm pack {script.name}@{script.version} failed (exit code"
-                f" {done.returncode})"
-            )
+            raise BuildError(f"npm pack {package} failed (exit code {done.returncode})")
         unpack(script, tarballs[0].read_bytes(), tarballs[0])
     stamp.write_text(wanted, encoding="utf-8")
     return True
@@ -280,11 +274,8 @@ def requirements(name: str = "chapter4") -> list[str]:
     Extras are left out.
     """
     declared = [r for r in metadata.requires(name) or [] if "extra ==" not in r]
-    names = sorted({r.split(";")[0].strip().split("[")[0] for r in declared})
-    plain = [
-        n[: next((i for i, c in enumerate(n) if c in "<>=!~ ("), len(n))] for n in names
-    ]
-    return [f"{n}=={metadata.version(n)}" for n in plain]
+    names = sorted({Requirement(r).name for r in declared})
+    return [f"{n}=={metadata.version(n)}" for n in names]
 
 
 def execution_digest() -> str:
@@ -321,19 +312,14 @@ def forget_what_changed(fresh: bool) -> None:
 
     Note what the build that begins now depends on.
     """
-    now: dict[str, str | bool] = {
-        "execution": execution_digest(),
-        "frame": frame_digest(),
-    }
+    now: dict[str, Any] = {"execution": execution_digest(), "frame": frame_digest()}
     try:
         before = json.loads(STATE.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         before = {}
     if fresh or before.get("execution") != now["execution"]:
-        say(
-            "executing every page: "
-            + ("as asked" if fresh else "the package or its requirements have changed")
-        )
+        why = "as asked" if fresh else "the package or its requirements have changed"
+        say(f"executing every page: {why}")
         shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
     if fresh or before != now | {"complete": True}:
         # Sphinx does not read a page again that has not changed. Without this, a
@@ -376,15 +362,8 @@ def build(fresh: bool = False) -> Path:
     forget_what_changed(fresh)
     quieten_kernels(Path(env["IPYTHONDIR"]))
     code = "from jupyter_book.cli.main import main; main()"
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "build",
-        str(BOOK),
-        "--warningiserror",
-        "--keep-going",
-    ]
+    strict = ["--warningiserror", "--keep-going"]
+    command = [sys.executable, "-c", code, "build", str(BOOK), *strict]
     done = subprocess.run(command, cwd=ROOT, env=env, check=False)
     if done.returncode != 0:
         raise BuildError(

@@ -66,11 +66,8 @@ class Mermaid(SphinxDirective):
         if "accDescr" not in source:
             message = "a mermaid diagram needs a line `accDescr: what it shows`"
             logger.warning(message, location=self.get_location())
-        return [
-            nodes.raw(
-                "", f'<pre class="mermaid">{html.escape(source)}</pre>', format="html"
-            )
-        ]
+        drawn = f'<pre class="mermaid">{html.escape(source)}</pre>'
+        return [nodes.raw("", drawn, format="html")]
 
 
 class Facts(nodes.General, nodes.Element):
@@ -92,13 +89,7 @@ class PageFacts(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the placeholder that ``write_facts`` fills."""
-        return [
-            Facts(
-                difficulty=self.options["difficulty"],
-                tasks=self.options.get("tasks"),
-                whole="whole-book" in self.options,
-            )
-        ]
+        return [Facts("", **self.options)]
 
 
 def count(app: Sphinx, doctree: nodes.document) -> None:
@@ -106,16 +97,13 @@ def count(app: Sphinx, doctree: nodes.document) -> None:
     kinds = Counter(
         name for node in doctree.findall(nodes.container) for name in node["classes"]
     )
+    tags = Counter(node.tagname for node in doctree.findall(nodes.Element))
     facts = {
         # Counted by MyST, which can distinguish text from code.
         "words": app.env.metadata[app.env.docname]["wordcount"]["words"],
         "cells": kinds["cell_input"],
-        "figures": sum(1 for _ in doctree.findall(nodes.figure)),
-        "exercises": sum(
-            1
-            for node in doctree.findall(nodes.Element)
-            if node.tagname in ("exercise_node", "exercise_enumerable_node")
-        ),
+        "figures": tags["figure"],
+        "exercises": tags["exercise_node"] + tags["exercise_enumerable_node"],
     }
     _counts(app.env)[app.env.docname] = facts
 
@@ -125,23 +113,16 @@ def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
     _counts(env).pop(docname, None)
 
 
-def merge(
-    app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildEnvironment
-) -> None:
-    """Add what another reading process has counted."""
-    _counts(env).update({name: _counts(other)[name] for name in docnames})
-
-
 def write_facts(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put the counted facts where a page asks for them."""
     every = _counts(app.env)
     for place in list(doctree.findall(Facts)):
-        whole = place["whole"]
+        whole = "whole-book" in place
         chosen = every.values() if whole else [every[docname]]
         total: Counter[str] = sum((Counter(facts) for facts in chosen), Counter())
         minutes = max(1, round(total["words"] / WORDS_PER_MINUTE))
         lines = [f"Difficulty: {place['difficulty']}"]
-        if place["tasks"]:
+        if "tasks" in place:
             lines.append(f"Tasks: {place['tasks']}")
         lines.append(f"Reading time: about {minutes} {_plural('minute', minutes)}")
         kinds = {"code cell": "cells", "figure": "figures", "exercise": "exercises"}
@@ -264,9 +245,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", mark_wide_figures)
     app.connect("doctree-read", name_cells)
     app.connect("env-purge-doc", forget)
-    app.connect("env-merge-info", merge)
     app.connect("doctree-resolved", write_facts)
     app.connect("html-page-context", add_page_scripts)
     app.connect("html-page-context", mend_roles)
     app.connect("build-finished", write_first_page, priority=900)
-    return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
+    # One process reads the pages: the counts of several would have to be merged.
+    return {"version": "1.0", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -54,11 +54,11 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self.in_style = tag == "style"
-        loaded = [f"{tag} {name}" for name in LOADED.get(tag, ()) if name in given]
+        loaded = LOADED.get(tag, ())
         if tag == "link" and not set(given.get("rel", "").split()) <= NAMES_ONLY:
-            loaded.append("link href")
-        for what in loaded:
-            address = given.get(what.split()[1], "")
+            loaded = ("href",)
+        for name in loaded:
+            address = given.get(name, "")
             if OUTSIDE.match(address):
                 self.outside.append(f"<{tag}> {address}")
         self.outside += CSS_OUTSIDE.findall(given.get("style", ""))

@@ -76,7 +76,8 @@ def add_notebook(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
     """Write the notebook of a page that has cells, and put it into the page's menu."""
-    if doctree is None or not any(map(_is_cell, doctree.findall(nodes.container))):
+    parts = doctree.findall(nodes.container) if doctree is not None else ()
+    if all(part.get("nb_element") != "cell_code" for part in parts):
         return
     url = repository(app)
     notebook = notebook_of(app, page, context["body"], url)
@@ -103,18 +104,8 @@ def add_notebook(
         menu.insert(0, _launch(url, page))
 
 
-def _is_cell(node: nodes.Element) -> bool:
-    return node.get("nb_element") == "cell_code"
-
-
 def _button(text: str, tooltip: str, url: str, icon: str = "fas fa-code") -> dict:
-    return {
-        "type": "link",
-        "text": text,
-        "tooltip": tooltip,
-        "url": url,
-        "icon": icon,
-    }
+    return {"type": "link", "text": text, "tooltip": tooltip, "url": url, "icon": icon}
 
 
 def _launch(url: str, page: str) -> dict[str, Any]:
@@ -263,16 +254,15 @@ def _attachments(
         included.
     """
     soup = BeautifulSoup(body, "html.parser")
-    files = {f"_images/{name}": name for name in app.builder.images.values()}
-    where = {name: file for file, name in app.builder.images.items()}
+    files = {f"_images/{name}": file for file, name in app.builder.images.items()}
     content, names = {}, {}
     for image in soup.select("img"):
         src = str(image.get("src"))
         if src not in files or image.find_parent("div", class_="cell_output"):
             continue
-        name = names[src] = files[src]
+        name = names[src] = src.removeprefix("_images/")
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        data = Path(app.srcdir, where[name]).read_bytes()
+        data = Path(app.srcdir, files[src]).read_bytes()
         content[name] = {kind: base64.b64encode(data).decode("ascii")}
     return content, names
 

@@ -160,13 +160,16 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
     output = model(x)
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
-        shape = (
-            tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        )
         raise ValueError(
-            f"a classifier gives logits (N, classes) for {len(x)} images, not {shape}"
+            f"a classifier gives logits (N, classes) for {len(x)} images, not"
+            f" {shape_of(logits)}"
         )
     return logits
+
+
+def shape_of(output: Any) -> tuple[int, ...] | str:
+    """What a module gave, for a message: the shape of a tensor, else the type."""
+    return tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
 
 
 def select(logits: Tensor, targets: Sequence[int], score: Score) -> Tensor:
@@ -284,11 +287,9 @@ def input_gradient(
         values = select(logits, targets, score)
         # Rows do not see each other in eval mode, so the gradient of the sum holds each
         # row's own.
-        gradient = (
-            torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0]
-            if values.requires_grad
-            else None
-        )
+        gradient = None
+        if values.requires_grad:
+            (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
         if gradient is None:
             raise ValueError(
                 "the score does not depend on the image: no gradient reaches the input"
@@ -335,9 +336,8 @@ def gradient_sum(
         gradient, _, _ = input_gradient(
             model, torch.stack(batch), [targets[i] for i in images], score
         )
-        weight = torch.tensor(weights, dtype=like.dtype, device=like.device).reshape(
-            -1, *[1] * (like.ndim - 1)
-        )
+        weight = torch.tensor(weights, dtype=like.dtype, device=like.device)
+        weight = weight.reshape(-1, *[1] * (like.ndim - 1))
         total.index_add_(0, torch.tensor(images, device=like.device), gradient * weight)
     return total
 
@@ -398,6 +398,11 @@ def check_score(score: str) -> Score:
     if score not in ("logit", "probability"):
         raise ValueError(f"score is 'logit' or 'probability', not {score!r}")
     return score  # type: ignore[return-value]  # checked above
+
+
+def one_or_all(values: list[Any], image: Any) -> Any:
+    """The only value where ``image`` is a single one, else the list."""
+    return values[0] if is_single(image) else values
 
 
 def unbatch(values: Tensor, image: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from chapter4.core.attribution import Score
+from chapter4.evidence.deletion_insertion import filling
 from chapter4.evidence.scoring import chosen_class, one_image, score_images
 
 if TYPE_CHECKING:
@@ -73,21 +74,11 @@ def completeness(
     References:
         Sundararajan et al. 2017, arXiv:1703.01365.
     """
-    from chapter4.methods.integrated_gradients import make_baseline
-
     values = np.asarray(attributions, float)
     if not np.isfinite(values).all():
         raise ValueError("the attributions hold NaN or infinite values")
     x = one_image(image, model)
-    if isinstance(baseline, Tensor):
-        start = one_image(baseline, model).to(x)
-        if start.shape != x.shape:
-            raise ValueError(
-                f"the baseline {tuple(baseline.shape)} has not the image's shape"
-                f" {tuple(x.shape)}"
-            )
-    else:
-        start = make_baseline(baseline, x, model, seed=seed)
+    start = filling(baseline, x, model, seed=seed, name="baseline")
     target = chosen_class(model, x, target_class)
     at_image, at_baseline = score_images(model, (x[0], start[0]), target, score=score)
     total, change = float(values.sum()), float(at_image - at_baseline)

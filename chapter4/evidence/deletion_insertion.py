@@ -171,15 +171,14 @@ def deletion_insertion(
             model, x[0], filled[0], ranks, n_points, target, score, ends, chunk_size
         )
 
-    blank = np.zeros(size)
+    random, centre = [], None
+    if controls:
+        random = [curves(pixel_ranks(np.zeros(size), cell, s)) for s in random_seeds]
+        centre = curves(pixel_ranks(centre_blob(size), cell, seed))
     return Faithfulness(
         maps={name: curves(ranks) for name, ranks in orders.items()},
-        random=(
-            tuple(curves(pixel_ranks(blank, cell, s)) for s in random_seeds)
-            if controls
-            else ()
-        ),
-        centre=curves(pixel_ranks(centre_blob(size), cell, seed)) if controls else None,
+        random=tuple(random),
+        centre=centre,
         target=target,
         score=score,
         fill=fill if isinstance(fill, str) else "tensor",
@@ -234,9 +233,12 @@ def pixel_ranks(values: np.ndarray, cell: int = 1, seed: int = 0) -> np.ndarray:
 
 
 def filling(
-    fill: str | Tensor, x: Tensor, model: nn.Module, *, seed: int = 0
+    fill: str | Tensor, x: Tensor, model: nn.Module, *, seed: int, name: str = "fill"
 ) -> Tensor:
-    """What takes the place of removed pixels of x (1, 3, H, W), in the same shape."""
+    """What takes the place of removed pixels of x (1, 3, H, W), in the same shape.
+
+    A message calls it by ``name``.
+    """
     from chapter4.methods.integrated_gradients import make_baseline
 
     if not isinstance(fill, Tensor):
@@ -244,7 +246,7 @@ def filling(
     made = one_image(fill, model).to(x)
     if made.shape != x.shape:
         raise ValueError(
-            f"the fill {tuple(fill.shape)} has not the image's shape {tuple(x.shape)}"
+            f"the {name} {tuple(fill.shape)} has not the image's shape {tuple(x.shape)}"
         )
     return made
 

@@ -43,9 +43,10 @@ def logo_mistakes(model: nn.Module, n: int = 200) -> list[KnownAnswer]:
         plain = make_shapes(indices, seed=TEST_SEED)
         marked = make_shapes(indices, seed=TEST_SEED, logo_probability=1.0)
         images = _normalised(marked.images, model)
-        right = _predict(model, plain.images) == plain.labels
+        labels = plain.labels
+        right = predicted_classes(model, _normalised(plain.images, model)) == labels
         turned = predicted_classes(model, images) == star
-        for i in torch.nonzero(right & turned & (plain.labels != star)).flatten():
+        for i in torch.nonzero(right & turned & (labels != star)).flatten():
             box = marked.logo_boxes[int(i)]
             assert box is not None
             region = np.zeros((SIZE, SIZE), bool)
@@ -106,7 +107,3 @@ def _runs(length: int = 100) -> list[list[int]]:
 
 def _normalised(pixels: Tensor, model: nn.Module) -> Tensor:
     return preprocessing_of(model).normalize(pixels)
-
-
-def _predict(model: nn.Module, pixels: Tensor) -> Tensor:
-    return predicted_classes(model, _normalised(pixels, model))

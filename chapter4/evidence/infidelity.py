@@ -176,9 +176,8 @@ def _squares(
     x: Tensor, fill: Tensor, side: int | None, n_samples: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     height, width = x.shape[-2:]
-    side = check_count(
-        "side", max(1, min(height, width) // 4) if side is None else side
-    )
+    side = max(1, min(height, width) // 4) if side is None else side
+    side = check_count("side", side)
     if side > min(height, width):
         raise ValueError(f"a square of side {side} does not fit {height} x {width}")
     generator = seeded(seed)

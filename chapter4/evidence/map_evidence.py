@@ -62,12 +62,9 @@ class MapEvidence:
         """What is left with a random last layer, in words; empty if not checked."""
         if self.rank_correlation is None:
             return []
-        undefined = math.isnan(self.rank_correlation)
-        left = (
-            "undefined (a constant map)"
-            if undefined
-            else f"{self.rank_correlation:.2f}"
-        )
+        left = f"{self.rank_correlation:.2f}"
+        if math.isnan(self.rank_correlation):
+            left = "undefined (a constant map)"
         return [f"rank correlation with random {self.stage}: {left}"]
 
     def facts(self) -> dict[str, Any]:
@@ -91,10 +88,7 @@ def evidence_of(result: Attribution) -> MapEvidence:
         Whether the map is blank, and its completeness error if it has one.
     """
     delta = getattr(result, "delta", None)
-    return MapEvidence(
-        blank=not np.any(result.map),
-        delta=None if delta is None else float(delta),
-    )
+    return MapEvidence(not np.any(result.map), None if delta is None else float(delta))
 
 
 def with_randomization(
@@ -133,11 +127,8 @@ def with_randomization(
         stages[:1],
         seed=seed,
     )
-    return replace(
-        evidence,
-        stage=checked.stages[0],
-        rank_correlation=checked.correlations[0],
-    )
+    stage, correlation = checked.stages[0], checked.correlations[0]
+    return replace(evidence, stage=stage, rank_correlation=correlation)
 
 
 def versions_of(model: nn.Module) -> dict[str, str]:
@@ -157,6 +148,5 @@ def percent(share: float) -> str:
 
     A completeness error has no value where the score does not change.
     """
-    return (
-        "undefined (the score does not change)" if math.isnan(share) else f"{share:.1%}"
-    )
+    undefined = "undefined (the score does not change)"
+    return undefined if math.isnan(share) else f"{share:.1%}"

@@ -96,8 +96,13 @@ def randomization_check(
             twin = copy.deepcopy(model)
         for name in group:
             randomize_(twin, name, seed=seed)
-        found = explain(twin)
-        _same_class(trained, found)
+        found: Any = explain(twin)
+        if isinstance(trained, Attribution) and trained.target != found.target:
+            raise ValueError(
+                f"the class changed from {trained.target} to {found.target} with the"
+                " weights: give target_class in `explain`, which else is the predicted"
+                " one"
+            )
         values = _values(found)
         correlations.append(rank_correlation(values, _values(trained)))
         blank.append(bool(np.ptp(np.abs(values)) == 0))
@@ -199,11 +204,3 @@ def _parts(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]
 
 def _values(found: Attribution | np.ndarray) -> np.ndarray:
     return np.asarray(found.map if isinstance(found, Attribution) else found, float)
-
-
-def _same_class(trained: Any, found: Any) -> None:
-    if isinstance(trained, Attribution) and trained.target != found.target:
-        raise ValueError(
-            f"the class changed from {trained.target} to {found.target} with the"
-            " weights: give target_class in `explain`, which else is the predicted one"
-        )

@@ -96,10 +96,7 @@ def predicted_classes(
     model: nn.Module, images: Tensor, *, chunk_size: int = 50
 ) -> Tensor:
     """The most probable class of each of many normalised images (N, 3, H, W): (N,)."""
+    parts = images.split(chunk_size)
     with frozen_eval(model), torch.no_grad():
-        return torch.cat(
-            [
-                logits_of(model, part.clone()).argmax(1).cpu()
-                for part in images.split(chunk_size)
-            ]
-        )
+        found = [logits_of(model, part.clone()).argmax(1).cpu() for part in parts]
+    return torch.cat(found)

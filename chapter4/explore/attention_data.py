@@ -92,8 +92,8 @@ def stack_of(weights: np.ndarray, layers: Sequence[int] | None = None) -> Stack:
 
 
 def as_text(values: np.ndarray) -> str:
-    """Whole numbers, 16 bits each, low byte first, as base64."""
-    return base64.b64encode(values.astype("<u2").tobytes()).decode()
+    """The bytes of whole numbers as base64."""
+    return base64.b64encode(values.tobytes()).decode()
 
 
 def readable(tokens: Sequence[str]) -> list[str]:
@@ -104,11 +104,16 @@ def readable(tokens: Sequence[str]) -> list[str]:
     isolated, so that they can't turn the text around them.
     """
     times = Counter(tokens)
-    return [
-        _apart("".join(map(_seen, token)) or "(empty)")
-        + (f" #{at}" if times[token] > 1 else "")
-        for at, token in enumerate(tokens)
-    ]
+    found = []
+    for at, token in enumerate(tokens):
+        name = "".join(map(_seen, token)) or "(empty)"
+        if not name.isascii():
+            # The first mark opens an isolate and the second closes it. Nothing inside
+            # affects the text outside, because _seen has written every other such mark
+            # as its number.
+            name = f"\u2068{name}\u2069"
+        found.append(f"{name} #{at}" if times[token] > 1 else name)
+    return found
 
 
 def weight(units: int, digits: int = 3) -> str:
@@ -158,7 +163,8 @@ def shared_data(stack: Stack, names: Sequence[str]) -> dict[str, Any]:
     """The data that the script needs for every attention figure."""
     table, black_from = colours()
     return {
-        "weights": as_text(stack.values),
+        # 16 bits each, low byte first.
+        "weights": as_text(stack.values.astype("<u2")),
         "layers": stack.layers,
         "heads": stack.heads,
         "names": list(names),
@@ -177,9 +183,3 @@ def _seen(letter: str) -> str:
     unseen = unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
     hidden = unseen or letter in _TURNING
     return f"U+{ord(letter):04X}" if hidden else letter
-
-
-def _apart(name: str) -> str:
-    # The first mark opens an isolate and the second closes it. Nothing inside affects
-    # the text outside, because _seen has written every other such mark as its number.
-    return name if name.isascii() else f"\u2068{name}\u2069"

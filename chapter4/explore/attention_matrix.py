@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,10 +18,9 @@ from chapter4.explore.attention_data import (
     strongest,
     weight,
 )
-from chapter4.explore.view import Choice, Explorer
+from chapter4.explore.view import Choice, Explorer, file_text
 
 if TYPE_CHECKING:
-    from chapter4.attention.weights import TextAttention
     from chapter4.inputs.models import TextModel
 
 # A table with more rows is hard to read.
@@ -85,7 +83,9 @@ def explore_attention(
     which = -1 if head is None else check_position("head", head, heads, model)
     at, which = at % len(stack.layers), which % len(stack.heads)
     names = readable(attention.tokens)
-    chosen = _position(token, attention)
+    chosen = int((~attention.special).argmax())
+    if token is not None:
+        chosen = find_by_name("token", token, attention.tokens)
     shown = stack.values[at, which]
     return Explorer(
         title=f"Attention between the tokens of a text, {model}",
@@ -129,14 +129,7 @@ def scale(top: str) -> str:
 
 def style() -> str:
     """The attention figures' own CSS."""
-    css = (Path(__file__).parent / "attention.css").read_text(encoding="utf-8")
-    return f"<style>\n{css}</style>"
-
-
-def _position(token: int | str | None, attention: TextAttention) -> int:
-    if token is None:
-        return int((~attention.special).argmax())
-    return find_by_name("token", token, attention.tokens)
+    return f"<style>\n{file_text('attention.css')}</style>"
 
 
 def _stage(shown: np.ndarray, names: list[str], chosen: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from chapter4.attention.vit import vit_attention_weights
 from chapter4.attention.weights import check_position, choose
 from chapter4.explore.attention_data import (
     Stack,
+    as_text,
     colours,
     shared_data,
     stack_of,
@@ -107,7 +107,7 @@ def explore_vit_attention(
         data={
             "kind": "picture",
             **shared_data(stack, names),
-            "grey": base64.b64encode(grey.tobytes()).decode(),
+            "grey": as_text(grey),
             "size": grey.shape,
             "grid": attention.grid,
             "patch": attention.patch,
@@ -183,10 +183,7 @@ def _stage(
 ) -> str:
     height, width = laid.shape[:2]
     # The size of a patch, in per cent of the picture.
-    high, wide = (
-        100 * side / size
-        for side, size in zip(attention.patch, (height, width), strict=True)
-    )
+    high, wide = 100 * attention.patch[0] / height, 100 * attention.patch[1] / width
     rows, columns = attention.grid
     shape = (
         f"--shape: {width} / {height}; --cell: {100 / columns:.6g}% {100 / rows:.6g}%; "

@@ -20,6 +20,7 @@ from chapter4.core.attribution import (
     input_gradient,
     logits_of,
 )
+from chapter4.evidence.scoring import chosen_class
 from chapter4.explore.path_plot import plot_html, plot_parts
 from chapter4.explore.pictures import (
     Panel,
@@ -29,7 +30,6 @@ from chapter4.explore.pictures import (
     map_picture,
     one_image,
     photo_picture,
-    target_of,
 )
 from chapter4.explore.sentences import described, number, score
 from chapter4.explore.view import Choice, Explorer, Slider
@@ -155,14 +155,12 @@ def explore_integrated_gradients(
         raise ValueError("baselines is a list of one name or more, such as ['black']")
     n_steps = check_count("n_steps", n_steps)
     x = one_image(image, model)
-    target = target_of(model, x, target_class)
-    settings: dict[str, Any] = {
-        "n_steps": n_steps,
-        "stops": stops(n_steps, check_count("positions", positions)),
-        "seed": seed,
-        "chunk_size": chunk_size,
-    }
-    paths = [follow(model, x, target, name, **settings) for name in baselines]
+    target = chosen_class(model, x, target_class)
+    settings: dict[str, Any] = {"seed": seed, "chunk_size": chunk_size}
+    settings["stops"] = stops(n_steps, check_count("positions", positions))
+    paths = [
+        follow(model, x, target, b, n_steps=n_steps, **settings) for b in baselines
+    ]
     name = class_names_of(model)(target)
     photo = photo_picture(seen_pixels(x[0], model))
     states = [

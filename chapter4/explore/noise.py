@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from chapter4.core.attribution import check_count, frozen_eval, gradient_sum
 from chapter4.evidence.map_statistics import relative_difference, total_variation
+from chapter4.evidence.scoring import chosen_class
 from chapter4.explore.pictures import (
     Panel,
     State,
@@ -19,13 +20,12 @@ from chapter4.explore.pictures import (
     map_picture,
     one_image,
     photo_picture,
-    target_of,
 )
 from chapter4.explore.sentences import described, number
 from chapter4.explore.view import Explorer, Slider
 from chapter4.inputs.images import seen_pixels
 from chapter4.inputs.models import class_names_of
-from chapter4.methods.gradients import noisy_copies
+from chapter4.methods.gradients import noisy_copies, ranges
 from chapter4.plots.figures import SALIENCY_CMAP, UNITS, upper_limit
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def explore_smoothgrad(
             " rise"
         )
     x = one_image(image, model)
-    target = target_of(model, x, target_class)
+    target = chosen_class(model, x, target_class)
     with frozen_eval(model):
         runs = {
             level: [
@@ -111,20 +111,18 @@ def explore_smoothgrad(
     name = class_names_of(model)(target)
     states = []
     for level, maps in runs.items():
-        noisy, _, _ = next(noisy_copies(x, level * _range(x), 1, seed))
+        noisy, _, _ = next(noisy_copies(x, level * ranges(x), 1, seed))
         copy = photo_picture(seen_pixels(noisy, model), quality=40)
         states += [
             _state(name, n, level, values, maps[-1], counts[-1], copy)
             for n, values in zip(counts, maps, strict=True)
         ]
-    n, level = start
+    n, level = _at(counts, start[0]), _at(levels, start[1])
     return explorer(
         f"SmoothGrad of {name}: number of samples and noise level",
         [
-            Slider(
-                "level", "Noise level", [f"{e:g}" for e in levels], _at(levels, level)
-            ),
-            Slider("samples", "Samples", [str(e) for e in counts], _at(counts, n)),
+            Slider("level", "Noise level", [f"{e:g}" for e in levels], level),
+            Slider("samples", "Samples", [str(e) for e in counts], n),
         ],
         [
             Panel("copy", "One noisy copy"),
@@ -165,7 +163,7 @@ def running_means(
     """
     finest = counts[-1]
     # Each copy has the weight 1 / finest.
-    stream = noisy_copies(x, level * _range(x), finest, seed)
+    stream = noisy_copies(x, level * ranges(x), finest, seed)
     total, before = torch.zeros_like(x), 0
     for n in counts:
         part = islice(stream, n - before)
@@ -206,10 +204,6 @@ def _state(
             "map-high": {"words": number(limit)},
         },
     )
-
-
-def _range(x: Tensor) -> Tensor:
-    return x.amax(dim=(1, 2, 3), keepdim=True) - x.amin(dim=(1, 2, 3), keepdim=True)
 
 
 def _at(values: Sequence[float], wanted: float) -> int:

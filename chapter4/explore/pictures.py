@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from chapter4.core.attribution import choose_targets, frozen_eval, logits_of
-from chapter4.explore.view import HERE, Choice, Explorer, Slider
+from chapter4.explore.view import Choice, Explorer, Slider, file_text
 from chapter4.inputs.images import brightness, image_tensor, picture_url
 
 if TYPE_CHECKING:
@@ -68,11 +66,13 @@ class Panel:
     def html(self, change: Change, high: str = "") -> str:
         """The panel at the first setting."""
         src, alt = html.escape(change["src"]), html.escape(change["alt"])
-        ground = (
-            f"background-image: url('{change['ground']}')" if "ground" in change else ""
-        )
-        style = f"opacity: {change['opacity']};" if "opacity" in change else ""
-        style += " image-rendering: pixelated;" if self.cells else ""
+        ground = style = ""
+        if "ground" in change:
+            ground = f"background-image: url('{change['ground']}')"
+        if "opacity" in change:
+            style = f"opacity: {change['opacity']};"
+        if self.cells:
+            style += " image-rendering: pixelated;"
         return (
             '<div class="explorer-panel"><p'
             f' class="explorer-name">{html.escape(self.heading)}</p><span'
@@ -97,23 +97,6 @@ class Panel:
         )
 
 
-@dataclass
-class Album:
-    """Pictures that several states share; each is held once.
-
-    Attributes:
-        pictures: The pictures as data addresses.
-    """
-
-    pictures: list[str] = field(default_factory=list)
-
-    def place(self, picture: str) -> int:
-        """The picture's index in the list; a new picture is added."""
-        if picture not in self.pictures:
-            self.pictures.append(picture)
-        return self.pictures.index(picture)
-
-
 def one_image(image: ImageInput, model: nn.Module) -> Tensor:
     """The image that a figure shows, normalised, (1, 3, H, W).
 
@@ -124,13 +107,6 @@ def one_image(image: ImageInput, model: nn.Module) -> Tensor:
     if len(x) != 1:
         raise ValueError(f"the figure shows one image, not {len(x)}")
     return x
-
-
-def target_of(model: nn.Module, x: Tensor, wanted: Any) -> int:
-    """The class to explain: the one that is wanted, or the predicted one for None."""
-    with frozen_eval(model), torch.no_grad():
-        (target,) = choose_targets(logits_of(model, x.clone()), wanted)
-    return target
 
 
 def settings(controls: Sequence[Slider | Choice]) -> Iterator[tuple[int, ...]]:
@@ -169,33 +145,35 @@ def explorer(
         )
         for panel in panels
     )
-    album = Album()
+    # Several states may share a picture, which is held once: its data URL -> its index.
+    pictures: dict[str, int] = {}
+
+    def held(key: str, value: Any) -> Any:
+        is_picture = key in ("src", "ground")
+        return pictures.setdefault(value, len(pictures)) if is_picture else value
+
     coded = [
         {
             "said": state.said,
             "parts": {
-                name: {
-                    key: album.place(value) if key in ("src", "ground") else value
-                    for key, value in change.items()
-                }
+                name: {key: held(key, value) for key, value in change.items()}
                 for name, change in state.parts.items()
             },
         }
         for state in states
     ]
-    style = (HERE / CSS).read_text(encoding="utf-8")
     return Explorer(
         title=title,
         controls=controls,
         stage=(
-            f"<style>\n{style}</style>\n<div"
+            f"<style>\n{file_text(CSS)}</style>\n<div"
             f' class="explorer-panels">\n{stage}\n</div>\n{below}'
         ),
         said=first.said,
         caption=caption,
         data={
             "controls": [[control.name, len(control.values)] for control in controls],
-            "pictures": album.pictures,
+            "pictures": list(pictures),
             "states": coded,
         },
         script="pictures.js",

@@ -65,7 +65,16 @@ where scripts may run.</p>
 
 
 @dataclass(frozen=True)
-class Slider:
+class _Control:
+    """The fields of a slider and of a list, which explain them."""
+
+    name: str
+    label: str
+    values: Sequence[str]
+    start: int = 0
+
+
+class Slider(_Control):
     """A range with a few named positions.
 
     The script gets the position, from 0 to n - 1.
@@ -76,11 +85,6 @@ class Slider:
         values: The words for each position.
         start: The position of the still picture.
     """
-
-    name: str
-    label: str
-    values: Sequence[str]
-    start: int = 0
 
     def html(self) -> str:
         """The labelled control, with the chosen value beside it."""
@@ -99,8 +103,7 @@ class Slider:
         )
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(_Control):
     """A list to choose one entry from.
 
     The script gets the position, from 0 to n - 1.
@@ -111,11 +114,6 @@ class Choice:
         values: The words for each position.
         start: The position of the still picture.
     """
-
-    name: str
-    label: str
-    values: Sequence[str]
-    start: int = 0
 
     def html(self) -> str:
         """The labelled list."""
@@ -185,13 +183,12 @@ class Explorer:
         )
 
     def _repr_html_(self) -> str:
-        code = (_file("explore.js") + _file(self.script)).replace(
-            "SCRIPT_NAME", json.dumps(self.script)
-        )
+        code = file_text("explore.js") + file_text(self.script)
+        code = code.replace("SCRIPT_NAME", json.dumps(self.script))
         return _FIGURE.format(
             script=html.escape(self.script),
             title=html.escape(self.title),
-            css=_file("explore.css"),
+            css=file_text("explore.css"),
             controls="\n".join(control.html() for control in self.controls),
             stage=self.stage,
             said=html.escape(self.said),
@@ -216,5 +213,6 @@ def as_json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
 
-def _file(name: str) -> str:
+def file_text(name: str) -> str:
+    """A script or style sheet of this folder."""
     return (HERE / name).read_text(encoding="utf-8")

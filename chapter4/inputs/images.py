@@ -9,7 +9,7 @@ import json
 import os
 import warnings
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
@@ -73,11 +73,8 @@ class Preprocessing:
         if not width * height:
             raise ValueError(f"the photo has {width} x {height} pixels")
         if isinstance(self.resize, int):
-            short = min(width, height)
-            width, height = (
-                int(self.resize * width / short),
-                int(self.resize * height / short),
-            )
+            short = min(photo.size)
+            width, height = (int(self.resize * side / short) for side in photo.size)
         else:
             height, width = self.resize
         # A strip of 1 x 60,000 pixels is a small file, but it fills the memory once its
@@ -88,10 +85,8 @@ class Preprocessing:
                 " width"
             )
         photo = photo.resize((width, height), Image.Resampling[self.resample.upper()])
-        top, left = (
-            round((height - self.crop[0]) / 2),
-            round((width - self.crop[1]) / 2),
-        )
+        top = round((height - self.crop[0]) / 2)
+        left = round((width - self.crop[1]) / 2)
         return photo.crop((left, top, left + self.crop[1], top + self.crop[0]))
 
     def __call__(self, photo: Image) -> Tensor:
@@ -204,14 +199,8 @@ def image_tensor(image: ImageInput, model: nn.Module) -> Tensor:
     device = like.device if like is not None else None
     _refuse_bfloat16(image, like)
     if not isinstance(image, Tensor):
-        floating = (
-            like.dtype
-            if like is not None and like.is_floating_point()
-            else torch.float32
-        )
-        return preprocessing_of(model)(load_image(image))[None].to(
-            device=device, dtype=floating
-        )
+        x = preprocessing_of(model)(load_image(image))[None].to(device=device)
+        return x.to(like.dtype) if like is not None and like.is_floating_point() else x
     if not image.is_floating_point():
         raise TypeError(
             f"an image tensor holds normalised floats, not {image.dtype}; hand over a"
@@ -416,17 +405,12 @@ def _missing(path: Path) -> str:
     if os.path.isdir(path):
         return f"{_shown(path)} is a folder, not an image"
     try:
-        near = nearest(
-            path.name, (p.name for p in path.parent.iterdir() if p.name != path.name)
-        )
+        near = nearest(path.name, {p.name for p in path.parent.iterdir()} - {path.name})
     except (OSError, ValueError):
         near = ""
-    hint = (
-        f"; {path.stem!r} is the name of a sample photo"
-        if path.stem in sample_photos()
-        else ""
-    )
-    return f"there is no file {_shown(path)}{near}{hint}"
+    if path.stem in sample_photos():
+        near += f"; {path.stem!r} is the name of a sample photo"
+    return f"there is no file {_shown(path)}{near}"
 
 
 def _photo(record: dict[str, Any], folder: Path) -> Photo:
@@ -440,14 +424,6 @@ def _photo(record: dict[str, Any], folder: Path) -> Photo:
                 " installed"
             )
         folder = Path(spec.origin).parent
-    return Photo(
-        name=record["name"],
-        path=folder / record["file"],
-        title=record["title"],
-        alt=record["alt"],
-        label=record["label"],
-        accept=tuple(record["accept"]),
-        author=record["author"],
-        source=record["source"],
-        licence=record["licence"],
-    )
+    found = {"path": folder / record["file"], "accept": tuple(record["accept"])}
+    given = record | found
+    return Photo(**{each.name: given[each.name] for each in fields(Photo)})

@@ -97,22 +97,13 @@ def load_vit(
         return _shape_model(name, "tiny_vit").to(device).eval()
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-    model = _from_hub(
-        AutoModelForImageClassification,
-        name,
-        "load_vit()",
-        ["tiny-vit"],
-        attn_implementation="eager",
-        use_safetensors=True,
+    kinds = AutoModelForImageClassification, AutoImageProcessor
+    model, processor = _from_hub(
+        kinds, name, "load_vit()", "tiny-vit", attn_implementation="eager"
     )
-    processor = _from_hub(AutoImageProcessor, name, "load_vit()", ["tiny-vit"])
     labels = model.config.id2label
-    _describe(
-        model,
-        name,
-        preprocessing_from(processor),
-        [labels[i] for i in range(len(labels))],
-    )
+    names = [labels[i] for i in range(len(labels))]
+    _describe(model, name, preprocessing_from(processor), names)
     return model.to(device).eval()
 
 
@@ -137,15 +128,13 @@ def load_bert(
     from transformers import AutoModel, AutoTokenizer
 
     where = minilm_folder() if name == "minilm" else name
-    model = _from_hub(
-        AutoModel,
+    model, tokenizer = _from_hub(
+        (AutoModel, AutoTokenizer),
         where,
         "load_bert()",
-        ["minilm"],
+        "minilm",
         attn_implementation="eager",
-        use_safetensors=True,
     )
-    tokenizer = _from_hub(AutoTokenizer, where, "load_bert()", ["minilm"])
     model.chapter4_name = name
     return TextModel(model.to(device).eval(), tokenizer)
 
@@ -173,15 +162,9 @@ def load_sentiment(
     if name == "minilm-sentiment":
         model, tokenizer = _minilm_sentiment()
     else:
-        model = _from_hub(
-            AutoModelForSequenceClassification,
-            name,
-            "load_sentiment()",
-            ["minilm-sentiment"],
-            use_safetensors=True,
-        )
-        tokenizer = _from_hub(
-            AutoTokenizer, name, "load_sentiment()", ["minilm-sentiment"]
+        kinds = AutoModelForSequenceClassification, AutoTokenizer
+        model, tokenizer = _from_hub(
+            kinds, name, "load_sentiment()", "minilm-sentiment"
         )
     model.chapter4_name = name
     return TextModel(model.to(device).eval(), tokenizer)
@@ -276,24 +259,15 @@ def preprocessing_from(processor: Any) -> Preprocessing:
     size, crop = _sides(processor.size), _sides(getattr(processor, "crop_size", None))
     squashed = (size.get("height", 0), size.get("width", 0))
     resize: int | tuple[int, int] = size.get("shortest_edge") or squashed
-    shape = (
-        (crop.get("height", 0), crop.get("width", 0))
-        if getattr(processor, "do_center_crop", None)
-        else squashed
-    )
+    shape = squashed
+    if getattr(processor, "do_center_crop", None):
+        shape = (crop.get("height", 0), crop.get("width", 0))
     resample = {2: "bilinear", 3: "bicubic"}.get(processor.resample)
-    steps = all(
-        getattr(processor, f"do_{step}", None)
-        for step in ("resize", "rescale", "normalize")
-    )
+    steps = ("resize", "rescale", "normalize")
+    complete = all(getattr(processor, f"do_{step}", None) for step in steps)
     scaled = abs(processor.rescale_factor * 255 - 1) < 1e-6
-    if not (
-        steps
-        and scaled
-        and resample
-        and all(shape)
-        and (isinstance(resize, int) or all(resize))
-    ):
+    sized = all(shape) and (resize != squashed or all(squashed))
+    if not (complete and scaled and sized and resample):
         raise ValueError(
             f"can't tell what {type(processor).__name__} does to a photo: size {size},"
             f" crop {crop}"
@@ -329,16 +303,8 @@ def _efficientnet_lite0() -> nn.Module:
     # shape.
     model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
     half = (0.5, 0.5, 0.5)
-    preprocessing = Preprocessing(
-        256, (224, 224), mean=half, std=half, resample="bicubic"
-    )
-    _describe(
-        model,
-        "efficientnet-lite0",
-        preprocessing,
-        _imagenet_names(),
-        target_layer="bn2",
-    )
+    preprocessing = Preprocessing(mean=half, std=half, resample="bicubic")
+    _describe(model, "efficientnet-lite0", preprocessing, _imagenet_names(), "bn2")
     return model
 
 
@@ -352,19 +318,16 @@ def _resnet50() -> nn.Module:
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         # The last three errors come from a damaged file in the cache or a wrong hash.
         raise FileNotFoundError(
-            _unavailable("resnet50", "load_classifier()", CLASSIFIERS[:1], error)
+            _unavailable("resnet50", "load_classifier()", CLASSIFIERS[0], error)
         ) from None
     model = resnet50()
     model.load_state_dict(state)
     preset = weights.transforms()
     crop, resize = preset.crop_size[0], preset.resize_size[0]
     mean, std = tuple(preset.mean), tuple(preset.std)
-    preprocessing = Preprocessing(
-        resize, (crop, crop), mean, std, preset.interpolation.value
-    )
-    _describe(
-        model, "resnet50", preprocessing, _imagenet_names(), target_layer="layer4"
-    )
+    resample = preset.interpolation.value
+    preprocessing = Preprocessing(resize, (crop, crop), mean, std, resample)
+    _describe(model, "resnet50", preprocessing, _imagenet_names(), "layer4")
     return model
 
 
@@ -392,15 +355,13 @@ class _HeldBack(io.TextIOBase):
 def _shape_model(name: str, maker: str, target_layer: str | None = None) -> nn.Module:
     from safetensors.torch import load_file
 
+    from chapter4.shapes import networks
+
     recipe = json.loads((WEIGHTS / name / "recipe.json").read_text(encoding="utf-8"))
-    model: nn.Module = getattr(
-        importlib.import_module("chapter4.shapes.networks"), maker
-    )()
+    model: nn.Module = getattr(networks, maker)()
     model.load_state_dict(load_file(WEIGHTS / name / "model.safetensors"))
-    side = recipe["input_size"]
-    preprocessing = Preprocessing(
-        side, (side, side), tuple(recipe["mean"]), tuple(recipe["std"])
-    )
+    side, mean, std = (recipe[key] for key in ("input_size", "mean", "std"))
+    preprocessing = Preprocessing(side, (side, side), tuple(mean), tuple(std))
     _describe(model, name, preprocessing, recipe["classes"], target_layer)
     return model
 
@@ -449,13 +410,15 @@ def _imagenet_names() -> list[str]:
 
 
 def _from_hub(
-    kind: Any, name: str, call: str, embedded: Sequence[str], **options: Any
-) -> Any:
+    kinds: tuple[Any, Any], name: str, call: str, embedded: str, **options: Any
+) -> tuple[Any, Any]:
+    """A model and its tokenizer or image processor, of these two classes."""
     with _quiet():
         try:
             if not Path(name).is_dir() and not _cached(name):
                 _reach_hub()
-            return kind.from_pretrained(name, **options)
+            model = kinds[0].from_pretrained(name, use_safetensors=True, **options)
+            return model, kinds[1].from_pretrained(name)
         except (OSError, ValueError) as error:
             raise FileNotFoundError(_unavailable(name, call, embedded, error)) from None
 
@@ -501,15 +464,10 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _unavailable(
-    name: str, call: str, embedded: Sequence[str], error: Exception
-) -> str:
-    reason = (
-        str(error).strip().splitlines()[0].rstrip(".")
-        if str(error).strip()
-        else type(error).__name__
-    )
+def _unavailable(name: str, call: str, embedded: str, error: Exception) -> str:
+    words = str(error).strip() or type(error).__name__
+    reason = words.splitlines()[0].rstrip(".")
     return (
-        f"{name!r} is not in the cache and can't be fetched{nearest(name, embedded)}"
-        f" ({reason}); with no network use the embedded {embedded[0]!r}: {call}"
+        f"{name!r} is not in the cache and can't be fetched{nearest(name, [embedded])}"
+        f" ({reason}); with no network use the embedded {embedded!r}: {call}"
     )

@@ -33,6 +33,8 @@ NARROWEST = 1e-6
 # Takes k positions on the path, and gives the gradients times (x - x'), (k, ...), and
 # F, (k,).
 Evaluate = Callable[[Sequence[float]], tuple[Tensor, Tensor]]
+# What it gives for one position.
+Step = tuple[Tensor, float]
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,11 @@ def integrate(
         The integral, its steps and its estimated error.
     """
     first = min(PILOT, n_steps)
-    kept: dict[float, tuple[Tensor, float]] = {}
+    kept: dict[float, Step] = {}
     _add(kept, [(i + 0.5) / first for i in range(first)], evaluate)
     while True:
         alphas = sorted(kept)
-        found = _sum(alphas, _from(kept, alphas), ends, tolerance)
+        found = _sum(alphas, map(kept.__getitem__, alphas), ends, tolerance)
         room = n_steps - len(alphas)
         if found.error <= tolerance or room == 0:
             break
@@ -138,25 +140,17 @@ class _Sum:
     shares: list[float]  # squared relative error of each gap and of both end pieces
 
 
-def _add(
-    kept: dict[float, tuple[Tensor, float]], alphas: list[float], evaluate: Evaluate
-) -> None:
+def _add(kept: dict[float, Step], alphas: list[float], evaluate: Evaluate) -> None:
     gradients, values = evaluate(alphas)
     for alpha, gradient, value in zip(alphas, gradients, values.tolist(), strict=True):
         kept[alpha] = gradient, value
 
 
-def _from(
-    kept: dict[float, tuple[Tensor, float]], alphas: list[float]
-) -> Iterator[tuple[Tensor, float]]:
-    return (kept[alpha] for alpha in alphas)
-
-
 def _stream(
-    kept: dict[float, tuple[Tensor, float]], alphas: list[float], evaluate: Evaluate
-) -> Iterator[tuple[Tensor, float]]:
+    kept: dict[float, Step], alphas: list[float], evaluate: Evaluate
+) -> Iterator[Step]:
     new = [alpha for alpha in alphas if alpha not in kept]
-    ready: dict[float, tuple[Tensor, float]] = {}
+    ready: dict[float, Step] = {}
     for alpha in alphas:
         if alpha in kept:
             yield kept[alpha]
@@ -176,7 +170,7 @@ def _widths(alphas: list[float]) -> list[float]:
 
 def _sum(
     alphas: list[float],
-    steps: Iterator[tuple[Tensor, float]],
+    steps: Iterator[Step],
     ends: tuple[float, float],
     tolerance: float,
 ) -> _Sum:
@@ -231,12 +225,10 @@ def _hidden(
     before, after = [slopes[0], *slopes], [*slopes, slopes[-1]]
     # A range as small as the rounding of F hides nothing.
     span = max(max(scores) - min(scores), 1e-4 * max(map(abs, scores)))
+    # Where F is 0 throughout, nothing is missing either.
+    span = span or math.inf
     return [
-        (
-            abs(scores[k + 1] - scores[k] - width * (before[k] + after[k]) / 2) / span
-            if span
-            else 0.0
-        )
+        abs(scores[k + 1] - scores[k] - width * (before[k] + after[k]) / 2) / span
         for k, width in enumerate(np.diff(edges).tolist())
     ]
 

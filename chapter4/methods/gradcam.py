@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -26,6 +26,7 @@ from chapter4.core.attribution import (
     logits_of,
     pick,
     scores_of,
+    shape_of,
 )
 from chapter4.core.folding import ForwardContext, folded
 from chapter4.inputs.images import image_tensor as to_tensor
@@ -92,12 +93,7 @@ class GradCAM:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         return None
 
     def generate_cam(
@@ -154,13 +150,7 @@ class GradCAM:
             TypeError: If an argument has the wrong type.
             FileNotFoundError: If there is no such image file.
         """
-        wanted = _several(target_classes)
-        if not wanted:
-            return []
-        x, at_layer, found = self._pass(image_tensor, wanted, check_score(score))
-        raws = self._raw_maps(*at_layer)
-        maps = _drawable(raws, x)
-        return self._results(image_tensor, raws, maps, score, found)
+        return _maps_of([self], image_tensor, target_classes, score)[0]
 
     def channel_weights(self, activations: Tensor, gradient: Tensor) -> Tensor:
         """Weigh each channel by the mean of its gradient over the grid.
@@ -252,14 +242,9 @@ class GradCAM:
 
         def keep(module: nn.Module, inputs: Any, output: Any) -> Tensor:
             if not isinstance(output, Tensor) or output.ndim != 4:
-                shape = (
-                    tuple(output.shape)
-                    if isinstance(output, Tensor)
-                    else type(output).__name__
-                )
                 raise ValueError(
                     "Grad-CAM needs a layer that gives (N, channels, h, w); "
-                    f"{self.layer_name!r} gives {shape}"
+                    f"{self.layer_name!r} gives {shape_of(output)}"
                 )
             # The graph starts here, not at the image. The layer's output is copied
             # twice, one copy to keep and one for the next layer. Otherwise in-place
@@ -282,13 +267,11 @@ class GradCAM:
     def _gradient(self, scores: Tensor, chosen: Tensor, activations: Tensor) -> Tensor:
         # The graph above the layer is kept for the next class. It is freed with the
         # logits.
-        gradient = (
-            torch.autograd.grad(
+        gradient = None
+        if scores.requires_grad:
+            (gradient,) = torch.autograd.grad(
                 scores, activations, chosen, retain_graph=True, allow_unused=True
-            )[0]
-            if scores.requires_grad
-            else None
-        )
+            )
         if gradient is None:
             raise ValueError(
                 f"the score does not depend on the layer {self.layer_name!r}"
@@ -346,9 +329,7 @@ class GradCAMPlusPlus(GradCAM):
         return (positive / denominator).sum(dim=(-2, -1), keepdim=True)
 
 
-METHODS: dict[str, type[GradCAM]] = {
-    each.method: each for each in (GradCAM, GradCAMPlusPlus)
-}
+METHODS = {each.method: each for each in (GradCAM, GradCAMPlusPlus)}
 
 
 def cams(
@@ -398,24 +379,27 @@ def cams(
                 f"{', '.join(METHODS)}"
             )
     _, path = _find(model, target_layer)
-    makers = {method: METHODS[method](model, path) for method in methods}
+    makers = [METHODS[method](model, path) for method in methods]
+    found = _maps_of(makers, image, target_classes, score)
+    return dict(zip(methods, found, strict=True))
+
+
+def _maps_of(
+    makers: Sequence[GradCAM], image: ImageInput, target_classes: Any, score: Score
+) -> list[list[CamAttribution]]:
+    """For each maker the maps of all classes, from one pass that all makers share."""
     wanted = _several(target_classes)
     if not makers or not wanted:
-        return {method: [] for method in makers}
-    first = next(iter(makers.values()))
-    x, at_layer, found = first._pass(image, wanted, check_score(score))
-    raws = torch.stack([maker._raw_maps(*at_layer) for maker in makers.values()])
-    maps = _drawable(raws, x)
-    return {
-        method: maker._results(image, raw, map_, score, found)
-        for (method, maker), raw, map_ in zip(makers.items(), raws, maps, strict=True)
-    }
-
-
-def _drawable(raws: Tensor, x: Tensor) -> Tensor:
-    """Maps (..., h, w) as they are drawn on images x (N, 3, H, W): (..., H, W)."""
-    cells = raws.flatten(0, -3)
-    return scale_map(resize_map(cells, x.shape[-2:])).unflatten(0, raws.shape[:-2])
+        return [[] for _ in makers]
+    x, at_layer, found = makers[0]._pass(image, wanted, check_score(score))
+    # (makers, classes, N, h, w), and below (makers, classes, N, H, W).
+    raws = torch.stack([maker._raw_maps(*at_layer) for maker in makers])
+    drawn = scale_map(resize_map(raws.flatten(0, 2), x.shape[-2:]))
+    maps = drawn.unflatten(0, raws.shape[:3])
+    return [
+        maker._results(image, raw, map_, score, found)
+        for maker, raw, map_ in zip(makers, raws, maps, strict=True)
+    ]
 
 
 def resize_map(raw: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
@@ -469,24 +453,17 @@ def default_target_layer(model: nn.Module, x: Tensor) -> str:
         return own
     finished: list[str] = []
 
-    def note(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if (
-                isinstance(output, Tensor)
-                and output.ndim == 4
-                and min(output.shape[-2:]) > 1
-            ):
-                finished.append(name)
-
-        return hook
+    def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        grid = isinstance(output, Tensor) and output.ndim == 4
+        if grid and min(output.shape[-2:]) > 1:
+            finished.append(name)
 
     pooling = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d)
-    modules = [
-        (name, m)
-        for name, m in model.named_modules()
-        if name and not isinstance(m, pooling)
+    handles = [
+        module.register_forward_hook(partial(note, name))
+        for name, module in model.named_modules()
+        if name and not isinstance(module, pooling)
     ]
-    handles = [module.register_forward_hook(note(name)) for name, module in modules]
     try:
         with frozen_eval(model), torch.no_grad():
             model(x.clone())

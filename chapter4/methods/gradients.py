@@ -22,8 +22,8 @@ from chapter4.core.attribution import (
     frozen_eval,
     gradient_sum,
     input_gradient,
-    is_single,
     logits_of,
+    one_or_all,
     seeded,
     select,
     unbatch,
@@ -189,25 +189,31 @@ def smooth_grad(
             f"{noise_level}"
         )
     x = image_tensor(image, model)
-    spread = x.amax(dim=(1, 2, 3), keepdim=True) - x.amin(dim=(1, 2, 3), keepdim=True)
     with frozen_eval(model):
         if logits is None:
             with torch.no_grad():
                 logits = logits_of(model, x.clone())
         targets = choose_targets(logits, target_class)
-        points = noisy_copies(x, noise_level * spread, n_samples, seed)
+        points = noisy_copies(x, noise_level * ranges(x), n_samples, seed)
         mean = gradient_sum(
             model, points, x, targets, score=check_score(score), chunk_size=chunk_size
         )
-    settings = {
-        "score": score,
-        "n_samples": n_samples,
-        "noise_level": noise_level,
-        "seed": seed,
-    }
     return _result(
-        image, mean, select(logits, targets, score), targets, "smooth_grad", **settings
+        image,
+        mean,
+        select(logits, targets, score),
+        targets,
+        "smooth_grad",
+        score=score,
+        n_samples=n_samples,
+        noise_level=noise_level,
+        seed=seed,
     )
+
+
+def ranges(x: Tensor) -> Tensor:
+    """The range, max - min, of each image (N, 3, H, W), as (N, 1, 1, 1)."""
+    return x.amax(dim=(1, 2, 3), keepdim=True) - x.amin(dim=(1, 2, 3), keepdim=True)
 
 
 def noisy_copies(
@@ -230,9 +236,8 @@ def noisy_copies(
     # chunk size nor on the device.
     generator = seeded(seed)
     for _ in range(n_samples):
-        noise = torch.randn(x.shape[1:], generator=generator, dtype=x.dtype).to(
-            x.device
-        )
+        noise = torch.randn(x.shape[1:], generator=generator, dtype=x.dtype)
+        noise = noise.to(x.device)
         for i in range(len(x)):
             yield x[i] + sigma[i] * noise, i, 1 / n_samples
 
@@ -245,11 +250,10 @@ def _result(
     method: str,
     **settings: Any,
 ) -> GradientAttribution:
-    single = is_single(image)
     return GradientAttribution(
         map=unbatch(signed.abs().amax(dim=1), image),
-        target=targets[0] if single else targets,
-        score=values[0].item() if single else values.tolist(),
+        target=one_or_all(targets, image),
+        score=one_or_all(values.tolist(), image),
         method=method,
         settings=settings,
         attributions=unbatch(signed, image),

@@ -24,14 +24,14 @@ from chapter4.core.attribution import (
     frozen_eval,
     gradient_sum,
     input_gradient,
-    is_single,
     logits_of,
+    one_or_all,
     seeded,
     select,
     unbatch,
 )
 from chapter4.inputs.images import image_tensor, nearest, preprocessing_of
-from chapter4.methods.adaptive_path import PathIntegral, check_tolerance, integrate
+from chapter4.methods.adaptive_path import Evaluate, check_tolerance, integrate
 
 if TYPE_CHECKING:
     from chapter4.inputs.images import ImageInput
@@ -162,18 +162,13 @@ def integrated_gradients(
         if backend == "captum":
             signed = _captum(model, x, start, targets, score, rule, n_steps, chunk_size)
         elif tolerance is not None:
-            ends = list(zip(start_values.tolist(), values.tolist(), strict=True))
+            chunk = chunk_of(chunk_size, x)
             found = [
-                _adaptive(
-                    model,
-                    x[i],
-                    start[i],
-                    targets[i],
-                    score,
-                    ends[i],
+                integrate(
+                    _evaluator(model, x[i], start[i], targets[i], score, chunk),
+                    (start_values[i].item(), values[i].item()),
                     tolerance,
                     n_steps,
-                    chunk_size,
                 )
                 for i in range(len(x))
             ]
@@ -187,7 +182,6 @@ def integrated_gradients(
     change = (values - start_values).cpu().double()
     delta = (signed.cpu().double().sum(dim=(1, 2, 3)) - change).abs() / change.abs()
     delta = torch.where(change == 0, torch.nan, delta)
-    single = is_single(image)
     settings: dict[str, Any] = {
         "score": score,
         "baseline": baseline if isinstance(baseline, str) else "tensor",
@@ -197,22 +191,22 @@ def integrated_gradients(
         "seed": seed,
     }
     if tolerance is not None:
-        spent: dict[str, list[Any]] = {
-            "gradients": [len(each.alphas) for each in found],
-            "estimated_error": [each.error for each in found],
-            "converged": [each.converged for each in found],
+        settings |= {
+            "rule": "adaptive",
+            "tolerance": tolerance,
+            "gradients": one_or_all([len(each.alphas) for each in found], image),
+            "estimated_error": one_or_all([each.error for each in found], image),
+            "converged": one_or_all([each.converged for each in found], image),
         }
-        settings |= {"rule": "adaptive", "tolerance": tolerance}
-        settings |= {k: v[0] if single else v for k, v in spent.items()}
     return IntegratedGradientsAttribution(
         map=unbatch(signed.abs().sum(dim=1), image),
-        target=targets[0] if single else targets,
-        score=values[0].item() if single else values.tolist(),
+        target=one_or_all(targets, image),
+        score=one_or_all(values.tolist(), image),
         method="integrated_gradients",
         settings=settings,
         attributions=unbatch(signed, image),
-        delta=delta[0].item() if single else delta.tolist(),
-        baseline_score=start_values[0].item() if single else start_values.tolist(),
+        delta=one_or_all(delta.tolist(), image),
+        baseline_score=one_or_all(start_values.tolist(), image),
     )
 
 
@@ -300,18 +294,10 @@ def _path(
             yield start[i] + alpha * (x[i] - start[i]), i, weight
 
 
-def _adaptive(
-    model: nn.Module,
-    x: Tensor,
-    start: Tensor,
-    target: int,
-    score: Score,
-    ends: tuple[float, float],
-    tolerance: float,
-    n_steps: int,
-    chunk_size: int | None,
-) -> PathIntegral:
-    chunk = chunk_of(chunk_size, x)
+def _evaluator(
+    model: nn.Module, x: Tensor, start: Tensor, target: int, score: Score, chunk: int
+) -> Evaluate:
+    """What ``integrate`` asks for at positions on the path to one image (3, H, W)."""
 
     def evaluate(alphas: Sequence[float]) -> tuple[Tensor, Tensor]:
         maps, values = [], []
@@ -326,7 +312,7 @@ def _adaptive(
             values.append(value)
         return torch.cat(maps), torch.cat(values)
 
-    return integrate(evaluate, ends, tolerance, n_steps)
+    return evaluate
 
 
 def _captum(
@@ -400,14 +386,10 @@ def _baseline(
     elif name == "white":
         pixels = torch.ones_like(x)
     elif name == "random":
-        generator = seeded(seed)
         # One draw for all images of a batch: each gets the baseline that it would get
         # alone.
-        pixels = (
-            torch.rand(x.shape[1:], generator=generator, dtype=x.dtype)
-            .to(x.device)
-            .expand_as(x)
-        )
+        drawn = torch.rand(x.shape[1:], generator=seeded(seed), dtype=x.dtype)
+        pixels = drawn.to(x.device).expand_as(x)
     elif name == "blur":
         pixels = _blur(space.denormalize(x), blur_sigma)
     else:

@@ -7,8 +7,6 @@ pictures, as with any ImageNet model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -138,7 +136,8 @@ def tiny_resnet(seed: int = 0) -> TinyResNet:
     References:
         He et al. 2015, arXiv:1512.03385.
     """
-    with _seeded(seed):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         return TinyResNet().eval()
 
 
@@ -178,22 +177,12 @@ def tiny_vit(seed: int = 0) -> ViTForImageClassification:
         id2label=dict(enumerate(CLASSES)),
         label2id={name: i for i, name in enumerate(CLASSES)},
     )
-    with _seeded(seed):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         model = ViTForImageClassification(config)
-        model.vit.embeddings.add_module(
-            "patch_embeddings", ConvStem(config.hidden_size)
-        )
+        stem = ConvStem(config.hidden_size)
+        model.vit.embeddings.add_module("patch_embeddings", stem)
     # Under transformers' default, scaled-dot-product attention, the attention weights
     # are never formed.
     model.set_attn_implementation("eager")
     return model.eval()
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    state = torch.get_rng_state()
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)

@@ -271,14 +271,9 @@ def claims(study: Mapping[str, Any]) -> list[Claim]:
             for photo in by_method[methods[0]]
             if all(needs in by_method[m].get(photo, {}) for m in methods)
         ]
-        return Claim(
-            name,
-            printed,
-            rule,
-            sum(map(holds, found)),
-            len(found),
-            spread(v if math.isfinite(v) else None for v in found),
-        )
+        finite = spread(v for v in found if math.isfinite(v))
+        held = sum(map(holds, found))
+        return Claim(name, printed, rule, held, len(found), finite)
 
     def noise(name: str, printed: str, method: str, word: str = "less") -> Claim:
         return decide(
@@ -351,9 +346,7 @@ def claims(study: Mapping[str, Any]) -> list[Claim]:
             "SmoothGrad: denoising",
             "one grey level changes the map less than the vanilla one, and it is less"
             " rough: the larger of the two ratios is below 1",
-            lambda s, v: max(
-                s[key] / v[key] for key in ("grey_level", "total_variation")
-            ),
+            lambda s, v: max(s[k] / v[k] for k in ("grey_level", "total_variation")),
             lambda ratio: ratio < 1,
             "smooth_grad",
             "vanilla_gradients",

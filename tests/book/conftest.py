@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import pytest
 from chromium import launched
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
-HTML = Path(__file__).resolve().parents[2] / "book" / "_build" / "html"
+BOOK = Path(__file__).resolve().parents[2] / "book"
+HTML = BOOK / "_build" / "html"
+# The extensions are no package.
+sys.path.append(str(BOOK / "_ext"))
+DESK = {"viewport": {"width": 1280, "height": 800}}
+
+# Notes when the page had loaded, its fonts were there, and its formulas, diagrams and
+# pictures were drawn. The page that only leads to the first one is never drawn.
+DRAWN = """
+window.addEventListener("load", async () => {
+  if (document.querySelector("meta[http-equiv=refresh]")) return;
+  if (document.querySelector(".math")) await window.MathJax?.startup?.promise;
+  const count = (selector) => document.querySelectorAll(selector).length;
+  while (count("pre.mermaid") > count("pre.mermaid svg")) {
+    await new Promise((next) => setTimeout(next, 10));
+  }
+  await document.fonts.ready;
+  const images = [...document.images].filter((i) => i.loading !== "lazy");
+  await Promise.all(images.map((i) => i.decode().catch(() => null)));
+  window.chapter4Drawn = Math.round(performance.now());
+});
+"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -47,3 +71,50 @@ def browser() -> Iterator[Browser]:
     """
     with launched() as running:
         yield running
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Makes an empty page with nothing kept, closed at the end of the test.
+
+    Its arguments are those of playwright's ``new_context``.
+    """
+    with ExitStack() as contexts:
+
+        def make(**options: Any) -> Page:
+            context = contexts.enter_context(browser.new_context(**DESK | options))
+            page = context.new_page()
+            page.add_init_script(DRAWN)
+            return page
+
+        yield make
+
+
+@pytest.fixture
+def visit(home: str, new_page: Callable[..., Page]) -> Iterator[Callable[..., Page]]:
+    """Opens a page of the book and waits until it is drawn.
+
+    A complaint or a failed request fails the test if ``watched``, and so does a request
+    of another machine, since none can be reached.
+    """
+    trouble: list[str] = []
+
+    def go(address: str, *, watched: bool = True, **options: Any) -> Page:
+        page = new_page(**options)
+        scripts = options.get("java_script_enabled", True)
+        if watched:
+            page.on("pageerror", lambda e: trouble.append(str(e)))
+            page.on(
+                "console",
+                lambda m: trouble.append(m.text) if m.type == "error" else None,
+            )
+        if watched and scripts:
+            # Without scripts the browser breaks off what it began to load for them.
+            page.on("requestfailed", lambda r: trouble.append(r.url))
+        page.goto(urljoin(home, address))
+        if scripts:
+            page.wait_for_function("window.chapter4Drawn !== undefined")
+        return page
+
+    yield go
+    assert trouble == []

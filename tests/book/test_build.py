@@ -13,6 +13,7 @@ import tarfile
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -26,9 +27,8 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(
-        sys.modules, "book_build", module
-    )  # dataclasses look their module up
+    # Dataclasses look their module up.
+    monkeypatch.setitem(sys.modules, "book_build", module)
     spec.loader.exec_module(module)
     book = tmp_path / "book"
     folders = {"ROOT": tmp_path, "BOOK": book, "BUILD": book / "_build"}
@@ -44,15 +44,18 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def tarball(files: dict[str, bytes]) -> bytes:
-    """Return an npm-like tarball, every file below ``package/``."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as archive:
-        for name, data in files.items():
+def packed(build: ModuleType, files: dict[str, str], *names: str) -> tuple[Any, bytes]:
+    """A script and its npm-like tarball x.tgz, with every file below ``package/``."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name, text in files.items():
             member = tarfile.TarInfo(f"package/{name}")
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return content.getvalue()
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    content = file.getvalue()
+    (build.ROOT / "x.tgz").write_bytes(content)
+    digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    return build.Script("x", "1.0", digest, names), content
 
 
 def test_unpack_keeps_what_is_named_and_nothing_else(
@@ -62,48 +65,30 @@ def test_unpack_keeps_what_is_named_and_nothing_else(
 
     Nor does a path that climbs out.
     """
-    files = {
-        "a.js": b"1",
-        "fonts/x.woff": b"2",
-        "b.js": b"3",
-        "fonts/../../../out.js": b"4",
-    }
-    content = tarball(files)
-    path = tmp_path / "x.tgz"
-    path.write_bytes(content)
-    digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
-    script = build.Script("x", "1.0", digest, ("a.js", "fonts/"))
-    build.unpack(script, content, path)
+    files = {"a.js": "1", "fonts/x.woff": "2", "b.js": "3"}
+    files["fonts/../../../out.js"] = "4"
+    script, content = packed(build, files, "a.js", "fonts/")
+    build.unpack(script, content, tmp_path / "x.tgz")
     written = [p for p in script.folder.rglob("*") if p.is_file()]
-    found = {p.relative_to(script.folder).as_posix(): p.read_bytes() for p in written}
-    assert found == {"a.js": b"1", "fonts/x.woff": b"2"}
+    found = {p.relative_to(script.folder).as_posix(): p.read_text() for p in written}
+    assert found == {"a.js": "1", "fonts/x.woff": "2"}
     assert not list(tmp_path.rglob("out.js"))
 
 
 def test_unpack_refuses_another_tarball(build: ModuleType, tmp_path: Path) -> None:
     """One changed byte is enough, and nothing is written."""
-    content = tarball({"a.js": b"1"})
-    script = build.Script(
-        "x",
-        "1.0",
-        base64.b64encode(hashlib.sha512(content).digest()).decode(),
-        ("a.js",),
-    )
-    path = tmp_path / "x.tgz"
-    path.write_bytes(content)
+    _, other = packed(build, {"a.js": "2"})
+    script, _ = packed(build, {"a.js": "1"}, "a.js")
     with pytest.raises(build.BuildError, match=r"x 1\.0: sha512 is .*, expected"):
-        build.unpack(script, tarball({"a.js": b"2"}), path)
+        build.unpack(script, other, tmp_path / "x.tgz")
     assert not script.folder.exists()
 
 
 def test_unpack_names_a_missing_file(build: ModuleType, tmp_path: Path) -> None:
     """A package that lost a file that the pages need is not taken."""
-    content = tarball({"a.js": b"1"})
-    path = tmp_path / "x.tgz"
-    path.write_bytes(content)
-    digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    script, content = packed(build, {"a.js": "1"}, "a.js", "b.js")
     with pytest.raises(build.BuildError, match=r"lacks b\.js"):
-        build.unpack(build.Script("x", "1.0", digest, ("a.js", "b.js")), content, path)
+        build.unpack(script, content, tmp_path / "x.tgz")
 
 
 def test_requirements_are_the_packages_own(build: ModuleType) -> None:
@@ -113,85 +98,47 @@ def test_requirements_are_the_packages_own(build: ModuleType) -> None:
     assert not any(r.startswith(("jupyter-book", "ruff", "pytest")) for r in found)
 
 
-def leave_results(build: ModuleType) -> None:
-    """Write what a successful build leaves behind."""
+CELLS, PAGES = ".jupyter_cache", ".doctrees"
+KEPT = {
+    # Compiled files do not count as a change.
+    "nothing": ("chapter4/__pycache__/gradients.pyc", {CELLS, PAGES}),
+    "a function": ("chapter4/gradients.py", set()),
+    "weights": ("chapter4/weights.safetensors", set()),
+    "the configuration": ("book/_config.yml", {CELLS}),
+    # The launch buttons lead to the repository: no page keeps its old address.
+    "an address": (None, {CELLS}),
+    # Without the mark of success pages are read again, to repeat their warnings.
+    "nothing after a failure": (None, {CELLS}),
+    "nothing, but --fresh": (None, set()),
+}
+
+
+@pytest.mark.parametrize("changed", KEPT)
+def test_a_build_starts_from_the_results_that_still_hold(
+    build: ModuleType, changed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Executed cells and written pages are kept unless something of theirs changed."""
+    monkeypatch.delenv("CHAPTER4_REPOSITORY", raising=False)
     state = {
         "execution": build.execution_digest(),
         "frame": build.frame_digest(),
         "complete": True,
     }
     build.STATE.write_text(json.dumps(state))
-    for folder in (".jupyter_cache", ".doctrees"):
-        (build.BUILD / folder).mkdir(exist_ok=True)
+    for folder in (CELLS, PAGES):
+        (build.BUILD / folder).mkdir()
         (build.BUILD / folder / "result").write_text("")
-
-
-def kept(build: ModuleType) -> set[str]:
-    """Return which earlier results are still there."""
-    return {p.parent.name for p in build.BUILD.glob("*/result")}
-
-
-def test_nothing_changed_keeps_everything(build: ModuleType) -> None:
-    """A second build starts from the first one's results.
-
-    Compiled files do not count as a change.
-    """
-    leave_results(build)
-    cache = build.ROOT / "chapter4" / "__pycache__"
-    cache.mkdir()
-    (cache / "gradients.pyc").write_text("")
-    build.forget_what_changed(fresh=False)
-    assert kept(build) == {".jupyter_cache", ".doctrees"}
-
-
-@pytest.mark.parametrize(
-    "name", ["chapter4/gradients.py", "chapter4/weights.safetensors"]
-)
-def test_a_changed_package_executes_again(build: ModuleType, name: str) -> None:
-    """A changed function or a new weight file makes every cell run again."""
-    leave_results(build)
-    (build.ROOT / name).write_text("answer = 2\n")
-    build.forget_what_changed(fresh=False)
-    assert kept(build) == set()
-
-
-def test_a_changed_frame_keeps_the_executed_cells(build: ModuleType) -> None:
-    """A changed configuration writes every page again without executing a cell."""
-    leave_results(build)
-    (build.BOOK / "_config.yml").write_text("title: b\n")
-    build.forget_what_changed(fresh=False)
-    assert kept(build) == {".jupyter_cache"}
-
-
-def test_a_new_address_writes_every_page_again(
-    build: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The launch buttons lead to the repository.
-
-    No page keeps an old address, and no cell runs for it.
-    """
-    monkeypatch.delenv("CHAPTER4_REPOSITORY", raising=False)
-    leave_results(build)
-    monkeypatch.setenv("CHAPTER4_REPOSITORY", "https://github.com/somebody/course")
-    build.forget_what_changed(fresh=False)
-    assert kept(build) == {".jupyter_cache"}
-
-
-def test_a_failed_build_is_not_passed_the_second_time(build: ModuleType) -> None:
-    """Without the mark of success pages are read again, to repeat their warnings."""
-    leave_results(build)
-    build.forget_what_changed(
-        fresh=False
-    )  # the build that follows fails and leaves no mark
-    build.forget_what_changed(fresh=False)
-    assert kept(build) == {".jupyter_cache"}
-
-
-def test_fresh_forgets_everything(build: ModuleType) -> None:
-    """``--fresh`` trusts no earlier result."""
-    leave_results(build)
-    build.forget_what_changed(fresh=True)
-    assert kept(build) == set()
+    name, kept = KEPT[changed]
+    if name is not None:
+        (build.ROOT / name).parent.mkdir(exist_ok=True)
+        (build.ROOT / name).write_text("answer = 2\n")
+    if changed == "an address":
+        monkeypatch.setenv("CHAPTER4_REPOSITORY", "https://github.com/somebody/course")
+    if changed == "nothing after a failure":
+        # The build that follows fails and leaves no mark.
+        build.forget_what_changed(fresh=False)
+    build.forget_what_changed(fresh=changed == "nothing, but --fresh")
+    assert {p.parent.name for p in build.BUILD.glob("*/result")} == kept
 
 
 def test_our_kernel_wins(
@@ -204,15 +151,8 @@ def test_our_kernel_wins(
     for folder in ("home/.local/share/jupyter", "elsewhere"):
         spec = tmp_path / folder / "kernels" / "python3" / "kernel.json"
         spec.parent.mkdir(parents=True)
-        spec.write_text(
-            json.dumps(
-                {
-                    "argv": ["/bin/false"],
-                    "display_name": "foreign",
-                    "language": "python",
-                }
-            )
-        )
+        about = {"argv": ["/bin/false"], "display_name": "foreign"}
+        spec.write_text(json.dumps(about | {"language": "python"}))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
@@ -220,15 +160,9 @@ def test_our_kernel_wins(
         "from jupyter_client.kernelspec import get_kernel_spec as k;"
         " print(k('python3').resource_dir)"
     )
-    env = build.child_environment()
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        env=env,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    assert Path(found.stdout.strip()).is_relative_to(sys.prefix)
+    command = [sys.executable, "-c", code]
+    found = subprocess.check_output(command, env=build.child_environment(), text=True)
+    assert Path(found.strip()).is_relative_to(sys.prefix)
 
 
 def test_pages_run_without_a_hub(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import ast
 import copy
 import re
-import subprocess
-import sys
+import shutil
 from functools import cache
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup, Tag
+from chapter4_problems import expand
 from markdown_it import MarkdownIt
-from problem_pages import BOOK, page_text, problems
+from small_books import BOOK, build_book, page_text
 
 from autograder.checking.runner import points_of
 from autograder.course import release
@@ -29,39 +29,23 @@ CALLED_BY_OTHERS = {"change_under", "error_curve", "grad_cam", "integrated_gradi
 IN_WORDS = {"statements", "in_own_words", "explanation"}
 
 
-CONFIGURATION = f"""
-import sys
-
-sys.path.insert(0, {str(BOOK / "_ext")!r})
-extensions = ["sphinx_design", "myst_nb", "sphinx_exercise", "chapter4_book"]
-html_theme = "basic"
-myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
-nb_execution_mode = "off"
-root_doc = "exercises"
-smartquotes = False
-"""
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tag]:
     """The problems' pages, built from their present sources; nothing is executed."""
     folder = tmp_path_factory.mktemp("book")
     for name in PAGES:
-        text = (BOOK / f"{name}.md").read_text(encoding="utf-8")
-        (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    (folder / "conf.py").write_text(CONFIGURATION, encoding="utf-8")
-    # A process of its own: MyST-NB changes Sphinx for every later build in this one.
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-Q",
-        "-b",
-        "html",
-        folder,
-        folder / "out",
-    ]
-    subprocess.run(command, cwd=release.COURSE, check=True)
+        shutil.copy(BOOK / f"{name}.md", folder)
+    settings = {
+        "extensions": ["sphinx_design", "myst_nb", "sphinx_exercise", "chapter4_book"],
+        "myst_enable_extensions": ["amsmath", "colon_fence", "dollarmath"],
+        "nb_execution_mode": "off",
+        "root_doc": "exercises",
+        "smartquotes": False,
+        # A list of its own: MyST-NB would add to Sphinx's default list, and later
+        # builds share that.
+        "source_suffix": {".md": "myst-nb"},
+    }
+    build_book(folder, folder, settings)
     pages = {}
     for name in PAGES:
         html = (folder / "out" / f"{name}.html").read_text(encoding="utf-8")
@@ -69,8 +53,20 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tag]:
     return pages
 
 
+@pytest.fixture(params=PROBLEMS)
+def problem(request: pytest.FixtureRequest) -> str:
+    """The name of each problem."""
+    return request.param
+
+
 def page_of(problem: str) -> str:
     return f"problem-{problem[-1]}"
+
+
+@pytest.fixture
+def page(problem: str, built: dict[str, Tag]) -> Tag:
+    """The problem's page."""
+    return built[page_of(problem)]
 
 
 @cache
@@ -125,12 +121,12 @@ def without_marks(code: str) -> str:
     return "\n".join(line for line in code.split("\n") if "### " not in line).strip()
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_the_page_has_every_word_of_the_source(
-    problem: str, built: dict[str, Tag]
-) -> None:
-    """Statement, tasks, hints and rubric, outside the answer; the tasks in order."""
-    page = BeautifulSoup(str(built[page_of(problem)]), "html.parser")
+def test_the_page_has_every_word_of_the_source(problem: str, page: Tag) -> None:
+    """Statement, tasks, hints and rubric, in order and outside the answer.
+
+    The hints are folded, each under its task.
+    """
+    page = copy.copy(page)
     for answer in page.select("div.solution"):
         answer.decompose()
     shown = blocks(page)
@@ -138,106 +134,63 @@ def test_the_page_has_every_word_of_the_source(
     assert len(wanted) > 20
     # A rubric's first line is the title of the fold on the page.
     wanted = [w for w in wanted if not w.startswith("Rubric for task")]
-    assert [text for text in wanted if text not in shown] == []
+    following = iter(shown)
+    assert [text for text in wanted if text not in following] == []
     headings = [w for w in wanted if w.startswith("Task ")]
     assert [s for s in shown if s.startswith("Task ")] == headings
     rubrics = [c for c in cells(problem) if "**Rubric" in c.source]
     assert len(rubrics) == len(page.select("details table"))
     assert not page.find(string=re.compile("MARK SCHEME|BEGIN SOLUTION|self_check"))
     assert "<details><summary>" not in page.get_text()
+    folds = page.select("details")
+    assert [fold for fold in folds if "open" in fold.attrs] == []
+    titles = [words(fold.summary) for fold in folds]
+    hints = [w for w in wanted if w.startswith("Hint")]
+    assert [title for title in titles if title.startswith("Hint")] == hints
+    assert len(hints) > 4
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_hints_are_folded_under_their_task(problem: str, built: dict[str, Tag]) -> None:
-    wanted = []
-    for cell in cells(problem):
-        found = re.match(r"## (.*)\n", cell.source)
-        task = found[1] if found and cell.cell_type == "markdown" else None
-        hints = re.findall(r"<summary>(.*?)</summary>\n\n(.*?)\n\n<", cell.source, re.S)
-        wanted += [(task, title, *rendered(text)) for title, text in hints]
-    seen = []
-    last = None
-    for element in built[page_of(problem)].select("h2, details"):
-        if element.name == "h2":
-            last = words(element)
-        elif words(element.summary).startswith("Hint"):
-            text = [words(p) for p in element.select("p, li")]
-            seen.append((last, words(element.summary), *text))
-            assert "open" not in element.attrs
-    # A task whose text goes on after given code has its hints in the later cell.
-    tasks = [w[0] for w in wanted]
-    assert [w[1:] for w in wanted] == [s[1:] for s in seen]
-    assert all(t in (None, s[0]) for t, s in zip(tasks, seen, strict=True))
-    assert len(seen) > 4
-
-
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_every_sample_answer_is_on_the_page_and_inside_the_fold(
-    problem: str, built: dict[str, Tag]
+def test_given_code_is_on_the_page_and_every_sample_answer_inside_the_fold(
+    problem: str, page: Tag
 ) -> None:
-    """Students get the pages without what is inside the fold."""
-    (fold,) = built[page_of(problem)].select("div.solution")
+    """Students get the pages without what is inside the fold. No check is there."""
+    (fold,) = page.select("div.solution")
     assert "dropdown" in fold["class"]
     inside = [e.get_text().strip() for e in fold.select("pre")]
-    everywhere = [e.get_text().strip() for e in built[page_of(problem)].select("pre")]
-    answers = [
-        without_marks(c.source)
-        for c in cells(problem)
-        if c.cell_type == "code" and "BEGIN SOLUTION" in c.source
-    ]
+    shown = [e.get_text().strip() for e in page.select("pre")]
+    code = [c for c in cells(problem) if c.cell_type == "code"]
+    answers = [without_marks(c.source) for c in code if "BEGIN SOLUTION" in c.source]
     assert len(answers) > 3
     for answer in answers:
-        assert inside.count(answer) == 1, answer
-        assert everywhere.count(answer) == 1, answer
-
-
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_given_code_is_on_the_page_and_no_check(
-    problem: str, built: dict[str, Tag]
-) -> None:
-    page = built[page_of(problem)]
-    shown = [e.get_text().strip() for e in page.select("pre")]
-    given = [
-        c.source.strip()
-        for c in cells(problem)
-        if c.cell_type == "code" and "nbgrader" not in c.metadata
-    ]
+        assert (inside.count(answer), shown.count(answer)) == (1, 1), answer
+    given = [c.source.strip() for c in code if "nbgrader" not in c.metadata]
     assert given
-    assert [code for code in given if code not in shown] == []
+    assert [text for text in given if text not in shown] == []
     assert "self_check" not in page.get_text()
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
 def test_the_page_runs_the_answer_and_has_no_other(problem: str) -> None:
-    text = (BOOK / f"{page_of(problem)}.md").read_text(encoding="utf-8")
-    own = re.findall(r"^```\{code-cell\}.*?\n(.*?)^```$", text, re.M | re.S)
-    code = "\n".join(re.sub(r"\A---\n.*?^---\n", "", c, flags=re.M | re.S) for c in own)
-    functions = vars(sample_answer(int(problem[-1])))
-    defined = {
-        n.name for n in ast.walk(ast.parse(code)) if isinstance(n, ast.FunctionDef)
-    }
-    assert defined & set(functions) == set()
-    assert f"answer = sample_answer({problem[-1]})" in code
-    called = set(re.findall(r"\banswer\.(\w+)\(", code))
-    assert set(functions_asked(problem)) - called <= CALLED_BY_OTHERS | IN_WORDS
-
-
-def functions_asked(problem: str) -> list[str]:
-    """What a student writes, in the order of the notebook."""
-    return [
+    """The sample answer has every function that a student writes."""
+    asked = {
         node.name
         for cell in notebook(problem).cells
         if cell.cell_type == "code" and "YOUR CODE HERE" in cell.source
         for node in ast.parse(cell.source).body
         if isinstance(node, ast.FunctionDef)
-    ]
-
-
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_the_sample_answer_has_every_function_asked_for(problem: str) -> None:
-    asked = functions_asked(problem)
+    }
     assert len(asked) > 2
-    assert set(asked) <= set(vars(sample_answer(int(problem[-1]))))
+    functions = set(vars(sample_answer(int(problem[-1]))))
+    assert asked <= functions
+    text = (BOOK / f"{page_of(problem)}.md").read_text(encoding="utf-8")
+    own = re.findall(r"^```\{code-cell\}.*?\n(.*?)^```$", text, re.M | re.S)
+    code = "\n".join(re.sub(r"\A---\n.*?^---\n", "", c, flags=re.M | re.S) for c in own)
+    defined = {
+        n.name for n in ast.walk(ast.parse(code)) if isinstance(n, ast.FunctionDef)
+    }
+    assert defined & functions == set()
+    assert f"answer = sample_answer({problem[-1]})" in code
+    called = set(re.findall(r"\banswer\.(\w+)\(", code))
+    assert asked - called <= CALLED_BY_OTHERS | IN_WORDS
 
 
 def test_sample_answers_are_the_sources_code() -> None:
@@ -250,20 +203,13 @@ def test_sample_answers_are_the_sources_code() -> None:
         read_problem("problem2").answer("x")
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_titles_are_the_sources(problem: str, built: dict[str, Tag]) -> None:
-    page = built[page_of(problem)]
+def test_title_difficulty_minutes_and_points_are_the_checks_and_the_sources(
+    problem: str, page: Tag, built: dict[str, Tag]
+) -> None:
     title = cells(problem)[0].source.split("\n")[0].removeprefix("# ")
     assert words(page.h1) == title
     box = page.select_one("div.exercise p.admonition-title")
-    _, _, name = title.partition(": ")
-    assert words(box).endswith(f"({name})")
-
-
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_difficulty_minutes_and_points_are_the_checks_and_the_sources(
-    problem: str, built: dict[str, Tag]
-) -> None:
+    assert words(box).endswith(f"({title.partition(': ')[2]})")
     automatic = sum(points_of(problem).values())
     by_hand = hand_points(problem, [release.COURSE])
     first = notebook(problem).cells[0].source
@@ -272,7 +218,7 @@ def test_difficulty_minutes_and_points_are_the_checks_and_the_sources(
         first.replace("\n", " ").split("  ", 1)[1],
     ).groups()
     assert float(total) == automatic + by_hand
-    facts = words(built[page_of(problem)].select_one("p.page-facts"))
+    facts = words(page.select_one("p.page-facts"))
     assert facts.startswith(
         f"Difficulty: {difficulty} · Tasks: about {minutes} minutes, {total} points · "
     )
@@ -281,7 +227,6 @@ def test_difficulty_minutes_and_points_are_the_checks_and_the_sources(
     assert row == [problem[-1], difficulty, minutes, f"{automatic:g}", f"{by_hand:g}"]
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
 def test_the_release_has_statements_and_hints_and_no_line_of_an_answer(
     problem: str,
 ) -> None:
@@ -303,7 +248,7 @@ def test_the_release_has_statements_and_hints_and_no_line_of_an_answer(
 def test_a_wrong_block_is_refused() -> None:
     for block in ("problem-answer} 2 smooth", "problem-nothing} 2", "problem-tasks} 7"):
         with pytest.raises(ValueError, match="no "):
-            problems.expand(f"```{{{block}\n```\n")
+            expand(f"```{{{block}\n```\n")
 
 
 def test_pages_without_a_problem_stay_as_they_are() -> None:

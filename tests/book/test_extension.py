@@ -1,87 +1,25 @@
-"""The book's Sphinx extension, on a two-page book of its own."""
+"""The book's Sphinx extension, on a small book of its own."""
 
 from __future__ import annotations
 
-import io
+import os
 import re
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from unittest.mock import Mock
 
+import chapter4_book
+import chapter4_problems
 import pytest
 from docutils import nodes
 from PIL import Image
-from small_books import EXTENSIONS, build_book
+from small_books import build_book
+from sphinx.errors import ExtensionError
+
+from autograder.course import release
+from autograder.course import source as problem_source
 
 DRAWN = "# A\n\n```{mermaid}\nflowchart LR\n  accDescr: From a to <b>\n  a --> b\n```\n"
-PLAIN = "---\norphan: true\n---\n# B\n\nText.\n"
-
-
-@pytest.fixture
-def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Return a function that builds pages with the extension and gives its warnings."""
-    monkeypatch.syspath_prepend(str(EXTENSIONS))
-
-    def run(**pages: str) -> str:
-        for name, text in pages.items():
-            (tmp_path / f"{name}.md").write_text(text, encoding="utf-8")
-        settings = {
-            "extensions": ["myst_parser", "chapter4_book"],
-            "root_doc": "a",
-        }
-        # No script folders here: only an earlier build makes the real ones.
-        monkeypatch.setattr("chapter4_book.VENDOR", tmp_path / "vendor")
-        monkeypatch.setattr("chapter4_book.SCRIPTS", tmp_path / "scripts")
-        (tmp_path / "vendor").mkdir(exist_ok=True)
-        (tmp_path / "scripts").mkdir(exist_ok=True)
-        return build_book(tmp_path, tmp_path, settings)[1]
-
-    return run
-
-
-def test_scripts_only_where_a_diagram_is(
-    build: Callable[..., str], tmp_path: Path
-) -> None:
-    """A page loads the drawing scripts if it has a diagram; the source is escaped."""
-    assert build(a=DRAWN, b=PLAIN) == ""
-    drawn = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
-    plain = (tmp_path / "out" / "b.html").read_text(encoding="utf-8")
-    assert "From a to &lt;b&gt;" in drawn
-    assert "a --&gt; b" in drawn
-    assert "mermaid/dist/mermaid.min.js" in drawn
-    assert "diagrams.js" in drawn
-    assert "mermaid" not in plain
-    assert "diagrams.js" not in plain
-
-
-def test_a_diagram_needs_a_description(build: Callable[..., str]) -> None:
-    """A diagram that a screen reader can't describe fails the build.
-
-    The build fails because warnings are errors.
-    """
-    assert "accDescr" in build(a=DRAWN.replace("accDescr", "%% "))
-
-
-def test_stderr_is_quoted_in_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a cell wrote to stderr is a warning with the text itself."""
-    monkeypatch.syspath_prepend(str(EXTENSIONS))
-    import chapter4_book
-
-    page = nodes.document(None, None)
-    page += nodes.literal_block(
-        "", "UserWarning: look here", classes=["output", "stderr"]
-    )
-    page += nodes.literal_block("", "all is well", classes=["output", "stdout"])
-    heard: list[str] = []
-    monkeypatch.setattr(
-        chapter4_book.logger,
-        "warning",
-        lambda text, *args, **_: heard.append(text % args),
-    )
-    chapter4_book.warn_of_stderr(None, page)
-    assert heard == ["a cell wrote to stderr:\nUserWarning: look here"]
-
-
 TABLE = """# Table
 
 ```{list-table} Two columns
@@ -96,79 +34,112 @@ TABLE = """# Table
 """
 
 
-def test_a_stacked_table_repeats_the_columns_names(
-    build: Callable[..., str], tmp_path: Path
-) -> None:
+FIGURE = "word " * 500 + "\n\n```{figure} wide.png\n:alt: a picture\n\nCaption\n```\n"
+FACTS = "# A\n\n```{page-facts}\n:difficulty: "
+PAGES = {
+    "a": DRAWN,
+    "undescribed": DRAWN.replace("accDescr", "%% "),
+    "plain": "# B\n\nText.\n",
+    "stacked": TABLE,
+    "unstacked": TABLE.replace(":class: stacked\n", ""),
+    "facts": f"{FACTS}Easy\n```\n\n{FIGURE}",
+    "whole": f"{FACTS}Hard\n:whole-book:\n```\n\n{FIGURE}",
+    "tasks": f"{FACTS}Hard\n:tasks: about 9 minutes, 3 points\n```\n",
+    "pictures": "# A\n\n![three](wide.png)\n\n![two](square.png)\n",
+}
+
+
+def build(folder: Path, *, fresh: bool = True) -> str:
+    """Builds a folder's pages with the extension and gives its warnings."""
+    settings = {"extensions": ["myst_parser", "chapter4_book"], "root_doc": "a"}
+    with pytest.MonkeyPatch.context() as patch:
+        # No script folders here: only an earlier build makes the real ones.
+        for name in ("VENDOR", "SCRIPTS"):
+            (folder / name).mkdir(exist_ok=True)
+            patch.setattr(chapter4_book, name, folder / name)
+        return build_book(folder, folder, settings, fresh=fresh)[1]
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The pages; the only warning is of the diagram without a description.
+
+    A screen reader can't describe such a one. It fails the book's build, where warnings
+    are errors.
+    """
+    folder = tmp_path_factory.mktemp("book")
+    Image.new("RGB", (30, 10)).save(folder / "wide.png")
+    Image.new("RGB", (20, 10)).save(folder / "square.png")
+    for name, text in PAGES.items():
+        text = f"---\norphan: true\n---\n{text}"
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    (warning,) = build(folder).splitlines()
+    assert "undescribed.md" in warning
+    assert "accDescr" in warning
+    return {
+        name: (folder / "out" / f"{name}.html").read_text("utf-8") for name in PAGES
+    }
+
+
+def test_scripts_only_where_a_diagram_is(html: dict[str, str]) -> None:
+    """A page loads the drawing scripts if it has a diagram; the source is escaped."""
+    assert "From a to &lt;b&gt;" in html["a"]
+    assert "a --&gt; b" in html["a"]
+    for script in ("mermaid/dist/mermaid.min.js", "diagrams.js"):
+        assert script in html["a"]
+    assert "mermaid" not in html["plain"]
+    assert "diagrams.js" not in html["plain"]
+
+
+def test_stderr_is_quoted_in_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a cell wrote to stderr is a warning with the text itself."""
+    page = nodes.document(None, None)
+    for kind, text in {"stderr": "UserWarning: look here", "stdout": "well"}.items():
+        page += nodes.literal_block("", text, classes=["output", kind])
+    warning = Mock()
+    monkeypatch.setattr(chapter4_book.logger, "warning", warning)
+    chapter4_book.warn_of_stderr(None, page)
+    heard = [call.args[0] % call.args[1:] for call in warning.call_args_list]
+    assert heard == ["a cell wrote to stderr:\nUserWarning: look here"]
+
+
+def test_a_stacked_table_repeats_the_columns_names(html: dict[str, str]) -> None:
     """Each cell carries its column's name for the phone; other tables stay."""
-    assert (
-        build(
-            a=TABLE,
-            b="---\norphan: true\n---\n" + TABLE.replace(":class: stacked\n", ""),
-        )
-        == ""
+    names = re.findall(
+        r'<p class="column-name">(\w+)</p>\s*<p>(\w+)</p>', html["stacked"]
     )
-    stacked, plain = (
-        (tmp_path / "out" / f"{page}.html").read_text(encoding="utf-8") for page in "ab"
-    )
-    names = re.findall(r'<p class="column-name">(\w+)</p>\s*<p>(\w+)</p>', stacked)
     assert names == [("Printed", "zeros"), ("Right", "black")]
-    assert "column-name" not in plain
+    assert "column-name" not in html["unstacked"]
 
 
-def test_page_facts_count_this_page_and_the_whole_book(
-    build: Callable[..., str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("page", "facts"),
+    [
+        # Title and caption bring the 500 words to just above two and a half minutes.
+        ("facts", "Easy · Reading time: about 3 minutes · 1 figure"),
+        (
+            "whole",
+            "Hard · Reading time: about 5 minutes · 2 figures · Version"
+            f" {metadata.version('chapter4')}",
+        ),
+        (
+            "tasks",
+            "Hard · Tasks: about 9 minutes, 3 points · Reading time: about 1 minute",
+        ),
+    ],
+)
+def test_page_facts_count_this_page_or_the_whole_book(
+    html: dict[str, str], page: str, facts: str
 ) -> None:
     """Reading time from the words, in minutes; figures in singular and plural."""
-    facts = "```{page-facts}\n:difficulty: Easy\n```\n"
-    whole = "```{page-facts}\n:difficulty: Hard\n:whole-book:\n```\n"
-    words = "word " * 500 + "\n"
-    figure = "```{figure} x.png\n:alt: a picture\n\nCaption\n```\n"
-    (tmp_path / "x.png").write_bytes(picture(9, 9))
-    assert (
-        build(
-            a=f"# A\n\n{facts}\n{words}\n{figure}",
-            b=f"---\norphan: true\n---\n# B\n\n{whole}\n{words}\n{figure}",
-        )
-        == ""
-    )
-    first, second = (
-        re.search(
-            r'class="page-facts">([^<]*)<',
-            (tmp_path / "out" / f"{page}.html").read_text(encoding="utf-8"),
-        )
-        for page in "ab"
-    )
-    assert first is not None
-    assert second is not None
-    # Title and caption bring the 500 words to just above two and a half minutes.
-    assert first[1] == "Difficulty: Easy · Reading time: about 3 minutes · 1 figure"
-    version = metadata.version("chapter4")
-    assert (
-        second[1]
-        == "Difficulty: Hard · Reading time: about 5 minutes · 2 figures · Version"
-        f" {version}"
-    )
+    found = re.findall(r'class="page-facts">([^<]*)<', html[page])
+    assert found == [f"Difficulty: {facts}"]
 
 
-def test_wide_figures_are_marked(build: Callable[..., str], tmp_path: Path) -> None:
+def test_wide_figures_are_marked(html: dict[str, str]) -> None:
     """Only a picture with several panels in a row scrolls on a phone."""
-    (tmp_path / "wide.png").write_bytes(picture(30, 10))
-    (tmp_path / "square.png").write_bytes(picture(20, 10))
-    assert build(a="# A\n\n![three](wide.png)\n\n![two](square.png)\n") == ""
-    page = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
-    assert re.search(r'<img alt="three" class="wide"', page)
-    assert not re.search(r'<img alt="two" class="wide"', page)
-
-
-def test_page_facts_say_what_the_tasks_take(
-    build: Callable[..., str], tmp_path: Path
-) -> None:
-    facts = (
-        "```{page-facts}\n:difficulty: Hard\n:tasks: about 9 minutes, 3 points\n```\n"
-    )
-    assert build(a=f"# A\n\n{facts}") == ""
-    page = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
-    assert "Difficulty: Hard · Tasks: about 9 minutes, 3 points · Reading time" in page
+    assert re.search(r'<img alt="three" class="wide"', html["pictures"])
+    assert not re.search(r'<img alt="two" class="wide"', html["pictures"])
 
 
 SOURCE = """---
@@ -206,13 +177,7 @@ Divide.
 
 ```{code-cell} ipython3
 ---
-nbgrader:
-  grade: false
-  grade_id: half-code
-  locked: false
-  schema_version: 3
-  solution: true
-  task: false
+nbgrader: {grade: false, grade_id: half-code, solution: true, task: false}
 ---
 def half(x):
     ### BEGIN SOLUTION
@@ -222,14 +187,7 @@ def half(x):
 
 ```{code-cell} ipython3
 ---
-nbgrader:
-  grade: true
-  grade_id: half
-  locked: true
-  points: 4
-  schema_version: 3
-  solution: false
-  task: false
+nbgrader: {grade: true, grade_id: half, locked: true, points: 4, solution: false}
 ---
 check_it()
 ```
@@ -271,35 +229,24 @@ PROBLEM = """# A
 
 
 @pytest.fixture
-def course(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """A course of one problem, which the extension reads instead of the real one."""
-    monkeypatch.syspath_prepend(str(EXTENSIONS))
-    import chapter4_problems
-
-    from autograder.course import release
-    from autograder.course import source as problem_source
-
-    folder = tmp_path_factory.mktemp("course")
-    (folder / "solutions" / "problem1").mkdir(parents=True)
-    source = folder / "solutions" / "problem1" / "problem1.md"
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The source of a course of one problem, which the extension reads."""
+    source = tmp_path / "solutions" / "problem1" / "problem1.md"
+    source.parent.mkdir(parents=True)
     source.write_text(SOURCE, encoding="utf-8")
-    monkeypatch.setattr(chapter4_problems, "COURSE", folder)
+    monkeypatch.setattr(chapter4_problems, "COURSE", tmp_path)
     monkeypatch.setattr(
         chapter4_problems,
         "read_problem",
-        lambda name: problem_source.read_problem(name, folder),
+        lambda name: problem_source.read_problem(name, tmp_path),
     )
-    monkeypatch.setattr(chapter4_problems, "problems", lambda: release.problems(folder))
+    monkeypatch.setattr(
+        chapter4_problems, "problems", lambda: release.problems(tmp_path)
+    )
     return source
 
 
-def test_a_problem_stands_on_the_page_as_its_source_has_it(
-    course: Path, build: Callable[..., str]
-) -> None:
-    import chapter4_problems
-
+def test_a_problem_stands_on_the_page_as_its_source_has_it(course: Path) -> None:
     assert (
         chapter4_problems.expand(PROBLEM)
         == "# A\n\n```{page-facts}\n:difficulty: Easy\n:tasks: about 5 minutes, 7"
@@ -320,46 +267,36 @@ def test_a_problem_stands_on_the_page_as_its_source_has_it(
 
 
 def test_a_page_is_read_again_when_a_source_changes(
-    course: Path, build: Callable[..., str], tmp_path: Path
+    course: Path, tmp_path: Path
 ) -> None:
     """The second build sees the new statement although the page itself is as it was."""
-    import os
-
-    page = "# A\n\n```{problem-statement} 1\n```\n"
-    assert build(a=page) == ""
-    built = tmp_path / "out" / "a.html"
+    folder = tmp_path / "book"
+    folder.mkdir()
+    (folder / "a.md").write_text("# A\n\n```{problem-statement} 1\n```\n")
+    assert build(folder) == ""
+    built = folder / "out" / "a.html"
     assert "Halve numbers." in built.read_text(encoding="utf-8")
-    page_time = (tmp_path / "a.md").stat().st_mtime
+    later = built.stat().st_mtime + 100
     course.write_text(SOURCE.replace("Halve numbers", "Halve two"), encoding="utf-8")
-    os.utime(course, (page_time + 100, page_time + 100))
-    assert build() == ""
+    os.utime(course, (later, later))
+    assert build(folder, fresh=False) == ""
     assert "Halve two." in built.read_text(encoding="utf-8")
 
 
-def test_a_part_that_is_not_there_stops_the_build(
-    course: Path, build: Callable[..., str]
-) -> None:
-    from sphinx.errors import ExtensionError
-
+def test_a_part_that_is_not_there_stops_the_build(course: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "book"
+    folder.mkdir()
+    (folder / "a.md").write_text("# A\n\n```{problem-answer} 1 third\n```\n")
     with pytest.raises(ExtensionError, match="no sample answer 'third': choose from"):
-        build(a="# A\n\n```{problem-answer} 1 third\n```\n")
+        build(folder)
 
 
 @pytest.mark.parametrize(
     "first", ["Easy. About 5 minutes. 7", "# Problem 1: Halves\n\nEasy"]
 )
 def test_a_source_without_its_line_of_facts_is_refused(
-    course: Path, first: str
+    course: Path, first: str, tmp_path: Path
 ) -> None:
-    from autograder.course.source import read_problem
-
     course.write_text(SOURCE.replace(first, "So"), encoding="utf-8")
     with pytest.raises(ValueError, match=r"problem1\.md must begin with a title and"):
-        read_problem("problem1", course.parents[2])
-
-
-def picture(width: int, height: int) -> bytes:
-    """A black PNG."""
-    file = io.BytesIO()
-    Image.new("RGB", (width, height)).save(file, "PNG")
-    return file.getvalue()
+        problem_source.read_problem("problem1", tmp_path)

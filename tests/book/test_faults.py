@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_books import EXTENSIONS, HEADER, PIXEL, build_book
+from small_books import HEADER, PIXEL, build_book
 
 CELL = """
 ```{{code-cell}} ipython3
@@ -21,17 +21,15 @@ from IPython.display import Image
 Image(b64decode("{pixel}"))
 ```
 """
+Build = Callable[[str], tuple[int, list[str]]]
 
 
 @pytest.fixture
-def build(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], tuple[int, list[str]]]:
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     """Return a function that builds a page as ``book/build.py`` does.
 
     The function returns the exit code and the lines of the warnings.
     """
-    monkeypatch.syspath_prepend(str(EXTENSIONS))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
 
     def run(text: str) -> tuple[int, list[str]]:
@@ -58,7 +56,7 @@ def build(
     return run
 
 
-def test_a_sound_page_passes(build: Callable[..., tuple[int, list[str]]]) -> None:
+def test_a_sound_page_passes(build: Build) -> None:
     """Described pictures, links to elsewhere and everything from here are no fault."""
     text = (
         "![A dot.](dot.png) [elsewhere](https://example.org)\n\n```{raw} html\n<img"
@@ -81,9 +79,7 @@ PICTURES = {
 }
 
 
-def test_pictures_without_alt_text(
-    build: Callable[..., tuple[int, list[str]]],
-) -> None:
+def test_pictures_without_alt_text(build: Build) -> None:
     """One line for each, with the page and the picture."""
     code, lines = build("\n\n".join(text for text, _ in PICTURES.values()))
     assert code == 1
@@ -92,20 +88,23 @@ def test_pictures_without_alt_text(
     )
 
 
-def test_a_cells_picture_without_alt_text(
-    build: Callable[..., tuple[int, list[str]]],
-) -> None:
-    """The line quotes the cell, since the picture's name is made up.
+def test_cells(build: Build) -> None:
+    """A picture without alt text and an error are told, and nothing else is.
 
-    With alt text the page passes.
+    The line quotes the picture's cell, since its name is made up.
     """
-    code, (line,) = build(CELL.format(options="", pixel=PIXEL))
-    assert code == 1
-    assert "WARNING: page.md: the picture " in line
-    assert f'its cell ends with `Image(b64decode("{PIXEL}"))`' in line
-    assert "needs `mystnb: {image: {alt: ...}}`" in line
+    plain = CELL.format(options="", pixel=PIXEL)
     described = '---\nmystnb: {image: {alt: "A dot."}}\n---\n'
-    assert build(CELL.format(options=described, pixel=PIXEL)) == (0, [])
+    failing = "\n```{code-cell} ipython3\n1 / 0\n```\n"
+    code, lines = build(plain + CELL.format(options=described, pixel=PIXEL) + failing)
+    assert code == 1
+    warnings = [line for line in lines if "WARNING: " in line]
+    failed, _, picture = warnings  # between them, where the traceback is
+    assert "page.md: WARNING: Executing notebook failed" in failed
+    assert "ZeroDivisionError: division by zero" in lines
+    assert "WARNING: page.md: the picture " in picture
+    assert f'its cell ends with `Image(b64decode("{PIXEL}"))`' in picture
+    assert "needs `mystnb: {image: {alt: ...}}`" in picture
 
 
 OUTSIDE = {
@@ -132,7 +131,7 @@ OUTSIDE = {
 }
 
 
-def test_outside_requests(build: Callable[..., tuple[int, list[str]]]) -> None:
+def test_outside_requests(build: Build) -> None:
     """One line for each, with the page and the address."""
     raw = "\n".join(
         each.replace("example.org", f"{place}.example.org")
@@ -146,20 +145,10 @@ def test_outside_requests(build: Callable[..., tuple[int, list[str]]]) -> None:
     assert len(lines) == len(OUTSIDE)
 
 
-def test_an_outside_request_in_a_style_sheet(
-    build: Callable[..., tuple[int, list[str]]], tmp_path: Path
-) -> None:
+def test_an_outside_request_in_a_style_sheet(build: Build, tmp_path: Path) -> None:
     """Style sheets are read, too."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "own.css").write_text("@import 'https://example.org/b.css';")
     code, (line,) = build("Words.")
     assert code == 1
     assert line == "WARNING: own.css asks another machine: https://example.org/b.css"
-
-
-def test_a_failing_cell(build: Callable[..., tuple[int, list[str]]]) -> None:
-    """The page is named, and the error is quoted."""
-    code, lines = build("\n```{code-cell} ipython3\n1 / 0\n```\n")
-    assert code == 1
-    assert any("page.md: WARNING: Executing notebook failed" in line for line in lines)
-    assert "ZeroDivisionError: division by zero" in lines

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_books import BOOK
 from submissions import lost, student_of
 
 from autograder import cli
@@ -19,8 +20,7 @@ from autograder.course import sample_class
 from autograder.problems.problem1.instructors import mistakes
 from autograder.sandbox.notebook import cells_of, read_notebook
 
-COURSE = Path(__file__).resolve().parents[2]
-BOOK = COURSE / "book"
+COURSE = BOOK.parent
 EXAMPLES = BOOK / "_examples"
 
 
@@ -39,25 +39,17 @@ def commands(page: str) -> list[str]:
 
 def shell(script: str, folder: Path, course: Path = COURSE) -> str:
     """Run a script as in a shell where the course's environment is active."""
-    done = subprocess.run(
-        ["bash", "-e", "-c", script],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-        env={
-            **os.environ,
-            "PATH": os.pathsep.join(
-                [str(Path(sys.executable).parent), os.environ["PATH"]]
-            ),
-            "PYTHONWARNINGS": "ignore",
-            "PYTHONPATH": str(course),
-            "OMP_NUM_THREADS": "1",
-        },
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    env = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(course),
+        "PYTHONWARNINGS": "ignore",
+        "OMP_NUM_THREADS": "1",
+    }
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    command = ["bash", "-e", "-c", script]
+    done = subprocess.run(command, cwd=folder, env=env, timeout=900, **told)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -121,9 +113,8 @@ def test_a_folder_with_something_in_it_is_left_alone(
 
 
 SIXTH = """
-import sys
 from chapter4_problems import expand
-sys.stdout.write(expand(open("book/problem-6.md", encoding="utf-8").read()))
+print(expand(open("book/problem-6.md", encoding="utf-8").read()))
 """
 
 
@@ -131,11 +122,8 @@ sys.stdout.write(expand(open("book/problem-6.md", encoding="utf-8").read()))
 def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the course with the sixth problem, after the page's last commands."""
     course = tmp_path_factory.mktemp("larger")
-    shutil.copytree(
-        COURSE / "autograder",
-        course / "autograder",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    compiled = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(COURSE / "autograder", course / "autograder", ignore=compiled)
     (course / "chapter4").symlink_to(COURSE / "chapter4")
     shutil.copy(COURSE / "nbgrader_config.py", course)
     shutil.copytree(EXAMPLES / "problem6", course, dirs_exist_ok=True)
@@ -146,9 +134,16 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_sixth_problem_is_released_and_graded(
+def test_the_sixth_problem_has_its_page_and_is_released_and_graded(
     larger: Path, needs_bubblewrap: None
 ) -> None:
+    extensions = f"PYTHONPATH={larger}:{BOOK / '_ext'}"
+    page = shell(f"{extensions} python - <<'END'\n{SIXTH}END", larger, larger)
+    assert "about 15 minutes, 3 points" in page
+    assert "How much of the score do all shares together leave over?" in page
+    assert "{dropdown} Hint 1" in page
+    assert "return float(score - (x * gradient).sum())" in page
+    assert "BEGIN SOLUTION" not in page
     handed_out = (larger / "exercises/problem6/problem6.ipynb").read_text("utf-8")
     assert "YOUR CODE HERE" in handed_out
     assert "torch.autograd.grad" not in handed_out
@@ -162,24 +157,12 @@ def test_the_sixth_problem_is_released_and_graded(
         path.parent.mkdir(parents=True)
         path.write_text(text, encoding="utf-8")
     shell("autograder grade submitted --output grades --no-gradebook", larger, larger)
-    scores = {
-        row["student"]: row["score"] for row in table(larger / "grades/grades.csv")
-    }
+    rows = table(larger / "grades/grades.csv")
+    scores = {row["student"]: row["score"] for row in rows}
     # A net without a bias has gap 0, whatever its sign.
     assert scores == {"ada": "3", "ben": "1", "cem": "0"}
     page = (larger / "grades/feedback/ben/problem6.html").read_text("utf-8")
     assert "The sign is turned around" in page
-
-
-@pytest.mark.slow
-def test_the_sixth_problem_has_its_page(larger: Path) -> None:
-    extensions = f"PYTHONPATH={larger}:{BOOK / '_ext'}"
-    page = shell(f"{extensions} python - <<'END'\n{SIXTH}END", larger, larger)
-    assert "about 15 minutes, 3 points" in page
-    assert "How much of the score do all shares together leave over?" in page
-    assert "{dropdown} Hint 1" in page
-    assert "return float(score - (x * gradient).sum())" in page
-    assert "BEGIN SOLUTION" not in page
 
 
 @pytest.mark.slow
@@ -189,10 +172,7 @@ def test_the_two_ways_of_learning_alone(sample: Path) -> None:
     assert len(typed) == 1
     for name, said in {"ada": "All public checks passed", "ben": "squared"}.items():
         path = sample / "submitted" / name / "problem1" / "problem1.ipynb"
-        one = (
-            typed[0]
-            .splitlines()[1]
-            .replace("exercises/problem1/problem1.ipynb", str(path))
-        )
+        line = typed[0].splitlines()[1]
+        one = line.replace("exercises/problem1/problem1.ipynb", str(path))
         assert one.endswith("--task roughness")
         assert said in shell(f"{one} || true", sample)

@@ -9,18 +9,20 @@ import ast
 import base64
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
+import chapter4_notebooks
 import jupytext
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
-from small_books import EXTENSIONS, HEADER, PIXEL, build_book
+from notebook_text import pieces
+from small_books import BOOK, HEADER, PIXEL, build_book
 
-BOOK = Path(__file__).resolve().parents[2] / "book"
 HTML = BOOK / "_build" / "html"
 NOTEBOOKS = sorted((HTML / "notebooks").glob("*.ipynb"))
 # The others have the same cells as their pages, which the build has executed.
@@ -56,55 +58,52 @@ One pixel.
 OTHER = "---\norphan: true\n---\n# Other page\n\nNo cell.\n"
 
 
-@pytest.fixture
-def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Return a function that builds a two-page book and gives its warnings.
-
-    Nothing is executed.
-    """
-    monkeypatch.syspath_prepend(str(EXTENSIONS))
-    monkeypatch.delenv("CHAPTER4_REPOSITORY", raising=False)
-    (tmp_path / "dot.png").write_bytes(base64.b64decode(PIXEL))
-
-    def run(page: str = PAGE, **options: object) -> str:
-        (tmp_path / "a.md").write_text(page, encoding="utf-8")
-        (tmp_path / "other.md").write_text(OTHER, encoding="utf-8")
-        settings = {
-            "extensions": ["myst_nb", "sphinx_book_theme", "chapter4_notebooks"],
-            "root_doc": "a",
-            # A list of its own: MyST-NB would add to Sphinx's default list, and later
-            # builds share that.
-            "source_suffix": {".md": "myst-nb"},
-            "html_title": "Tiny",
-            "html_theme": "sphinx_book_theme",
-            "nb_execution_mode": "off",
-            "myst_enable_extensions": ["dollarmath", "colon_fence"],
-            "numfig": True,
-            "numfig_format": {"figure": "Figure %s"},
-        }
-        return build_book(tmp_path, tmp_path, settings | options)[1]
-
-    return run
+URL = "https://github.com/somebody/course"
 
 
-def notebook(tmp_path: Path) -> nbformat.NotebookNode:
+def build(folder: Path, **options: object) -> str:
+    """Builds a two-page book and gives its warnings; nothing is executed."""
+    (folder / "dot.png").write_bytes(base64.b64decode(PIXEL))
+    (folder / "a.md").write_text(PAGE, encoding="utf-8")
+    (folder / "other.md").write_text(OTHER, encoding="utf-8")
+    settings = {
+        "extensions": ["myst_nb", "sphinx_book_theme", "chapter4_notebooks"],
+        "root_doc": "a",
+        # A list of its own: MyST-NB would add to Sphinx's default list, and later
+        # builds share that.
+        "source_suffix": {".md": "myst-nb"},
+        "html_title": "Tiny",
+        "html_theme": "sphinx_book_theme",
+        "nb_execution_mode": "off",
+        "myst_enable_extensions": ["dollarmath", "colon_fence"],
+        "numfig": True,
+        "numfig_format": {"figure": "Figure %s"},
+    }
+    return build_book(folder, folder, settings | options)[1]
+
+
+def notebook(folder: Path) -> nbformat.NotebookNode:
     """The tiny page's notebook."""
-    return nbformat.read(tmp_path / "out" / "notebooks" / "a.ipynb", as_version=4)
+    return nbformat.read(folder / "out" / "notebooks" / "a.ipynb", as_version=4)
 
 
-def menu(tmp_path: Path, page: str = "a") -> dict[str, str]:
+def menu(folder: Path, page: str = "a") -> dict[str, str]:
     """The entries of the menus above a page: their words, and where they lead."""
-    text = (tmp_path / "out" / f"{page}.html").read_text(encoding="utf-8")
+    text = (folder / "out" / f"{page}.html").read_text(encoding="utf-8")
     links = BeautifulSoup(text, "html.parser").select("a.dropdown-item")
     return {link.get_text(strip=True): str(link["href"]) for link in links}
 
 
-def test_a_page_becomes_a_notebook(build: Callable[..., str], tmp_path: Path) -> None:
+def test_a_page_becomes_a_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cells in order, formulas and figures numbered, pictures inside.
 
-    References are words.
+    References are words. Only a page with cells offers its notebook, and a service
+    needs an address.
     """
-    assert build() == ""
+    monkeypatch.delenv("CHAPTER4_REPOSITORY", raising=False)
+    assert build(tmp_path) == ""
     made = notebook(tmp_path)
     nbformat.validate(made)
     kinds = [cell.cell_type for cell in made.cells]
@@ -117,36 +116,21 @@ def test_a_page_becomes_a_notebook(build: Callable[..., str], tmp_path: Path) ->
     assert part.source == "## Part\n\n$$\nx^2 \\tag{1}\n$$"
     assert last.source == "![A dot.](attachment:dot.png)\n\n**Figure 1.** One pixel."
     assert last.attachments == {"dot.png": {"image/png": PIXEL}}
-
-
-def test_the_menu_has_the_notebook(build: Callable[..., str], tmp_path: Path) -> None:
-    """Only a page with cells offers its notebook; a service needs an address."""
-    assert build() == ""
     assert menu(tmp_path)[".ipynb"] == "notebooks/a.ipynb"
     assert not {"Colab", "Binder"} & set(menu(tmp_path))
     assert ".ipynb" not in menu(tmp_path, "other")
-    assert not (tmp_path / "out" / "notebooks" / "other.ipynb").exists()
-    assert not (tmp_path / "out" / "notebooks" / "requirements.txt").exists()
+    assert [p.name for p in (tmp_path / "out" / "notebooks").iterdir()] == ["a.ipynb"]
 
 
-@pytest.mark.parametrize("where", ["configuration", "environment"])
-def test_an_address_brings_the_launch_buttons(
-    build: Callable[..., str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    where: str,
+def test_addresses_bring_the_launch_buttons_and_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One setting brings the buttons, the cell that installs, and Binder's packages.
+    """The repository's: buttons, the cell that installs, and Binder's packages.
 
-    Links lead to notebooks.
+    The published book's: a reference to another page is a link again.
     """
-    url = "https://github.com/somebody/course"
-    options = {}
-    if where == "environment":
-        monkeypatch.setenv("CHAPTER4_REPOSITORY", url)
-    else:
-        options = {"html_theme_options": {"repository_url": url}}
-    assert build(**options) == ""
+    monkeypatch.setenv("CHAPTER4_REPOSITORY", URL)
+    assert build(tmp_path, html_baseurl="https://example.org/book/") == ""
     found = menu(tmp_path)
     assert (
         found["Colab"] == "https://colab.research.google.com/github/somebody/course/"
@@ -157,35 +141,44 @@ def test_an_address_brings_the_launch_buttons(
         "?urlpath=lab/tree/a.ipynb"
     )
     assert "Colab" not in menu(tmp_path, "other")
-    setup, first, second = (
-        cell for cell in notebook(tmp_path).cells if cell.cell_type == "code"
-    )
-    assert f"git clone --quiet --depth 1 {url} " in setup.source
+    cells = notebook(tmp_path).cells
+    title = "Words on [Other page](https://example.org/book/other.html)"
+    assert title in cells[0].source
+    setup, first, second = (cell for cell in cells if cell.cell_type == "code")
+    assert f"git clone --quiet --depth 1 {URL} " in setup.source
     ast.parse(TransformerManager().transform_cell(setup.source))
     assert (first.source, second.source) == ("one = 1", "two = one + 1")
     needed = (tmp_path / "out" / "notebooks" / "requirements.txt").read_text()
-    assert f"-e git+{url}#egg=chapter4" in needed.splitlines()
+    assert f"-e git+{URL}#egg=chapter4" in needed.splitlines()
 
 
-def test_an_address_of_another_form_is_refused(
-    build: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("configured", "environment", "known"),
+    [
+        (None, None, None),
+        (URL, None, URL),
+        (f"{URL}.git", "", URL),
+        (None, URL, URL),
+        ("https://github.com/other/one", URL, URL),
+        (None, "https://example.org/course", None),
+    ],
+)
+def test_the_repositorys_address_is_the_environments_or_the_configurations(
+    monkeypatch: pytest.MonkeyPatch,
+    configured: str | None,
+    environment: str | None,
+    known: str | None,
 ) -> None:
-    """Colab knows GitHub only: another address gets a warning and no button.
-
-    The warning names the address.
-    """
-    monkeypatch.setenv("CHAPTER4_REPOSITORY", "https://example.org/course")
-    assert "not https://example.org/course" in build()
-    assert "Colab" not in menu(tmp_path)
-
-
-def test_links_lead_to_the_published_book(
-    build: Callable[..., str], tmp_path: Path
-) -> None:
-    """Where the book has an address, a reference to another page is a link again."""
-    assert build(html_baseurl="https://example.org/book/") == ""
-    title = notebook(tmp_path).cells[0].source
-    assert "Words on [Other page](https://example.org/book/other.html)" in title
+    """Colab knows GitHub only: another address is named in a warning, and not used."""
+    monkeypatch.delenv("CHAPTER4_REPOSITORY", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("CHAPTER4_REPOSITORY", environment)
+    warn = Mock()
+    monkeypatch.setattr(chapter4_notebooks.logger, "warning", warn)
+    config = SimpleNamespace(html_theme_options={"repository_url": configured})
+    assert chapter4_notebooks.repository(SimpleNamespace(config=config)) == known
+    refused = bool(known is None and environment)
+    assert [call.args[1] for call in warn.call_args_list] == [environment] * refused
 
 
 TEXTS = {
@@ -248,47 +241,27 @@ TEXTS = {
         '<img src="_images/x.png" alt="A [dark] map."/>',
         "(A (dark) map.)",
     ),
+    "cells in a box": (
+        (
+            '<div class="admonition solution"><p class="admonition-title">Solution</p>'
+            '<p>See:</p><div class="cell"><div class="cell_input"><pre>a</pre></div>'
+            '<div class="cell_output"><figure><img alt="x"/><figcaption><p>'
+            '<span class="caption-number">Figure 1 </span>Map.</p></figcaption>'
+            "</figure></div></div><p>So.</p></div>"
+        ),
+        # A problem's sample answers: without results but with captions.
+        ["**Solution**\n\nSee:", None, "**Figure 1.** Map.\n\nSo."],
+    ),
 }
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text(name: str) -> None:
     """What Sphinx makes of a directive becomes Markdown that Jupyter reads."""
-    monkeypatch.syspath_prepend(str(EXTENSIONS))
-    from notebook_text import pieces
-
     body, wanted = TEXTS[name]
     papers = {"references.html#id1": "https://doi.org/1"}
-    assert pieces(body, papers.get, {}) == [wanted]
-
-
-def test_cells_inside_a_box_stay_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A problem's sample answers stand in a box, without results but with captions."""
-    monkeypatch.syspath_prepend(str(EXTENSIONS))
-    from notebook_text import pieces
-
-    cell = (
-        '<div class="cell"><div class="cell_input"><pre>a</pre></div><div'
-        ' class="cell_output"><figure><img alt="x"/><figcaption><p><span'
-        ' class="caption-number">Figure 1'
-        " </span>Map.</p></figcaption></figure></div></div>"
-    )
-    box = (
-        '<div class="admonition solution"><p'
-        f' class="admonition-title">Solution</p><p>See:</p>{cell}<p>So.</p></div>'
-    )
-    found = pieces(box, lambda _: None, {})
-    assert found == ["**Solution**\n\nSee:", None, "**Figure 1.** Map.\n\nSo."]
-
-
-@pytest.fixture(params=[path.stem for path in NOTEBOOKS] or [None])
-def built(
-    request: pytest.FixtureRequest, home: str
-) -> tuple[str, nbformat.NotebookNode]:
-    """A page of the built book, and its notebook."""
-    assert request.param is not None, "the built book has no notebooks: build it again"
-    path = HTML / "notebooks" / f"{request.param}.ipynb"
-    return request.param, nbformat.read(path, as_version=4)
+    found = pieces(body, papers.get, {})
+    assert found == (wanted if isinstance(wanted, list) else [wanted])
 
 
 def code_of(cells: nbformat.NotebookNode) -> list[str]:
@@ -314,29 +287,24 @@ def test_every_page_with_cells_has_a_notebook(home: str) -> None:
         assert f'href="notebooks/{page}.ipynb"' in text
 
 
-def test_the_notebook_runs_what_the_page_ran(
-    built: tuple[str, nbformat.NotebookNode],
+@pytest.mark.parametrize("page", [path.stem for path in NOTEBOOKS] or [None])
+def test_a_notebook_runs_what_its_page_ran_and_reads_well(
+    home: str, page: str | None
 ) -> None:
-    """The same code in the same order as in the page's source, which the build ran."""
-    page, made = built
-    source = jupytext.read(BOOK / f"{page}.md")
-    assert code_of(made) == code_of(source)
-    assert len(code_of(made)) > 0
-    nbformat.validate(made)
+    """The same code in the same order as in the page's source, which the build ran.
 
-
-def test_the_notebook_reads_well(built: tuple[str, nbformat.NotebookNode]) -> None:
-    """No directive or role is left as source, and no link leads nowhere.
-
-    Every picture comes along.
+    No directive or role is left as source, no link leads nowhere, and every picture
+    comes along.
     """
-    _, made = built
+    assert page is not None, "the built book has no notebooks: build it again"
+    made = nbformat.read(HTML / "notebooks" / f"{page}.ipynb", as_version=4)
+    nbformat.validate(made)
+    assert code_of(made) == code_of(jupytext.read(BOOK / f"{page}.md"))
+    assert len(code_of(made)) > 0
     for cell in made.cells:
         if cell.cell_type != "markdown":
             continue
-        text = re.sub(
-            r"^(`{3,}).*?^\1$", "", cell.source, flags=re.MULTILINE | re.DOTALL
-        )
+        text = re.sub(r"^(`{3,}).*?^\1$", "", cell.source, flags=re.M | re.S)
         prose = re.sub(r"`[^`\n]+`", "", text)
         assert not re.search(r"^\s*(:::|`{3,}\{)|\{[a-z:-]+\}`", text, re.MULTILINE)
         assert not re.search(

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from pathlib import Path
-from types import ModuleType
 
+import chapter4_reference as reference
 import pytest
+from small_books import BOOK
 
 import chapter4
 
-BOOK = Path(__file__).resolve().parents[2] / "book"
 PAGE = (BOOK / "api.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def reference(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The extension."""
-    monkeypatch.syspath_prepend(str(BOOK / "_ext"))
-    import chapter4_reference
-
-    return chapter4_reference
 
 
 def test_every_public_name_is_there_once() -> None:
@@ -31,7 +21,7 @@ def test_every_public_name_is_there_once() -> None:
         assert inspect.isclass(getattr(chapter4, name)) is (kind == "class"), name
 
 
-def test_every_command_is_there(reference: ModuleType) -> None:
+def test_every_command_is_there() -> None:
     from autograder.cli import make_parser
     from chapter4 import cli
 
@@ -57,12 +47,12 @@ def test_every_command_is_there(reference: ModuleType) -> None:
         ("autograder grad", "no command autograder grad"),
     ],
 )
-def test_a_wrong_command_is_named(reference: ModuleType, words: str, says: str) -> None:
+def test_a_wrong_command_is_named(words: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         reference.help_of(*words.split())
 
 
-def test_papers_become_links(reference: ModuleType) -> None:
+def test_papers_become_links() -> None:
     lines = ["Simonyan et al. 2013, arXiv:1312.6034."]
     reference.link_papers(None, "function", "f", None, None, lines)
     link = "`arXiv:1312.6034 <https://arxiv.org/abs/1312.6034>`__"

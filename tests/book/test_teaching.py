@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from small_books import BOOK
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-BOOK = Path(__file__).resolve().parents[2] / "book"
-SECTIONS = (
-    "gradients",
-    "gradcam",
-    "integrated-gradients",
-    "attention",
-    "practice",
-)
+SECTIONS = ("gradients", "gradcam", "integrated-gradients", "attention", "practice")
 MARK = ".reading-progress button >> nth=0"
 FORGET = ".reading-progress button >> nth=1"
 TICKS = "#pst-primary-sidebar .page-read"
@@ -42,31 +35,19 @@ def part(page: str, label: str) -> str:
 
 @pytest.mark.parametrize("page", SECTIONS)
 def test_a_section_has_every_part(page: str) -> None:
+    """One of its figures shows where the method misleads; what to read is cited."""
     text = source(page)
-    missing = [
-        what
-        for what, mark in {
-            "a schematic": "```{mermaid}",
-            "a labelled formula": "```{math}\n:label:",
-            "code of the package": "```{literalinclude} ../chapter4/",
-            "a cell": "```{code-cell}",
-            "a figure": "  figure:\n",
-            "what to remember": "\n## What to remember\n",
-            "what to read next": "\n## What to read next\n",
-        }.items()
-        if mark not in text
-    ]
-    assert missing == []
-
-
-@pytest.mark.parametrize("page", SECTIONS)
-def test_a_figure_shows_where_the_method_misleads(page: str) -> None:
+    parts = {
+        "a schematic": "```{mermaid}",
+        "a labelled formula": "```{math}\n:label:",
+        "code of the package": "```{literalinclude} ../chapter4/",
+        "a cell": "```{code-cell}",
+        "a figure": "  figure:\n",
+        "what to remember": "\n## What to remember\n",
+    }
+    assert [what for what, mark in parts.items() if mark not in text] == []
     assert "  figure:\n    name: fig-" in part(page, f"{page}-misleads")
-
-
-@pytest.mark.parametrize("page", SECTIONS)
-def test_what_to_read_next_is_cited(page: str) -> None:
-    following = source(page).split("\n## What to read next\n")[1]
+    following = text.split("\n## What to read next\n")[1]
     cited = re.findall(r"\{cite:[tp]\}`([\w,]+)`", following)
     assert len(cited) >= 3
     listed = (BOOK / "references.bib").read_text(encoding="utf-8")
@@ -153,73 +134,55 @@ def test_the_cheat_sheet_leads_to_every_failure() -> None:
     assert [p for p in SECTIONS if f"{{ref}}`{p}-misleads`" not in table] == []
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page of a browser that has kept nothing yet."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    yield context.new_page()
-    context.close()
-
-
-def test_a_page_is_marked_read_and_stays_so(page: Page, home: str) -> None:
-    """By keyboard alone; the tick shows on other pages, and at the next visit too."""
-    page.goto(home + "gradcam.html")
+def test_pages_are_marked_read_until_the_reader_forgets(
+    home: str, visit: Callable[..., Page]
+) -> None:
+    """By keyboard alone; the ticks show on other pages, and at the next visit too."""
+    page = visit("gradcam.html")
     assert page.locator(TICKS).count() == 0
     assert not page.locator(FORGET).is_visible()
-    page.locator(MARK).focus()
-    page.keyboard.press("Enter")
+    page.locator(MARK).press("Enter")
     assert page.locator(MARK).inner_text() == "Mark this page as not read"
-    assert (
-        page.locator(".reading-progress [role=status]").inner_text().startswith("1 of ")
-    )
+    status = page.locator(".reading-progress [role=status]").inner_text()
+    assert status.startswith("1 of ")
     page.goto(home + "attention.html")
     link = page.locator("#pst-primary-sidebar nav a", has=page.locator(".page-read"))
     assert link.get_attribute("href") == "gradcam.html"
     assert link.text_content().endswith(TICK)
     assert page.locator(MARK).inner_text() == "Mark this page as read"
-
-
-def test_everything_can_be_forgotten(page: Page, home: str) -> None:
-    page.goto(home + "gradcam.html")
-    page.locator(MARK).click()
-    page.goto(home + "attention.html")
     page.locator(MARK).click()
     assert page.locator(TICKS).count() == 2
     page.locator(FORGET).click()
     assert page.locator(TICKS).count() == 0
     assert page.evaluate("localStorage.getItem('chapter4.pages-read')") is None
-    assert (
-        page.evaluate("document.activeElement.textContent") == "Mark this page as read"
-    )
+    focused = page.evaluate("document.activeElement.textContent")
+    assert focused == "Mark this page as read"
 
 
-@pytest.mark.parametrize(
-    "kept", ["", "{", "null", '"gradients"', "[1, null]", '{"gradients": true}']
-)
-def test_whatever_is_stored_does_not_break_a_page(
-    page: Page, home: str, kept: str
+def test_whatever_is_stored_does_not_break_a_page(visit: Callable[..., Page]) -> None:
+    page = visit("gradcam.html")
+    for kept in ("", "{", "null", '"gradients"', "[1, null]", '{"gradients": true}'):
+        page.evaluate("kept => localStorage.setItem('chapter4.pages-read', kept)", kept)
+        page.reload()
+        assert page.locator(MARK).inner_text() == "Mark this page as read", kept
+
+
+def test_without_storage_there_is_no_button(
+    home: str, new_page: Callable[..., Page]
 ) -> None:
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(home + "gradcam.html")
-    page.evaluate("kept => localStorage.setItem('chapter4.pages-read', kept)", kept)
-    page.reload()
-    assert page.locator(MARK).inner_text() == "Mark this page as read"
-    assert errors == []
-
-
-def test_without_storage_there_is_no_button(page: Page, home: str) -> None:
     """A browser that forbids storage shows the page as it was.
 
     The theme's own scripts complain, ours does not.
     """
+    page = new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error.stack)))
     page.add_init_script(
         "Object.defineProperty(window, 'localStorage', "
         "{get() { throw new DOMException('no', 'SecurityError'); }})"
     )
-    page.goto(home + "gradcam.html", wait_until="networkidle")
+    page.goto(home + "gradcam.html")
+    page.wait_for_function("window.chapter4Drawn !== undefined")
     assert [stack for stack in errors if "progress.js" in stack] == []
     assert page.locator(".reading-progress").count() == 0
     assert page.locator("article h1").count() == 1

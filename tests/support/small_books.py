@@ -1,4 +1,4 @@
-"""Books of one or two pages, which the tests of the book's Sphinx extensions build."""
+"""The book's pages as a build reads them, and small books to build."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chapter4_problems import expand
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-EXTENSIONS = Path(__file__).resolve().parents[2] / "book" / "_ext"
+BOOK = Path(__file__).resolve().parents[2] / "book"
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
     "AABJRU5ErkJggg=="
@@ -32,8 +33,18 @@ kernelspec:
 """
 
 
+def page_text(name: str) -> str:
+    """A page's MyST source as a build reads it, with the parts of the problems."""
+    return expand((BOOK / f"{name}.md").read_text(encoding="utf-8"))
+
+
 def build_book(
-    source: Path, folder: Path, settings: Mapping[str, Any], **options: Any
+    source: Path,
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    fresh: bool = True,
+    **options: Any,
 ) -> tuple[int, str]:
     """Build a book.
 
@@ -41,6 +52,7 @@ def build_book(
         source: The folder with the pages.
         folder: Gets the pages, in its folder ``out``, and Sphinx's own files.
         settings: Values of ``conf.py``.
+        fresh: Whether to read every page, whatever an earlier build has read.
         **options: More arguments of Sphinx's application.
 
     Returns:
@@ -57,8 +69,8 @@ def build_book(
             confoverrides={"html_theme": "basic", **settings},
             status=None,
             warning=warnings,
-            freshenv=True,
+            freshenv=fresh,
             **options,
         )
-        app.build(force_all=True)
+        app.build(force_all=fresh)
     return app.statuscode, re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())

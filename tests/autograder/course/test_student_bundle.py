@@ -105,11 +105,24 @@ def solution_blocks(problem: str) -> list[list[str]]:
 
 
 def test_the_untouched_notebook_is_checked_and_fails(unpacked: Path) -> None:
+    """A student sees how much is public, as with the whole course."""
     done = check(unpacked, "exercises/problem2/problem2.ipynb")
     assert done.returncode == 1, done.stderr
     assert "Not all public checks passed." in done.stdout
     assert "write your own code here" in done.stdout
     assert "Hint: " in done.stdout
+    public = [c for c in checks_of("problem2") if c.public]
+    most = sum(c.points for c in public)
+    assert f"Public checks: 0 of {most:g} points." in done.stdout
+    assert "it is 20 points." in done.stdout
+    task = sum(c.points for c in public if c.task == "smooth-grad")
+    told = f"Public checks: {task:g} of the task's 12 points."
+    assert told in " ".join(done.stdout.split())
+    code = (
+        "from autograder.selfcheck import self_check; self_check('problem2',"
+        " 'smooth-grad', {})"
+    )
+    assert told in " ".join(terminal(unpacked, "-c", code).stdout.split())
 
 
 def test_a_solved_notebook_passes(unpacked: Path, tmp_path: Path) -> None:
@@ -121,15 +134,23 @@ def test_a_solved_notebook_passes(unpacked: Path, tmp_path: Path) -> None:
     assert "All public checks passed." in done.stdout
 
 
-def test_the_checks_of_every_problem_are_there(unpacked: Path) -> None:
+def test_the_checks_of_every_problem_are_there(
+    unpacked: Path, files: dict[str, bytes]
+) -> None:
+    """The points of hidden checks are counted, and nothing else is told of them."""
+    points = {problem: points_of(problem) for problem in PROBLEMS}
+    assert json.loads(files["autograder/problems/points.json"]) == points
     code = (
-        "from autograder.checking import runner; from autograder import selfcheck; "
-        "print({p: [c.id for c in runner.checks_of(p)] for p in PROBLEMS})"
+        f"PROBLEMS = {PROBLEMS}; from autograder.checking import runner as r; "
+        "from autograder import selfcheck; "
+        "print([([c.id for c in r.checks_of(p)], r.points_of(p)) for p in PROBLEMS])"
     )
-    done = terminal(unpacked, "-c", f"PROBLEMS = {PROBLEMS}; {code}")
+    done = terminal(unpacked, "-c", code)
     assert done.returncode == 0, done.stderr
-    public = {p: [c.id for c in checks_of(p) if c.public] for p in PROBLEMS}
-    assert ast.literal_eval(done.stdout) == public
+    public = [[c.id for c in checks_of(p) if c.public] for p in PROBLEMS]
+    found = list(zip(public, points.values(), strict=True))
+    assert ast.literal_eval(done.stdout) == found
+    assert not (runner._PROBLEMS / "points.json").exists()
 
 
 @pytest.mark.parametrize("command", ["bundle", "grade", "release"])
@@ -330,35 +351,3 @@ def test_without_a_built_book_the_pages_come_as_text(
     assert "{exercise-start}" in page
     assert "as text" in readme
     assert list(output.parent.iterdir()) == [output]
-
-
-def test_the_points_of_hidden_checks_are_counted_and_nothing_else_is_told(
-    files: dict[str, bytes], unpacked: Path
-) -> None:
-    told = json.loads(files["autograder/problems/points.json"])
-    assert told == {problem: points_of(problem) for problem in PROBLEMS}
-    code = (
-        "from autograder.checking.runner import points_of; print({p: points_of(p) for p"
-        " in PROBLEMS})"
-    )
-    done = terminal(unpacked, "-c", f"PROBLEMS = {PROBLEMS}; {code}")
-    assert ast.literal_eval(done.stdout) == told
-    assert not (runner._PROBLEMS / "points.json").exists()
-
-
-def test_a_student_sees_how_much_is_public(unpacked: Path) -> None:
-    """In the terminal and below a task, as with the whole course."""
-    public = [c for c in checks_of("problem2") if c.public]
-    most = sum(c.points for c in public)
-    done = check(unpacked, "exercises/problem2/problem2.ipynb")
-    assert f"Public checks: 0 of {most:g} points." in done.stdout
-    assert "it is 20 points." in done.stdout
-    task = sum(c.points for c in public if c.task == "smooth-grad")
-    said = " ".join(done.stdout.split())
-    assert f"Public checks: {task:g} of the task's 12 points." in said
-    code = (
-        "from autograder.selfcheck import self_check; self_check('problem2',"
-        " 'smooth-grad', {})"
-    )
-    said = " ".join(terminal(unpacked, "-c", code).stdout.split())
-    assert f"Public checks: {task:g} of the task's 12 points." in said

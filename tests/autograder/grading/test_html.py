@@ -76,15 +76,19 @@ def items(html: str) -> dict[str, str]:
     }
 
 
-def test_of_a_hidden_check_there_is_one_line() -> None:
-    html = student_page(ROW, RUN["started"])
-    shown = items(html)
+FULL = student_page(ROW, RUN["started"])
+
+
+def test_of_a_hidden_check_there_is_one_line_and_of_a_public_one_the_reason() -> None:
+    shown = items(FULL)
     assert shown["secret"] == (
         "Failed: Title of secret (0 of 2 points) Why: the known mistake that is named"
         " above."
     )
     assert shown["fine"] == "Passed: Title of fine (2 of 2 points)"
-    assert "why secret" not in html
+    assert "why secret" not in FULL
+    assert shown["shown"] == "Failed: Title of shown (0 of 2 points) Why: why shown"
+    assert shown["part"].startswith("Partly passed: Title of part (0.5 of 2 points)")
 
 
 LEAK = "for x = 3.14 the answer is 42"
@@ -116,20 +120,14 @@ def test_both_feedbacks_say_the_same_one_line_of_a_hidden_check(
         )
 
 
-def test_of_a_public_check_there_is_the_reason() -> None:
-    shown = items(student_page(ROW, RUN["started"]))
-    assert shown["shown"] == "Failed: Title of shown (0 of 2 points) Why: why shown"
-    assert shown["part"].startswith("Partly passed: Title of part (0.5 of 2 points)")
-
-
 def test_a_known_mistake_is_named_once_whichever_check_found_it() -> None:
     """It is about the student's code; of the hidden check it says nothing."""
-    html = student_page(ROW, RUN["started"])
+    said = text_of(FULL)
     words = "A known mistake gives these numbers:"
-    assert text_of(html).count(words) == 3
+    assert said.count(words) == 3
     for hint in ("hint shown", "hint secret"):
-        assert text_of(html).count(f"{words} {hint}") == 1
-    assert text_of(html).index("hint secret") < text_of(html).index("Title of shown")
+        assert said.count(f"{words} {hint}") == 1
+    assert said.index("hint secret") < said.index("Title of shown")
 
 
 def test_a_task_stands_in_one_place_with_its_points() -> None:
@@ -179,7 +177,7 @@ def test_a_mistake_of_ours_shows_nothing_of_its_traceback() -> None:
 
 PAGES = {row.status: student_page(row, RUN["started"]) for row in every_status()} | {
     "index": summary_page(every_status(), RUN),
-    "full": student_page(ROW, ""),
+    "full": FULL,
 }
 
 

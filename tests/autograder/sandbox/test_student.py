@@ -188,17 +188,18 @@ def start(sandbox: Sandbox) -> Iterator[Start]:
 
 
 def test_a_broken_cell_does_not_lose_the_others(start: Start) -> None:
-    student = start("def one(): return 1", "1 / 0", "def two(): return", "two = one")
+    """A function that it lost is missing, and the cell is named."""
+    cells = ["def one(): return 1", "1 / 0", "def two(): return", "two = one"]
+    student = start(*cells, "def three() return 3")
     assert student.call("two") == 1
-    assert student.failed_cells == {
+    lost = r"three is not defined.*cell 5.*SyntaxError"
+    with pytest.raises(StudentError, match=lost):
+        student.call("three")
+    failed = student.failed_cells
+    assert "SyntaxError" in failed.pop("cell 5")
+    assert failed == {
         "cell 2": "cell 2 raised ZeroDivisionError: division by zero (cell 2, line 1)"
     }
-
-
-def test_a_missing_function_names_the_cell_that_lost_it(start: Start) -> None:
-    student = start("def one(): return 1", "def two() return 2")
-    with pytest.raises(StudentError, match=r"two is not defined.*cell 2.*SyntaxError"):
-        student.call("two")
 
 
 def test_the_line_of_an_error_is_the_students(start: Start) -> None:
@@ -269,24 +270,19 @@ def test_memory_is_limited(start: Start) -> None:
         student.call("f", 3 * 2**30)
 
 
-def test_magics_and_shell_lines_cost_nothing(start: Start) -> None:
+def test_magics_shell_lines_and_plots_cost_nothing(start: Start) -> None:
     student = start(
         "%matplotlib inline\n!echo hi\nimport math\nfiles = !ls",
         "%%time\ndef f(): return math.pi",
         "%time g = 3\n%timeit -n 1 g\nlen?\nh = 7 % 4",
         "%%bash\nrm -rf /",
-        "def total(): return [f(), g, h, len(files)]",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.show()\n"
+        "plt.savefig('a.png')",
+        "import os\ndef total():\n"
+        "    return [f(), g, h, len(files), os.path.getsize('a.png') > 0]",
     )
-    assert student.call("total") == [pytest.approx(np.pi), 3, 3, 0]
+    assert student.call("total") == [pytest.approx(np.pi), 3, 3, 0, True]
     assert student.failed_cells == {}
-
-
-def test_a_plot_costs_nothing(start: Start) -> None:
-    student = start(
-        "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.show();"
-        " plt.savefig('a.png')\ndef f(): import os; return os.path.getsize('a.png') > 0"
-    )
-    assert student.call("f") is True
 
 
 def test_source_and_classes_as_in_a_notebook(start: Start) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,23 +13,11 @@ from chapter4.explore.attention_data import stack_of
 from chapter4.explore.attention_patches import overlay, patch_names
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Locator, Page
 
 
-@pytest.fixture
-def page(home: str, browser: Browser) -> Iterator[Page]:
-    """The page, freshly opened; a complaint or a request of another machine fails."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    trouble: list[str] = []
-    page.on("pageerror", lambda e: trouble.append(str(e)))
-    page.on("requestfailed", lambda r: trouble.append(r.url))
-    page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
-    page.goto(home + "attention.html", wait_until="networkidle")
-    page.set_default_timeout(10_000)
-    yield page
-    context.close()
-    assert trouble == []
+TOKENS = "Attention between the tokens of a text"
+PATCHES = "Attention between the patches of a picture"
 
 
 def figure(page: Page, title: str) -> Locator:
@@ -45,13 +33,14 @@ def chosen(shown: Locator, label: str) -> Any:
     return shown.get_by_role("combobox", name=label, exact=True)
 
 
-def test_tokens(page: Page) -> None:
+def test_tokens(visit: Callable[..., Page]) -> None:
     """Keys change the layer, the head, the token and the cell.
 
     The words follow the package's numbers.
     """
+    page = visit("attention.html")
     weights = rounded(chapter4.attention_weights("The cat sat on the mat").weights)
-    shown = figure(page, "Attention between the tokens of a text")
+    shown = figure(page, TOKENS)
     assert "Token “cat” looks most at" in said(shown)
     for label, key in (("Layer", "Home"), ("Head", "Home"), ("Token", "ArrowDown")):
         chosen(shown, label).focus()
@@ -72,7 +61,7 @@ def test_tokens(page: Page) -> None:
     assert told == f"From “on” to “[CLS]”: {matrix[4, 0]:.3f}."
 
 
-def test_patches(page: Page) -> None:
+def test_patches(visit: Callable[..., Page]) -> None:
     """A click and the arrow keys change the overlay, its description and the words."""
     from PIL import Image
 
@@ -82,7 +71,8 @@ def test_patches(page: Page) -> None:
         Image.fromarray(make_shape(3, seed=7).image)
     )
     held, names = stack_of(attention.weights).values, patch_names(attention)
-    shown = figure(page, "Attention between the patches of a picture")
+    page = visit("attention.html")
+    shown = figure(page, PATCHES)
     canvas = shown.locator("canvas")
     before = canvas.get_attribute("aria-label")
     assert (pixels(page) == overlay(attention, held[5, 4, 0])).all()
@@ -102,55 +92,33 @@ def test_patches(page: Page) -> None:
     )
 
 
-def test_without_scripts(home: str, browser: Browser) -> None:
+def test_without_scripts(visit: Callable[..., Page]) -> None:
     """The first setting's table and picture are there, and no dead control."""
-    context = browser.new_context(java_script_enabled=False)
-    try:
-        page = context.new_page()
-        page.goto(home + "attention.html")
-        tokens = figure(page, "Attention between the tokens of a text")
-        assert tokens.locator("tbody td").count() == 64
-        assert tokens.locator("tbody td").first.inner_text().startswith(".")
-        patches = figure(page, "Attention between the patches of a picture")
-        still = patches.locator('img[data-part="still"]')
-        assert still.is_visible()
-        assert (still.get_attribute("alt") or "").endswith(said(patches))
-        for shown in (tokens, patches):
-            assert "looks most at" in said(shown)
-            assert not shown.locator("select").first.is_visible()
-    finally:
-        context.close()
+    page = visit("attention.html", java_script_enabled=False)
+    tokens, patches = figure(page, TOKENS), figure(page, PATCHES)
+    assert tokens.locator("tbody td").count() == 64
+    assert tokens.locator("tbody td").first.inner_text().startswith(".")
+    still = patches.locator('img[data-part="still"]')
+    assert still.is_visible()
+    assert (still.get_attribute("alt") or "").endswith(said(patches))
+    for shown in (tokens, patches):
+        assert "looks most at" in said(shown)
+        assert not shown.locator("select").first.is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone(home: str, browser: Browser, scheme: str) -> None:
+def test_on_a_phone(visit: Callable[..., Page], scheme: str) -> None:
     """The wide table scrolls inside its figure; patches are large enough to touch."""
-    context = browser.new_context(
-        viewport={"width": 360, "height": 780},
-        color_scheme=scheme,
-        has_touch=True,
-        is_mobile=True,
-    )
-    try:
-        page = context.new_page()
-        page.goto(home + "attention.html", wait_until="networkidle")
-        assert page.evaluate("document.documentElement.scrollWidth") == 360
-        patch = (
-            figure(page, "Attention between the patches of a picture")
-            .locator("[role=gridcell]")
-            .nth(27)
-        )
-        box = patch.bounding_box()
-        assert box is not None
-        assert min(box["width"], box["height"]) >= 24
-        patch.tap()
-        assert "row 3 column 3 looks most" in said(
-            figure(page, "Attention between the patches")
-        )
-        name = (
-            figure(page, "Attention between the tokens").locator("tbody button").nth(6)
-        )
-        name.tap()
-        assert "Token “mat” looks" in said(figure(page, "Attention between the tokens"))
-    finally:
-        context.close()
+    size = {"width": 360, "height": 780}
+    phone = {"viewport": size, "has_touch": True, "is_mobile": True}
+    page = visit("attention.html", color_scheme=scheme, **phone)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    tokens, patches = figure(page, TOKENS), figure(page, PATCHES)
+    patch = patches.locator("[role=gridcell]").nth(27)
+    box = patch.bounding_box()
+    assert box is not None
+    assert min(box["width"], box["height"]) >= 24
+    patch.tap()
+    assert "row 3 column 3 looks most" in said(patches)
+    tokens.locator("tbody button").nth(6).tap()
+    assert "Token “mat” looks" in said(tokens)

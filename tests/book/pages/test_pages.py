@@ -10,8 +10,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -19,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 HTML = Path(__file__).resolve().parents[3] / "book" / "_build" / "html"
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("*.html"))
@@ -29,22 +28,6 @@ OUTPUT = Path(
 )
 
 COUNTED = ("figures", "pictures", "with alt text")
-
-# Notes when the page had loaded, its fonts were there, and its formulas, diagrams and
-# pictures were drawn.
-DRAWN = """
-window.addEventListener("load", async () => {
-  if (document.querySelector(".math")) await window.MathJax?.startup?.promise;
-  const count = (selector) => document.querySelectorAll(selector).length;
-  while (count("pre.mermaid") > count("pre.mermaid svg")) {
-    await new Promise((next) => setTimeout(next, 10));
-  }
-  await document.fonts.ready;
-  const images = [...document.images].filter((i) => i.loading !== "lazy");
-  await Promise.all(images.map((i) => i.decode().catch(() => null)));
-  window.chapter4Drawn = Math.round(performance.now());
-});
-"""
 
 # What the checks read from a page, once its scripts have come to rest.
 REPORT = """
@@ -86,35 +69,23 @@ async () => {
 """
 
 
-@dataclass
-class Traffic:
-    """What a page asked for and complained about."""
+def watch(page: Page, home: str) -> dict[str, list[str]]:
+    """What a page asks of others, fails to get and complains of, from now on."""
+    seen: dict[str, list[str]] = {"foreign": [], "failed": [], "errors": []}
 
-    foreign: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    def note(kind: str, what: str, wrong: bool = True) -> None:
+        if wrong:
+            seen[kind].append(what)
 
-    def watch(self, page: Page, home: str) -> None:
-        """Record the requests, failures and errors of ``page`` from now on."""
-
-        def request(r: object) -> None:
-            url = str(getattr(r, "url", ""))
-            if not url.startswith((home, "data:", "blob:")):
-                self.foreign.append(url)
-
-        page.on("request", request)
-        page.on("requestfailed", lambda r: self.failed.append(r.url))
-        page.on(
-            "response",
-            lambda r: (
-                self.failed.append(f"{r.status} {r.url}") if r.status >= 400 else None
-            ),
-        )
-        page.on("pageerror", lambda e: self.errors.append(str(e)))
-        page.on(
-            "console",
-            lambda m: self.errors.append(m.text) if m.type == "error" else None,
-        )
+    ours = (home, "data:", "blob:")
+    page.on("request", lambda r: note("foreign", r.url, not r.url.startswith(ours)))
+    page.on("requestfailed", lambda r: note("failed", r.url))
+    page.on(
+        "response", lambda r: note("failed", f"{r.status} {r.url}", r.status >= 400)
+    )
+    page.on("pageerror", lambda e: note("errors", str(e)))
+    page.on("console", lambda m: note("errors", m.text, m.type == "error"))
+    return seen
 
 
 @pytest.fixture(scope="module")
@@ -155,56 +126,41 @@ def keep_picture(page: Page, name: str) -> None:
 @pytest.mark.parametrize("name", PAGES or ["index.html"])
 def test_page(
     home: str,
-    browser: Browser,
+    new_page: Callable[..., Page],
     table: list[dict[str, object]],
     name: str,
     width: int,
     scheme: str,
 ) -> None:
-    """A page is complete, on a desk and on a phone."""
-    traffic = Traffic()
-    context = browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme
-    )
-    try:
-        page = context.new_page()
-        traffic.watch(page, home)
-        sizes = weigh(page)
-        page.add_init_script(DRAWN)
-        page.goto(home + name, wait_until="networkidle")
-        if page.locator("pre.mermaid").count():
-            page.wait_for_selector("pre.mermaid svg")
-        # The page that leads to the first one is gone before it is drawn.
-        page.wait_for_function("window.chapter4Drawn !== undefined")
-        kilobytes = round(sum(sizes) / 1000)
-        seen = page.evaluate(REPORT)
-        keep_picture(page, f"{Path(name).stem}-{width}-{scheme}")
-    finally:
-        context.close()
+    """A page is complete, on a desk and on a phone, and leaves others in peace."""
+    page = new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    traffic = watch(page, home)
+    sizes = weigh(page)
+    # Until nothing more is asked for: late requests count, too.
+    page.goto(home + name, wait_until="networkidle")
+    page.wait_for_function("window.chapter4Drawn !== undefined")
+    kilobytes = round(sum(sizes) / 1000)
+    seen = page.evaluate(REPORT)
+    keep_picture(page, f"{Path(name).stem}-{width}-{scheme}")
     if width == 1280 and name not in ("index.html", "search.html"):
         row: dict[str, object] = {"page": name, "kB": kilobytes}
         row["ms until drawn"] = seen["drawn"]
         table.append(row | {key: seen[key] for key in COUNTED})
-    assert traffic.foreign == [], "asked another machine"
-    assert traffic.failed == []
-    assert traffic.errors == []
-    assert seen["mathErrors"] == []
-    assert seen["typeset"] == seen["math"], "formulas left as source text"
-    assert seen["described"] == seen["diagrams"], (
-        "diagrams not drawn, or without a description"
-    )
-    assert seen["undescribed"] == [], "pictures without alt text"
-    assert seen["untitled"] == 0, "frames without a title"
-    assert seen["broken"] == []
-    assert seen["filtered"] == 0, "the theme changes the colours of a figure"
-    assert seen["width"] <= width, (
-        f"the page is {seen['width']} px wide on a screen of {width}"
-    )
-    assert seen["dark"] == (scheme == "dark")
+    assert traffic == {"foreign": [], "failed": [], "errors": []}
+    wanted = {
+        "mathErrors": [],
+        "typeset": seen["math"],
+        "described": seen["diagrams"],
+        "undescribed": [],
+        "untitled": 0,
+        "broken": [],
+        "filtered": 0,  # the theme does not change the colours of a figure
+        "dark": scheme == "dark",
+    }
+    assert {key: seen[key] for key in wanted} == wanted
+    assert seen["width"] <= width
     assert len(seen["headings"]) == (name != "search.html")
-    assert [link for link in seen["links"] if not stands(link, home)] == [], (
-        "dead links"
-    )
+    assert [link for link in seen["links"] if not stands(link, home)] == []
 
 
 def stands(link: str, home: str) -> bool:
@@ -228,43 +184,23 @@ def stands(link: str, home: str) -> bool:
     )
 
 
-def test_opened_as_a_file(home: str, browser: Browser) -> None:
+def test_opened_as_a_file(home: str, visit: Callable[..., Page]) -> None:
     """The first page draws its diagram when opened from the disk, with no server."""
-    page = browser.new_page()
-    try:
-        errors: list[str] = []
-        page.on("pageerror", lambda e: errors.append(str(e)))
-        page.goto((HTML / "intro.html").as_uri())
-        page.wait_for_selector("pre.mermaid svg")
-        assert errors == []
-    finally:
-        page.close()
+    page = visit((HTML / "intro.html").as_uri())
+    page.wait_for_selector("pre.mermaid svg")
 
 
-def test_search_finds_a_method(home: str, browser: Browser) -> None:
+def test_search_finds_a_method(visit: Callable[..., Page]) -> None:
     """The search box works without a service."""
-    page = browser.new_page()
-    try:
-        page.goto(home + "search.html?q=completeness")
-        page.wait_for_selector("#search-results li a")
-    finally:
-        page.close()
+    page = visit("search.html?q=completeness")
+    page.wait_for_selector("#search-results li a")
 
 
-def test_diagram_follows_the_colour_scheme(home: str, browser: Browser) -> None:
+def test_diagram_follows_the_colour_scheme(visit: Callable[..., Page]) -> None:
     """A diagram is drawn again when the reader turns the page dark."""
-    context = browser.new_context(color_scheme="light")
-    try:
-        page = context.new_page()
-        page.goto(home + "intro.html")
-        page.wait_for_selector("pre.mermaid svg")
-        fill = (
-            "getComputedStyle(document.querySelector('pre.mermaid svg .node"
-            " rect')).fill"
-        )
-        light = page.evaluate(fill)
-        page.emulate_media(color_scheme="dark")
-        drawn = "document.querySelector('pre.mermaid svg .node rect')"
-        page.wait_for_function(f"{drawn} && {fill} !== '{light}'")
-    finally:
-        context.close()
+    page = visit("intro.html", color_scheme="light")
+    drawn = "document.querySelector('pre.mermaid svg .node rect')"
+    fill = f"getComputedStyle({drawn}).fill"
+    light = page.evaluate(fill)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"{drawn} && {fill} !== '{light}'")

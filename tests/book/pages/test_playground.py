@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import pytest
 import chapter4
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
     from torch import nn
 
 HTML = Path(__file__).resolve().parents[3] / "book" / "_build" / "html"
@@ -50,18 +50,11 @@ window.pack = ({ target, top, gradcam, saliency }) => {
 
 
 @pytest.fixture
-def page(home: str, browser: Browser) -> Iterator[Page]:
+def page(visit: Callable[..., Page]) -> Page:
     """The page, freshly opened; whatever it complains of fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    trouble: list[str] = []
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("requestfailed", lambda request: trouble.append(request.url))
-    page.add_init_script(PACK)
-    page.goto(home + "playground.html")
-    yield page
-    context.close()
-    assert trouble == []
+    page = visit("playground.html")
+    page.add_script_tag(content=PACK)
+    return page
 
 
 def unpack(found: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +75,8 @@ def test_the_same_tensor_gives_the_packages_maps(
 ) -> None:
     """Grad-CAM within 1e-3 and saliency within 2 % of the reference.
 
-    For the predicted class and another one.
+    For the predicted class and another one. The five classes come with the softmax over
+    all classes.
     """
     for name in PHOTOS:
         x = chapter4.image_tensor(chapter4.sample_photo(name), classifier)
@@ -95,6 +89,11 @@ def test_the_same_tensor_gives_the_packages_maps(
             assert np.abs(found["gradcam"] - cam.map).max() <= 1e-3
             apart = chapter4.relative_difference(found["saliency"], saliency.map)
             assert apart <= 2e-2, (name, apart)
+        right = classifier(x).softmax(dim=1)[0].topk(5)
+        assert [c["index"] for c in found["top"]] == right.indices.tolist()
+        assert [c["probability"] for c in found["top"]] == pytest.approx(
+            right.values.tolist(), abs=1e-5
+        )
 
 
 def test_a_file_gives_the_same_class_and_nearly_the_same_cam(
@@ -112,19 +111,6 @@ def test_a_file_gives_the_same_class_and_nearly_the_same_cam(
         assert together >= 0.95, (name, together)
         says = page.locator("#playground [data-status]").inner_text()
         assert classifier.class_names[cam.target] in says
-
-
-def test_probabilities(page: Page, classifier: nn.Module) -> None:
-    """The five classes come with the softmax over all classes."""
-    path = chapter4.sample_photo("cat")
-    x = chapter4.image_tensor(path, classifier)
-    text = base64.b64encode(x.numpy().tobytes()).decode()
-    found = page.evaluate(EXPLAIN, [text, None])
-    right = classifier(x).softmax(dim=1)[0].topk(5)
-    assert [c["index"] for c in found["top"]] == right.indices.tolist()
-    assert [c["probability"] for c in found["top"]] == pytest.approx(
-        right.values.tolist(), abs=1e-5
-    )
 
 
 def test_keyboard_only(page: Page) -> None:
@@ -150,23 +136,21 @@ def test_keyboard_only(page: Page) -> None:
         assert "correlate" in page.locator("#playground [data-compare]").inner_text()
 
 
-def test_nothing_is_loaded_before_the_reader_asks(home: str, browser: Browser) -> None:
+def test_nothing_is_loaded_before_the_reader_asks(
+    home: str, new_page: Callable[..., Page]
+) -> None:
     """The page by itself fetches neither model nor runtime.
 
     The other pages don't even fetch its script.
     """
-    page = browser.new_page()
+    page = new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    try:
-        page.goto(home + "playground.html", wait_until="networkidle")
-        heavy = [url for url in asked if "onnx" in url or "/playground/" in url]
-        assert heavy == []
-        asked.clear()
-        page.goto(home + "gradcam.html", wait_until="networkidle")
-        assert [url for url in asked if "playground" in url] == []
-    finally:
-        page.close()
+    page.goto(home + "playground.html", wait_until="networkidle")
+    assert [url for url in asked if "onnx" in url or "/playground/" in url] == []
+    asked.clear()
+    page.goto(home + "gradcam.html", wait_until="networkidle")
+    assert [url for url in asked if "playground" in url] == []
 
 
 def test_what_is_no_picture(page: Page, tmp_path: Path) -> None:
@@ -182,12 +166,8 @@ def test_what_is_no_picture(page: Page, tmp_path: Path) -> None:
     assert "espresso" in page.locator("#playground [data-status]").inner_text()
 
 
-def test_opened_as_a_file(home: str, browser: Browser) -> None:
+def test_opened_as_a_file(home: str, visit: Callable[..., Page]) -> None:
     """Without a server the page says what to do."""
-    page = browser.new_page()
-    try:
-        page.goto((HTML / "playground.html").as_uri())
-        page.wait_for_selector("#playground [data-status].trouble")
-        assert "make serve" in page.locator("#playground [data-status]").inner_text()
-    finally:
-        page.close()
+    page = visit((HTML / "playground.html").as_uri(), watched=False)
+    page.wait_for_selector("#playground [data-status].trouble")
+    assert "make serve" in page.locator("#playground [data-status]").inner_text()

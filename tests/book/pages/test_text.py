@@ -7,7 +7,6 @@ paragraphs.
 from __future__ import annotations
 
 import re
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,18 +24,12 @@ NUMBER = re.compile(
 WORDS_IN_A_PARAGRAPH = 90
 
 
-@pytest.fixture(params=PAGES or ["intro"])
-def page(request: pytest.FixtureRequest) -> str:
-    """The name of each page of the book."""
+@pytest.fixture(params=PAGES or ["intro"], scope="module")
+def article(request: pytest.FixtureRequest) -> Tag:
+    """Each page's own text, without the frame around it."""
     if not PAGES:
         pytest.skip("no built book: run `make book` first")
-    return request.param
-
-
-@cache
-def article(page: str) -> Tag:
-    """The page's own text, without the frame around it."""
-    text = (HTML / f"{page}.html").read_text(encoding="utf-8")
+    text = (HTML / f"{request.param}.html").read_text(encoding="utf-8")
     found = BeautifulSoup(text, "html.parser").select_one("article")
     assert isinstance(found, Tag)
     return found
@@ -57,14 +50,14 @@ def running_text(root: Tag) -> list[str]:
     return [p.get_text(" ", strip=True) for p in copy.select("p, li, dd")]
 
 
-def test_a_number_in_the_text_stands_in_a_cell_or_a_formula(page: str) -> None:
+def test_a_number_in_the_text_stands_in_a_cell_or_a_formula(article: Tag) -> None:
     computed = " ".join(
-        e.get_text() for e in article(page).select("div.cell, pre, code, .math")
+        e.get_text() for e in article.select("div.cell, pre, code, .math")
     )
     numbers = {n.lstrip("0") for n in re.findall(r"\d*\.?\d+", computed)}
     unknown = {
         match[1]
-        for text in running_text(article(page))
+        for text in running_text(article)
         for match in NUMBER.finditer(text)
         if match[1].lstrip("0") not in numbers
     }
@@ -79,16 +72,14 @@ def test_numbers_are_found() -> None:
     assert [m[1] for m in NUMBER.finditer(text)] == ["0.51", "28", "28.5", "5", "1.8"]
 
 
-def test_every_figure_of_a_cell_has_a_number_and_a_caption(page: str) -> None:
-    for image in article(page).select("div.cell_output img"):
+def test_every_figure_of_a_cell_has_a_number_and_a_caption(article: Tag) -> None:
+    for image in article.select("div.cell_output img"):
         if image.find_parent("figure", class_="explorer") is not None:
             # A figure to touch has a caption of its own, and no number.
             assert len(str(image["alt"]).split()) > 3
             continue
         figure = image.find_parent("figure")
-        assert figure is not None, (
-            f"{image.get('alt')}: give the cell `mystnb: figure:`"
-        )
+        assert figure is not None, "give the cell `mystnb: figure:`"
         assert figure.select_one("figcaption .caption-number") is not None
         assert len(figure.select_one("figcaption .caption-text").get_text().split()) > 3
         alt = str(image["alt"])
@@ -96,27 +87,27 @@ def test_every_figure_of_a_cell_has_a_number_and_a_caption(page: str) -> None:
         assert ".png" not in alt
 
 
-def test_every_formula_has_a_number(page: str) -> None:
-    shown = article(page).select("div.math")
+def test_every_formula_has_a_number(article: Tag) -> None:
+    shown = article.select("div.math")
     assert [f.get_text()[:60] for f in shown if f.select_one(".eqno") is None] == []
 
 
-def test_headings_go_down_one_level_at_a_time(page: str) -> None:
-    levels = [int(h.name[1]) for h in article(page).select("h1, h2, h3, h4, h5, h6")]
+def test_headings_go_down_one_level_at_a_time(article: Tag) -> None:
+    levels = [int(h.name[1]) for h in article.select("h1, h2, h3, h4, h5, h6")]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(b - a <= 1 for a, b in pairwise(levels))
 
 
-def test_paragraphs_are_short(page: str) -> None:
+def test_paragraphs_are_short(article: Tag) -> None:
     long = [
         text[:80]
-        for text in running_text(article(page))
+        for text in running_text(article)
         if len(text.split()) > WORDS_IN_A_PARAGRAPH
     ]
     assert long == []
 
 
-def test_colour_maps_are_even_and_readable_by_all(page: str) -> None:
-    code = " ".join(e.get_text() for e in article(page).select("div.cell_input"))
+def test_colour_maps_are_even_and_readable_by_all(article: Tag) -> None:
+    code = " ".join(e.get_text() for e in article.select("div.cell_input"))
     assert re.findall(r"\b(jet|hot|rainbow|RdYlGn|hsv)\b", code) == []
