@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
+from autograder.problems.common import image, model
 from autograder.problems.problem1.questions import (
     EXACT,
     INTERVENTIONS,
@@ -16,8 +18,6 @@ from autograder.problems.problem1.questions import (
     Question,
     change,
     grid,
-    image,
-    model,
     roughness,
     sorted_statements,
     through,
@@ -27,69 +27,47 @@ from autograder.problems.problem1.questions import (
 # ones, folded.
 HINTS = {
     "resolution": (
-        (
-            "Ask the model, and not your memory of one: a forward hook on the layer"
-            " sees the shape of its output."
-        ),
-        (
-            "The result of `generate_cam` has two maps. `.map` is enlarged for drawing;"
-            " `.raw` is what the formula gives."
-        ),
+        "Ask the model, and not your memory of one: a forward hook on the layer sees"
+        " the shape of its output.",
+        "The result of `generate_cam` has two maps. `.map` is enlarged for drawing;"
+        " `.raw` is what the formula gives.",
     ),
     "roughness": (
-        (
-            "`np.diff(values, axis=0)` holds all differences in the columns, `axis=1`"
-            " those in the rows."
-        ),
-        (
-            "A map (H, W) has (H - 1) W pairs in its columns and H (W - 1) in its rows."
-            " Put all of them into one long array before you take the mean."
-        ),
+        "`np.diff(values, axis=0)` holds all differences in the columns, `axis=1` those"
+        " in the rows.",
+        "A map (H, W) has (H - 1) W pairs in its columns and H (W - 1) in its rows. Put"
+        " all of them into one long array before you take the mean.",
     ),
     "same-grid": (
-        (
-            "`values.reshape(h, H // h, w, W // w)` has each square in two axes of its"
-            " own. `torch.nn.functional.interpolate` enlarges, and wants a batch and a"
-            " channel axis in front."
-        ),
+        "`values.reshape(h, H // h, w, W // w)` has each square in two axes of its own."
+        " `torch.nn.functional.interpolate` enlarges, and wants a batch and a channel"
+        " axis in front.",
     ),
     "information": (
-        (
-            "`model.get_submodule(place).register_forward_hook(...)` gives a handle"
-            " whose `remove()` takes the hook away."
-        ),
-        (
-            "Write a small function that draws the map. Call it once before you"
-            " register the hook and once before you remove it."
-        ),
-        (
-            "One method must not notice a gradient that is mirrored below Grad-CAM's"
-            " layer, the other must not notice a constant in that layer's output where"
-            " nothing but a mean and a linear layer follow. If neither change is zero,"
-            " look at what is compared."
-        ),
+        "`model.get_submodule(place).register_forward_hook(...)` gives a handle whose"
+        " `remove()` takes the hook away.",
+        "Write a small function that draws the map. Call it once before you register"
+        " the hook and once before you remove it.",
+        "One method must not notice a gradient that is mirrored below Grad-CAM's layer,"
+        " the other must not notice a constant in that layer's output where nothing but"
+        " a mean and a linear layer follow. If neither change is zero, look at what is"
+        " compared.",
     ),
     "statements": (
-        (
-            "Write down the formula of each map and mark in it every quantity that"
-            " depends on the network."
-        ),
-        (
-            "S1 and S7 can be run: give both methods a model of linear layers alone,"
-            " and count passes with hooks."
-        ),
+        "Write down the formula of each map and mark in it every quantity that depends"
+        " on the network.",
+        "S1 and S7 can be run: give both methods a model of linear layers alone, and"
+        " count passes with hooks.",
     ),
     "words": (
-        (
-            "The numbers come from the cell that measures. Name the photo or the"
-            " network with them."
-        ),
+        "The numbers come from the cell that measures. Name the photo or the network"
+        " with them.",
     ),
 }
 
 
 @check("resolution/grids", 1, "The grid of each method", public=True)
-def test_grids(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_grids(student: Any, transcript: Transcript, rng: Generator) -> None:
     height, width = (int(2 * n) for n in rng.choice(range(4, 12), 2, replace=False))
     net = model("conv-net", rng, (height, width))
     x = image(rng.normal(size=(3, height, width)))
@@ -108,9 +86,7 @@ def test_grids(student: Any, transcript: Transcript, rng: np.random.Generator) -
 
 
 @check("roughness/by-hand", 1, "Maps whose roughness is known", public=True)
-def test_by_hand(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_by_hand(student: Any, transcript: Transcript) -> None:
     height, width = 6, 8
     rows, columns = np.indices((height, width))
     # In each row, 1 of 7 pairs of neighbours differs.
@@ -137,7 +113,7 @@ def test_by_hand(
     "Means over squares, enlarged: what is coarse already",
     public=True,
 )
-def test_means(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_means(student: Any, transcript: Transcript, rng: Generator) -> None:
     level = float(rng.uniform(1, 9))
     flat = through(student, transcript, np.full((12, 8), level), (3, 2))
     one = through(student, transcript, rng.uniform(0, 1, (10, 6)), (1, 1))
@@ -154,9 +130,7 @@ def test_means(student: Any, transcript: Transcript, rng: np.random.Generator) -
 
 
 @check("information/blind-spots", 1, "What each method does not notice", public=True)
-def test_blind_spots(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_blind_spots(student: Any, transcript: Transcript, rng: Generator) -> None:
     question = Question(rng, (13, 10))
     asked = []
     for intervention, place in zip(

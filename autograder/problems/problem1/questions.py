@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import require
+from autograder.problems.common import CLASSES, array, image, model, require_array
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
 from autograder.sandbox.student import Observation
@@ -23,7 +25,6 @@ from chapter4.evidence import relative_difference
 from chapter4.methods.gradcam import GradCAM
 from chapter4.methods.gradients import vanilla_gradients
 
-CLASSES = 5
 EXACT = 1e-5  # of the largest value, float32
 SAME = 1e-4  # relative, for the change of a map: a quotient of float32 numbers
 NOTHING = 1e-5  # a change as small as this counts as none
@@ -33,18 +34,6 @@ CONSTANT = 0.5
 LABELS = ("vanilla", "Grad-CAM", "both", "neither")
 IDS = tuple(f"S{i}" for i in range(1, 11))
 WORDS = ("information", "resolution", "noise")
-
-
-def model(
-    kind: str, rng: np.random.Generator, size: Sequence[int], **options: Any
-) -> Recipe:
-    """A net that nobody has seen before, for images of ``size`` (H, W)."""
-    options |= {"classes": CLASSES, "size": [3, *size]}
-    return Recipe(kind, int(rng.integers(2**31)), options)
-
-
-def image(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32))
 
 
 def grid(
@@ -63,12 +52,11 @@ def grid(
         reply is not None,
         "native_resolution returned None: end the function with `return` and the pair.",
     )
-    found = _array(reply)
-    require(
-        found is not None and found.ndim == 1,
+    found = require_array(
+        reply,
         "native_resolution returns the pair (height, width), not a map.",
+        lambda found: found.ndim == 1,
     )
-    assert found is not None
     require(
         len(found) == 2,
         "native_resolution returns two numbers, height and width; yours returned"
@@ -120,14 +108,14 @@ class Question:
     """
 
     def __init__(
-        self, rng: np.random.Generator, size: Sequence[int], kind: str = "conv-net"
+        self, rng: Generator, size: Sequence[int], kind: str = "conv-net"
     ) -> None:
         self.kind = kind
         self.layer, self.early = "features", "features.0"
         while not self._draw(rng, size):
             pass
 
-    def _draw(self, rng: np.random.Generator, size: Sequence[int]) -> bool:
+    def _draw(self, rng: Generator, size: Sequence[int]) -> bool:
         self.net = model(self.kind, rng, size)
         self.x = image(rng.normal(size=(3, *size)))
         built = tiny_models.build(self.net)
@@ -156,15 +144,7 @@ class Question:
 
     def arguments(self, intervention: str, place: str, method: str) -> tuple[Any, ...]:
         """The arguments of ``change_under``."""
-        return (
-            intervention,
-            place,
-            method,
-            self.x,
-            self.net,
-            self.target,
-            self.layer,
-        )
+        return (intervention, place, method, self.x, self.net, self.target, self.layer)
 
     def right(self, intervention: str, place: str, method: str) -> float:
         """What ``change_under`` must return."""
@@ -217,7 +197,7 @@ def change(
 
 def _comparable(reply: Any) -> Any:
     """The reply with rounding errors set to 0 and with a number in place of NaN."""
-    value = _array(reply)
+    value = array(reply)
     if value is None:
         return None
     value = np.nan_to_num(value, nan=-1, posinf=-2, neginf=-3)
@@ -256,28 +236,17 @@ def sorted_statements(student: Any) -> dict[str, str]:
 
 
 def _number(name: str, reply: Any) -> float:
-    found = _array(reply)
     require(
         reply is not None and not isinstance(reply, bool),
         f"{name} must return a number, not {type(reply).__name__}.",
     )
-    require(
-        found is not None and found.size == 1,
-        f"{name} must return one number, not several.",
-    )
-    assert found is not None
+    message = f"{name} must return one number, not several."
+    found = require_array(reply, message, lambda found: found.size == 1)
     return float(found.reshape(()))
 
 
 def _plane(reply: Any) -> np.ndarray | None:
-    drawn = _array(reply)
+    drawn = array(reply)
     if drawn is not None and drawn.ndim > 2:
         drawn = drawn.squeeze()
     return drawn if drawn is not None and drawn.ndim == 2 else None
-
-
-def _array(reply: Any) -> np.ndarray | None:
-    try:
-        return np.asarray(reply, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None

@@ -5,24 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from scipy.stats import norm
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
+from autograder.problems.common import CLASSES, image, model, new_seed, weight
 from autograder.problems.problem2.questions import (
-    CLASSES,
     EXACT,
     LEVEL,
     STANDARD_ERRORS,
     as_map,
     curve,
-    image,
     mean_and_spread,
-    model,
     needed,
-    new_seed,
     smooth,
-    weight,
 )
 from autograder.sandbox.inside import tiny_models
 from chapter4.methods.gradients import vanilla_gradients
@@ -31,45 +28,31 @@ from chapter4.methods.gradients import vanilla_gradients
 # ones, folded.
 HINTS = {
     "smooth-grad": (
-        (
-            "Write the gradient of one image first: a copy that requires a gradient,"
-            " one pass of the model, then `torch.autograd.grad(score, copy)`."
-        ),
-        (
-            "Try it on a linear model, whose gradient is its weight whatever the noise:"
-            " `n_samples` must then not matter at all."
-        ),
-        (
-            "The order is: signed gradients, mean over samples, absolute value, maximum"
-            " over channels. A `torch.Generator().manual_seed(seed)` draws the noise."
-        ),
+        "Write the gradient of one image first: a copy that requires a gradient, one"
+        " pass of the model, then `torch.autograd.grad(score, copy)`.",
+        "Try it on a linear model, whose gradient is its weight whatever the noise:"
+        " `n_samples` must then not matter at all.",
+        "The order is: signed gradients, mean over samples, absolute value, maximum"
+        " over channels. A `torch.Generator().manual_seed(seed)` draws the noise.",
     ),
     "error-curve": (
-        (
-            "Two loops, one over counts and one over seeds; the reference is made once,"
-            " before both."
-        ),
-        (
-            "The mean of n independent draws scatters as 1/sqrt(n). If yours does not,"
-            " look at the reference: the gradient of the clean image is something else"
-            " than the limit."
-        ),
+        "Two loops, one over counts and one over seeds; the reference is made once,"
+        " before both.",
+        "The mean of n independent draws scatters as 1/sqrt(n). If yours does not, look"
+        " at the reference: the gradient of the clean image is something else than the"
+        " limit.",
     ),
     "samples-needed": (
-        (
-            "Every measured point gives a c of its own: its error times sqrt(n). Take a"
-            " mean."
-        ),
-        (
-            "Solve c / sqrt(n) = tolerance for n, and round so that the error is small"
-            " enough."
-        ),
+        "Every measured point gives a c of its own: its error times sqrt(n). Take a"
+        " mean.",
+        "Solve c / sqrt(n) = tolerance for n, and round so that the error is small"
+        " enough.",
     ),
 }
 
 
 @check("smooth-grad/form", 1, "The map of one image is (H, W)", public=True)
-def test_form(student: Any, rng: np.random.Generator) -> None:
+def test_form(student: Any, rng: Generator) -> None:
     size = (11, 7)
     net = model("power", rng, size)
     x = image(rng.normal(size=(3, *size)))
@@ -88,9 +71,7 @@ def test_form(student: Any, rng: np.random.Generator) -> None:
 
 
 @check("smooth-grad/no-noise", 1, "Without noise it is the plain gradient", public=True)
-def test_no_noise(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_no_noise(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (9, 8)
     net = model("power", rng, size, power=2)
     target = int(rng.integers(CLASSES))
@@ -124,9 +105,7 @@ def test_no_noise(
     "relu(w.x): the mean gradient is w Phi(w.x / (sigma |w|))",
     public=True,
 )
-def test_closed_form(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_closed_form(student: Any, transcript: Transcript, rng: Generator) -> None:
     size, n_samples = (6, 5), 400
     net = model("relu-of-dot", rng, size)
     pixels = rng.uniform(-1.6, 1.4, (3, *size))
@@ -140,10 +119,7 @@ def test_closed_form(
     largest = np.abs(each[target]).max(axis=0)
     arguments = (x, net, target, n_samples, LEVEL, new_seed(rng))
     drawn = smooth(
-        student,
-        transcript,
-        arguments,
-        lambda drawn: mean_and_spread(drawn / largest),
+        student, transcript, arguments, lambda drawn: mean_and_spread(drawn / largest)
     )
     found, uneven = mean_and_spread(drawn / largest)
     require(
@@ -161,7 +137,7 @@ def test_closed_form(
 
 
 @check("smooth-grad/seed", 1, "The seed decides the noise", public=True)
-def test_seed(student: Any, rng: np.random.Generator) -> None:
+def test_seed(student: Any, rng: Generator) -> None:
     size = (16, 12)
     net = model("signs", rng, size, channels=[0])
     x = rng.uniform(2, 3, (3, *size))
@@ -194,7 +170,7 @@ def test_seed(student: Any, rng: np.random.Generator) -> None:
 
 
 @check("smooth-grad/courtesy", 0, "Image and model are left as they were", public=True)
-def test_courtesy(student: Any, rng: np.random.Generator) -> None:
+def test_courtesy(student: Any, rng: Generator) -> None:
     # This is worth no points. What a call left behind is reported by the process that
     # ran it. A question with a number as its answer could not show more, since code
     # that writes to the image can also write it back before the next question.
@@ -220,9 +196,7 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
     "One error per count, 0 where noise changes nothing",
     public=True,
 )
-def test_curve_form(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_curve_form(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (8, 6)
     net = model("power", rng, size)
     x = image(rng.normal(size=(3, *size)))
@@ -236,9 +210,7 @@ def test_curve_form(
 
 
 @check("error-curve/law", 1, "The error falls as 1/sqrt(n)", public=True)
-def test_curve_law(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_curve_law(student: Any, transcript: Transcript, rng: Generator) -> None:
     size, counts = (40, 40), [8, 2, 32]
     net = model("signs", rng, size, channels=[1])
     x = image(rng.uniform(4, 7, (3, *size)))
@@ -272,7 +244,7 @@ def test_curve_law(
 
 
 @check("samples-needed/law", 1, "The n that reaches a given error", public=True)
-def test_needed(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_needed(student: Any, transcript: Transcript, rng: Generator) -> None:
     counts = [8, 16, 32, 64]
     for right in (90.5, 12.5):
         c = float(rng.uniform(0.8, 3))

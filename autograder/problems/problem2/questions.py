@@ -9,15 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from autograder.checking.diagnose import Features, Transcript
 from autograder.checking.runner import require
-from autograder.sandbox.inside import tiny_models
-from autograder.sandbox.inside.values import Recipe
+from autograder.problems.common import array, require_array
 
-CLASSES = 5
 LEVEL = 0.15
 # Every grading draws new inputs. At 4 standard errors, one right answer in 16,000 would
 # be called wrong; at 5, one in 1.7 million. The nets are large enough that every known
@@ -26,37 +22,12 @@ STANDARD_ERRORS = 5.0
 EXACT = 1e-5  # of the map's maximum, float32
 
 
-def model(
-    kind: str, rng: np.random.Generator, size: Sequence[int], **options: Any
-) -> Recipe:
-    """A net that nobody has seen before, for images of ``size`` (H, W)."""
-    options |= {"classes": CLASSES, "size": [3, *size]}
-    return Recipe(kind, int(rng.integers(2**31)), options)
-
-
-def weight(recipe: Recipe, target: int) -> np.ndarray:
-    """The weights of the target class, (3, H, W), in float64."""
-    built: Any = tiny_models.build(recipe)
-    return np.asarray(built.weight.detach()[target], dtype=np.float64)
-
-
-def image(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32))
-
-
-def new_seed(rng: np.random.Generator) -> int:
-    return int(rng.integers(2**31))
-
-
 def mean_and_spread(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std())
 
 
 def smooth(
-    student: Any,
-    transcript: Transcript,
-    arguments: tuple[Any, ...],
-    features: Features,
+    student: Any, transcript: Transcript, arguments: tuple[Any, ...], features: Features
 ) -> np.ndarray:
     """The map (H, W), float64, that ``smooth_grad(*arguments)`` returns.
 
@@ -88,13 +59,14 @@ def as_map(reply: Any, size: Sequence[int], *, strict: bool = False) -> np.ndarr
         reply is not None,
         "smooth_grad returned None: end the function with `return` and the map.",
     )
-    drawn = _array(reply)
+    drawn = array(reply)
     require(
         not isinstance(reply, list) or (drawn is not None and drawn.ndim >= 2),
         "smooth_grad returned several things: return the map alone.",
     )
-    require(drawn is not None, "smooth_grad must return the map: an array or a tensor.")
-    assert drawn is not None
+    drawn = require_array(
+        reply, "smooth_grad must return the map: an array or a tensor."
+    )
     height, width = size
     if not strict and drawn.size == height * width and drawn.ndim > 2:
         drawn = drawn.squeeze()
@@ -114,13 +86,6 @@ def as_map(reply: Any, size: Sequence[int], *, strict: bool = False) -> np.ndarr
     return drawn
 
 
-def _array(reply: Any) -> np.ndarray | None:
-    try:
-        return np.asarray(reply, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
-
-
 def as_curve(reply: Any, counts: Sequence[int]) -> np.ndarray:
     """The reply of ``error_curve`` as one number per count."""
     require(reply is not None, "error_curve returned None: return the errors.")
@@ -128,12 +93,11 @@ def as_curve(reply: Any, counts: Sequence[int]) -> np.ndarray:
         not isinstance(reply, dict),
         "error_curve returned a dictionary: return a list with one error per count.",
     )
-    curve = _array(reply)
-    require(
-        curve is not None and curve.ndim == 1,
+    curve = require_array(
+        reply,
         "error_curve must return a flat list of numbers, one error per count.",
+        lambda curve: curve.ndim == 1,
     )
-    assert curve is not None
     require(
         len(curve) == len(counts),
         f"{len(counts)} counts were asked for, {len(curve)} errors came back: give one"
@@ -173,11 +137,10 @@ def needed(
     arguments = (list(errors), list(counts), tolerance)
     reply = student.call("samples_needed", *arguments)
     transcript.note("samples-needed", arguments, reply, lambda reply: reply)
-    number = _array(reply)
-    require(
-        number is not None and number.size == 1 and not isinstance(reply, bool),
+    number = require_array(
+        reply,
         "samples_needed must return one number.",
+        lambda number: number.size == 1 and not isinstance(reply, bool),
     )
-    assert number is not None
     require(np.isfinite(number).all(), "samples_needed returned NaN or infinity.")
     return float(number.reshape(()))

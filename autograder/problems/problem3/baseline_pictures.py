@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.random import Generator
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest
 
@@ -56,10 +57,8 @@ def _plain_mistakes(
     shade = "the mean colour" if value == 0 else "a light grey"
     yield (
         full,
-        (
-            f"Yours is {called} after normalising, which is the colour RGB({colour}),"
-            f" {shade}. {made}"
-        ),
+        f"Yours is {called} after normalising, which is the colour RGB({colour}),"
+        f" {shade}. {made}",
     )
     yield (
         space.normalize(1 - full),
@@ -71,10 +70,8 @@ def _plain_mistakes(
     )
     yield (
         2 * full - 1,
-        (
-            "Yours is right for a mean and std of 0.5 only: take those that are handed"
-            " over."
-        ),
+        "Yours is right for a mean and std of 0.5 only: take those that are handed"
+        " over.",
     )
     yield full - mean, "The division by std is missing."
     yield full / std, "The mean was not subtracted."
@@ -107,7 +104,7 @@ def _row(values: np.ndarray) -> str:
     return "(" + ", ".join(f"{value:.3f}" for value in values.ravel()) + ")"
 
 
-def edges(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def edges(rng: Generator, size: tuple[int, int]) -> np.ndarray:
     """Pixel values (3, H, W): a vertical edge, a horizontal one and an even plane.
 
     Every way of padding gives the same blur of them, except a frame of another colour.
@@ -122,7 +119,7 @@ def edges(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return pixels[rng.permutation(3)]
 
 
-def detail(rng: np.random.Generator, size: tuple[int, int], sigma: float) -> np.ndarray:
+def detail(rng: Generator, size: tuple[int, int], sigma: float) -> np.ndarray:
     """Pixel values (3, H, W): squares of random lightness, with an even frame around.
 
     The frame is wider than the blur reaches, so padding does not matter. No formula
@@ -203,27 +200,21 @@ def _blur_mistakes(
     normalized = space.normalize(pixels)
     yield (
         space.normalize(right),
-        (
-            "the blur was taken of the normalised image and then normalised again: go"
-            " back to pixel values first."
-        ),
+        "the blur was taken of the normalised image and then normalised again: go back"
+        " to pixel values first.",
     )
     each = (0, sigma, sigma)
     yield (
         gaussian_filter(pixels, each, mode="constant"),
-        (
-            "the blur has a black frame: at the border go on with the image's own"
-            " pixels (reflect or replicate)."
-        ),
+        "the blur has a black frame: at the border go on with the image's own pixels"
+        " (reflect or replicate).",
     )
     framed = gaussian_filter(normalized, each, mode="constant")
     yield (
         space.denormalize(framed),
-        (
-            "the blur was made in normalised space, where the zeros beyond the border"
-            " are the mean colour: blur the pixel values, and go on with the image's"
-            " own pixels at the border."
-        ),
+        "the blur was made in normalised space, where the zeros beyond the border are"
+        " the mean colour: blur the pixel values, and go on with the image's own pixels"
+        " at the border.",
     )
     yield (
         np.broadcast_to(right.mean(axis=0), right.shape),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, credit, require
+from autograder.problems.common import CLASSES, image, model, new_seed, weight
 from autograder.problems.problem3.baseline_pictures import (
     check_blur,
     check_detail,
@@ -17,7 +19,6 @@ from autograder.problems.problem3.baseline_pictures import (
     edges,
 )
 from autograder.problems.problem3.questions import (
-    CLASSES,
     EXACT,
     IMAGENET,
     NAMES,
@@ -27,92 +28,63 @@ from autograder.problems.problem3.questions import (
     attribute,
     logits,
     map_of,
-    model,
     moments,
-    new_seed,
     new_space,
     number,
     require_gradient,
     require_path,
     require_rule,
     shares,
-    tensor,
-    weight,
 )
 
 # While a task's check fails, these are shown one by one. The notebook has the same
 # ones, folded.
 HINTS = {
     "baselines": (
-        (
-            "Black is the pixel value 0, and what the model gets is (0 - mean) / std"
-            " per channel. What colour would `torch.zeros_like(image)` be?"
-        ),
-        (
-            "Go back to pixel values with image times std plus mean, make the four"
-            " pictures there, and normalise them all by one line at the end."
-        ),
-        (
-            "`mean` and `std` need the shape (3, 1, 1) to meet an image."
-            " `gaussian_blur` of `torchvision.transforms.functional` blurs;"
-            " `torch.Generator().manual_seed(seed)` draws the noise."
-        ),
+        "Black is the pixel value 0, and what the model gets is (0 - mean) / std per"
+        " channel. What colour would `torch.zeros_like(image)` be?",
+        "Go back to pixel values with image times std plus mean, make the four pictures"
+        " there, and normalise them all by one line at the end.",
+        "`mean` and `std` need the shape (3, 1, 1) to meet an image. `gaussian_blur` of"
+        " `torchvision.transforms.functional` blurs;"
+        " `torch.Generator().manual_seed(seed)` draws the noise.",
     ),
     "integrated-gradients": (
-        (
-            "Start with the gradient at one point baseline + alpha * (image -"
-            " baseline): detach it, let it require a gradient, and use"
-            " `torch.autograd.grad`."
-        ),
-        (
-            "Add up the gradients at n_steps such points, each times its weight. The"
-            " weights must sum to 1."
-        ),
-        (
-            "Multiply by image - baseline once, at the end, and keep all signs. A"
-            " linear model shows the weights' sum, a cubic one where the points lie."
-        ),
+        "Start with the gradient at one point baseline + alpha * (image - baseline):"
+        " detach it, let it require a gradient, and use `torch.autograd.grad`.",
+        "Add up the gradients at n_steps such points, each times its weight. The"
+        " weights must sum to 1.",
+        "Multiply by image - baseline once, at the end, and keep all signs. A linear"
+        " model shows the weights' sum, a cubic one where the points lie.",
     ),
     "completeness": (
-        (
-            "Sum all signed attributions into one number. The scores are the logits of"
-            " `target_class` at the two ends."
-        ),
-        (
-            "Divide the size of the difference by the size of F(image) - F(baseline),"
-            " and think of the case that it is 0."
-        ),
+        "Sum all signed attributions into one number. The scores are the logits of"
+        " `target_class` at the two ends.",
+        "Divide the size of the difference by the size of F(image) - F(baseline), and"
+        " think of the case that it is 0.",
     ),
     "correlation": (
         "First the two maps, then the means over cells, then the correlation.",
-        (
-            "`map.reshape(H // cell, cell, W // cell, cell).mean((1, 3))` averages over"
-            " cells, `np.corrcoef` correlates."
-        ),
+        "`map.reshape(H // cell, cell, W // cell, cell).mean((1, 3))` averages over"
+        " cells, `np.corrcoef` correlates.",
     ),
     "blind-shares": (
-        (
-            "Take the normalisation back before you compare lightness: each channel has"
-            " its own mean and std."
-        ),
-        (
-            "`np.quantile(lightness, 0.1)` is the lightness below which a tenth of the"
-            " pixels lies."
-        ),
+        "Take the normalisation back before you compare lightness: each channel has its"
+        " own mean and std.",
+        "`np.quantile(lightness, 0.1)` is the lightness below which a tenth of the"
+        " pixels lies.",
     ),
     "explanation": (
-        (
-            "Start each text from one line of the numbers above: which of them would"
-            " change with another baseline, and through which factor of the formula?"
-        ),
+        "Start each text from one line of the numbers above: which of them would change"
+        " with another baseline, and through which factor of the formula?",
     ),
 }
 
 
 @check("baselines/form", 1, "Four baselines in the shape of the image", public=True)
-def test_form(student: Any, rng: np.random.Generator) -> None:
+def test_form(student: Any, rng: Generator) -> None:
     size = (23, 17)
-    x = tensor(IMAGENET.normalize(rng.uniform(size=(3, *size))))
+    x = image(IMAGENET.normalize(rng.uniform(size=(3, *size))))
     for given in (x, x[None]):
         after = student.observe(
             "make_baselines", given, *IMAGENET.given, 1.5, new_seed(rng)
@@ -128,42 +100,42 @@ def test_form(student: Any, rng: np.random.Generator) -> None:
 
 
 @check("baselines/black", 1, "Black is the pixel value 0", public=True)
-def test_black(student: Any, rng: np.random.Generator) -> None:
+def test_black(student: Any, rng: Generator) -> None:
     x = IMAGENET.normalize(rng.uniform(0.1, 0.9, (3, 16, 12)))
-    reply = ask_baselines(student, tensor(x), IMAGENET, 1.0, new_seed(rng))
+    reply = ask_baselines(student, image(x), IMAGENET, 1.0, new_seed(rng))
     check_plain(as_baseline(reply, "black", x.shape), "black", x, IMAGENET)
 
 
 @check("baselines/white", 1, "White is the pixel value 1", public=True)
-def test_white(student: Any, rng: np.random.Generator) -> None:
+def test_white(student: Any, rng: Generator) -> None:
     x = IMAGENET.normalize(rng.uniform(0.1, 0.9, (3, 16, 12)))
-    reply = ask_baselines(student, tensor(x), IMAGENET, 1.0, new_seed(rng))
+    reply = ask_baselines(student, image(x), IMAGENET, 1.0, new_seed(rng))
     check_plain(as_baseline(reply, "white", x.shape), "white", x, IMAGENET)
 
 
 @check("baselines/blur", 1, "The blur is a Gaussian, without a frame", public=True)
-def test_blur(student: Any, rng: np.random.Generator) -> None:
+def test_blur(student: Any, rng: Generator) -> None:
     sigma = 2.0
     pixels = edges(rng, (40, 32))
     x = IMAGENET.normalize(pixels)
-    reply = ask_baselines(student, tensor(x), IMAGENET, sigma, new_seed(rng))
+    reply = ask_baselines(student, image(x), IMAGENET, sigma, new_seed(rng))
     check_blur(as_baseline(reply, "blur", x.shape), pixels, sigma, IMAGENET)
     pixels = detail(rng, x.shape[1:], sigma)
     x = IMAGENET.normalize(pixels)
-    reply = ask_baselines(student, tensor(x), IMAGENET, sigma, new_seed(rng))
+    reply = ask_baselines(student, image(x), IMAGENET, sigma, new_seed(rng))
     check_detail(as_baseline(reply, "blur", x.shape), pixels, sigma, IMAGENET)
 
 
 @check(
     "baselines/random", 1, "Random is uniform in pixel values, by the seed", public=True
 )
-def test_random(student: Any, rng: np.random.Generator) -> None:
+def test_random(student: Any, rng: Generator) -> None:
     size = (40, 32)
     x = IMAGENET.normalize(rng.uniform(size=(3, *size)))
     first, second = new_seed(rng), new_seed(rng)
     drawn = [
         as_baseline(
-            ask_baselines(student, tensor(x), IMAGENET, 1.0, seed), "random", x.shape
+            ask_baselines(student, image(x), IMAGENET, 1.0, seed), "random", x.shape
         )
         for seed in (first, first, second)
     ]
@@ -187,10 +159,10 @@ def test_random(student: Any, rng: np.random.Generator) -> None:
     "One signed number per pixel and channel",
     public=True,
 )
-def test_attributions_form(student: Any, rng: np.random.Generator) -> None:
+def test_attributions_form(student: Any, rng: Generator) -> None:
     size = (11, 7)
     net = model("power", rng, size)
-    x, start = (tensor(rng.normal(size=(3, *size))) for _ in range(2))
+    x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
     for given, base in ((x, start), (x[None], start[None])):
         reply = student.call("integrated_gradients", given, net, 2, base, 6)
         found = as_attributions(reply, (3, *size), strict=True)
@@ -207,11 +179,11 @@ def test_attributions_form(student: Any, rng: np.random.Generator) -> None:
     "On a linear net: weight times (image - baseline)",
     public=True,
 )
-def test_linear(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_linear(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (9, 8)
     net = model("power", rng, size)
     target = int(rng.integers(CLASSES))
-    x, start = (tensor(rng.normal(size=(3, *size))) for _ in range(2))
+    x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
     right = weight(net, target) * (x - start).numpy()
     scale = float(np.abs(right).max())
     for n_steps in (4, 10, 50):
@@ -234,11 +206,11 @@ def test_linear(student: Any, transcript: Transcript, rng: np.random.Generator) 
     "On a cubic net: the gradients between baseline and image",
     public=True,
 )
-def test_curved(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_curved(student: Any, transcript: Transcript, rng: Generator) -> None:
     size, n_steps = (9, 8), 20
     net = model("power", rng, size, power=3)
     target = int(rng.integers(CLASSES))
-    x, start = (tensor(rng.normal(size=(3, *size))) for _ in range(2))
+    x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
     a, b = (each.numpy().astype(np.float64) for each in (x, start))
     scale = float(np.abs(weight(net, target) * (a**3 - b**3)).max())
     found = attribute(student, transcript, (x, net, target, start, n_steps), scale)
@@ -246,18 +218,11 @@ def test_curved(student: Any, transcript: Transcript, rng: np.random.Generator) 
     require_path(student, rng)
 
 
-@check(
-    "completeness/value",
-    1,
-    "|sum - (F(x) - F(x'))| / |F(x) - F(x')|",
-    public=True,
-)
-def test_completeness(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+@check("completeness/value", 1, "|sum - (F(x) - F(x'))| / |F(x) - F(x')|", public=True)
+def test_completeness(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (8, 6)
     net = model("relu-net", rng, size)
-    x, start = (tensor(3 * rng.normal(size=(3, *size))) for _ in range(2))
+    x, start = (image(3 * rng.normal(size=(3, *size))) for _ in range(2))
     change = logits(net, x) - logits(net, start)
     # A class whose score changes and that is predicted at neither end.
     order = [
@@ -266,7 +231,7 @@ def test_completeness(
     target, right = int(order[0]), float(rng.uniform(0.1, 0.4))
     made = rng.normal(size=(3, *size))
     made += (change[target] * (1 + right) - made.sum()) / made.size
-    arguments = (tensor(made), x, start, net, target)
+    arguments = (image(made), x, start, net, target)
     found = number(student, transcript, "completeness", "completeness_error", arguments)
     require(
         abs(found - right) <= 1e-3 * right,
@@ -281,12 +246,10 @@ def _predicted(net: Any, *images: Any) -> set[int]:
 
 
 @check("correlation/pixels", 1, "How alike two maps are, pixel by pixel", public=True)
-def test_correlation(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_correlation(student: Any, transcript: Transcript, rng: Generator) -> None:
     first, second = _two_attributions(rng, (12, 8))
     right = float(np.corrcoef(map_of(first).ravel(), map_of(second).ravel())[0, 1])
-    arguments = (tensor(first), tensor(second), 1)
+    arguments = (image(first), image(second), 1)
     found = number(student, transcript, "correlation", "map_correlation", arguments)
     require(
         abs(found - right) <= 1e-4,
@@ -296,7 +259,7 @@ def test_correlation(
 
 
 def _two_attributions(
-    rng: np.random.Generator, size: tuple[int, int]
+    rng: Generator, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Two signed attributions (3, H, W) whose maps are alike in part.
 
@@ -314,11 +277,11 @@ def _two_attributions(
     "The share of the darkest and of the brightest tenth",
     public=True,
 )
-def test_shares(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_shares(student: Any, transcript: Transcript, rng: Generator) -> None:
     size, space = (20, 15), new_space(rng)
     pixels = rng.uniform(size=(3, *size))
     made = rng.normal(size=(3, *size)) * (0.2 + pixels)
-    arguments = (tensor(made), tensor(space.normalize(pixels)), *space.given)
+    arguments = (image(made), image(space.normalize(pixels)), *space.given)
     found = shares(student, transcript, arguments)
     require_shares(found, made, pixels)
 

@@ -11,14 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import require
+from autograder.problems.common import (
+    CLASSES,
+    distance,
+    gradient,
+    image,
+    integral,
+    model,
+    require_array,
+)
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
 
-CLASSES = 5
 NAMES = ("black", "white", "blur", "random")
 # Relative to the largest attribution. Right answers in float32 stay below 4e-6.
 EXACT = 2e-5
@@ -53,7 +62,7 @@ class Space:
 IMAGENET = Space((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def new_space(rng: np.random.Generator) -> Space:
+def new_space(rng: Generator) -> Space:
     """A model's own mean and std: far from ImageNet's, and all channels differ."""
     mean = rng.permutation([0.3, 0.55, 0.7]) + rng.uniform(-0.03, 0.03, 3)
     std = rng.permutation([0.1, 0.25, 0.45]) + rng.uniform(-0.03, 0.03, 3)
@@ -62,36 +71,6 @@ def new_space(rng: np.random.Generator) -> Space:
 
 def _channels(values: Sequence[float]) -> np.ndarray:
     return np.asarray(values, dtype=np.float64).reshape(3, 1, 1)
-
-
-def tensor(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32))
-
-
-def new_seed(rng: np.random.Generator) -> int:
-    return int(rng.integers(2**31))
-
-
-def model(
-    kind: str, rng: np.random.Generator, size: Sequence[int], **options: Any
-) -> Recipe:
-    """A net that nobody has seen before, for images of ``size`` (H, W)."""
-    options |= {"classes": CLASSES, "size": [3, *size]}
-    return Recipe(kind, int(rng.integers(2**31)), options)
-
-
-def weight(recipe: Recipe, target: int) -> np.ndarray:
-    """The weights of the target class, (3, H, W), in float64."""
-    built: Any = tiny_models.build(recipe)
-    return np.asarray(built.weight.detach()[target], dtype=np.float64)
-
-
-def gradient(recipe: Recipe, points: Tensor, target: int) -> np.ndarray:
-    """The gradient of a logit at each point (N, 3, H, W), float64."""
-    built: Any = tiny_models.build(recipe).eval().double()
-    at = points.double().requires_grad_()
-    (found,) = torch.autograd.grad(built(at)[:, target].sum(), at)
-    return found.numpy()
 
 
 def logits(recipe: Recipe, image: Tensor) -> np.ndarray:
@@ -131,9 +110,7 @@ def as_baseline(
         name in spelled,
         f"there is no baseline {name!r} in the dictionary, but {there}.",
     )
-    values = _array(spelled[name])
-    require(values is not None, f"the baseline {name!r} is no tensor.")
-    assert values is not None
+    values = require_array(spelled[name], f"the baseline {name!r} is no tensor.")
     if not strict and values.size == np.prod(shape):
         values = values.reshape(tuple(shape)[-3:])
     elif not strict and values.size in (1, 3):
@@ -149,13 +126,6 @@ def as_baseline(
         np.abs(values).max(initial=0) < HUGE, f"the baseline {name!r} is far too large."
     )
     return values
-
-
-def _array(reply: Any) -> np.ndarray | None:
-    try:
-        return np.asarray(reply, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
 
 
 # --- Integrated Gradients -------------------------------------------------------------
@@ -196,12 +166,9 @@ def as_attributions(
         "integrated_gradients returned None: end the function with `return` and the"
         " attributions.",
     )
-    found = _array(reply)
-    require(
-        found is not None,
-        "integrated_gradients must return one tensor of signed attributions.",
+    found = require_array(
+        reply, "integrated_gradients must return one tensor of signed attributions."
     )
-    assert found is not None
     wanted = tuple(shape)
     if not strict and found.shape == (1, *wanted):
         found = found[0]
@@ -301,7 +268,7 @@ NEAR, FAR, FAR_STEPS = 1e-3, 0.05, 160
 NETS = 3  # one of them may be nearly linear on the way
 
 
-def require_gradient(student: Any, rng: np.random.Generator) -> None:
+def require_gradient(student: Any, rng: Generator) -> None:
     """Ask once more, on a net where no formula but the gradient helps.
 
     No ReLU of this net switches on the way from baseline to image, nor on the ways that
@@ -310,7 +277,7 @@ def require_gradient(student: Any, rng: np.random.Generator) -> None:
     size = (9, 8)
     while True:
         net = model("conv-net", rng, size)
-        x, start = (tensor(0.05 * rng.normal(size=(3, *size))) for _ in range(2))
+        x, start = (image(0.05 * rng.normal(size=(3, *size))) for _ in range(2))
         places = torch.stack([0 * x, x, start, x + start])
         before = tiny_models.build(net).features[0](places).detach() > 0
         if (before == before[0]).all() and before.any():
@@ -326,12 +293,12 @@ def require_gradient(student: Any, rng: np.random.Generator) -> None:
     )
 
 
-def require_path(student: Any, rng: np.random.Generator) -> None:
+def require_path(student: Any, rng: Generator) -> None:
     """Ask once more, on nets whose gradient jumps on the way; any rule is right."""
     size = (9, 8)
     for _ in range(NETS):
         net = model("stateful", rng, size)
-        x, start = (tensor(rng.normal(size=(3, *size))) for _ in range(2))
+        x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
         target = int(rng.integers(CLASSES))
         reply = student.call("integrated_gradients", x, net, target, start, FAR_STEPS)
         right = integral(net, x, start, target)
@@ -341,18 +308,6 @@ def require_path(student: Any, rng: np.random.Generator) -> None:
             f"{NO_FORMULA}with {FAR_STEPS} steps any rule is right to a few percent;"
             f" yours is {off:.1%} off (relative L2).",
         )
-
-
-def integral(net: Recipe, x: Tensor, start: Tensor, target: int) -> np.ndarray:
-    """The right attributions (3, H, W), to a few thousandths."""
-    alphas = (torch.arange(400) + 0.5)[:, None, None, None].double() / 400
-    mean = gradient(net, start + alphas * (x - start), target).mean(axis=0)
-    return np.asarray((x - start).numpy() * mean)
-
-
-def distance(found: np.ndarray, right: np.ndarray) -> float:
-    """Relative L2 distance."""
-    return float(np.linalg.norm(found - right) / np.linalg.norm(right))
 
 
 # --- numbers about attributions -------------------------------------------------------
@@ -373,12 +328,11 @@ def number(
 
 def as_number(reply: Any, name: str) -> float:
     require(reply is not None, f"{name} returned None: return the number.")
-    found = _array(reply)
-    require(
-        found is not None and found.size == 1 and not isinstance(reply, bool),
+    found = require_array(
+        reply,
         f"{name} must return one number.",
+        lambda found: found.size == 1 and not isinstance(reply, bool),
     )
-    assert found is not None
     value = float(found.reshape(()))
     require(np.isnan(value) or abs(value) < HUGE, f"{name} gave a huge number.")
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 import chapter4
 from autograder.checking.diagnose import Transcript
@@ -41,84 +42,53 @@ from autograder.sandbox.student import StudentError
 # ones, folded.
 HINTS = {
     "average-attention": (
-        (
-            "Ask the model for `output_attentions=True` and look at what comes back: a"
-            " tuple with one tensor for each layer, (1, heads, T, T)."
-        ),
-        (
-            "`torch.stack` makes one tensor of them, (layers, 1, heads, T, T). Take the"
-            " batch axis away, then average over the two axes that are no tokens."
-        ),
-        (
-            "A mean over an empty tuple is no mean: look at it before you stack, and"
-            " raise a ValueError."
-        ),
+        "Ask the model for `output_attentions=True` and look at what comes back: a"
+        " tuple with one tensor for each layer, (1, heads, T, T).",
+        "`torch.stack` makes one tensor of them, (layers, 1, heads, T, T). Take the"
+        " batch axis away, then average over the two axes that are no tokens.",
+        "A mean over an empty tuple is no mean: look at it before you stack, and raise"
+        " a ValueError.",
     ),
     "word-matrix": (
-        (
-            "Make a list of groups first: for each word the positions of its tokens,"
-            " for each special token a group of its own."
-        ),
-        (
-            "Do the columns first: attention to a word is the sum over the word's"
-            " columns. You then have (T, G)."
-        ),
-        (
-            "Then the rows: attention from a word is the mean over the word's rows."
-            " Every row must still sum to 1."
-        ),
+        "Make a list of groups first: for each word the positions of its tokens, for"
+        " each special token a group of its own.",
+        "Do the columns first: attention to a word is the sum over the word's columns."
+        " You then have (T, G).",
+        "Then the rows: attention from a word is the mean over the word's rows. Every"
+        " row must still sum to 1.",
     ),
     "without-special": (
         "`special` is an array of True and False, so `~special` picks the words.",
-        (
-            "Take away rows and columns. What the rows of words had in the columns of"
-            " special tokens is the removed mass."
-        ),
+        "Take away rows and columns. What the rows of words had in the columns of"
+        " special tokens is the removed mass.",
     ),
     "most-attended": (
-        (
-            "A word often looks at itself. Set its own entry to -1 in a COPY of its"
-            " row, then take argmax."
-        ),
-        (
-            "If you cut the entry out of the row instead, every position behind it"
-            " moves by one."
-        ),
+        "A word often looks at itself. Set its own entry to -1 in a COPY of its row,"
+        " then take argmax.",
+        "If you cut the entry out of the row instead, every position behind it moves by"
+        " one.",
     ),
     "claims": (
-        (
-            "Name the positions: `the, cat, sat, on, article, mat = range(6)`. Row q"
-            " looks, column k is looked at."
-        ),
-        (
-            "Write small functions: the rank of k in row q without q itself; the even"
-            " share of a row, again without q."
-        ),
-        (
-            "Try your function on a matrix that you fill by hand, so that you know what"
-            " must come out."
-        ),
+        "Name the positions: `the, cat, sat, on, article, mat = range(6)`. Row q looks,"
+        " column k is looked at.",
+        "Write small functions: the rank of k in row q without q itself; the even share"
+        " of a row, again without q.",
+        "Try your function on a matrix that you fill by hand, so that you know what"
+        " must come out.",
     ),
     "sentence": (
-        (
-            "`tokenizer(text, return_tensors='pt')` gives `input_ids`, and its method"
-            " `word_ids()` says which word each token belongs to, None for a special"
-            " one."
-        ),
-        (
-            "Make the names in the order of the groups: [CLS], the words, [SEP]. Then"
-            " both lists are names[k] for each k that `most_attended` gives."
-        ),
-        (
-            "For `with_special` ask the whole matrix and leave out what the special"
-            " tokens themselves look at."
-        ),
+        "`tokenizer(text, return_tensors='pt')` gives `input_ids`, and its method"
+        " `word_ids()` says which word each token belongs to, None for a special one.",
+        "Make the names in the order of the groups: [CLS], the words, [SEP]. Then both"
+        " lists are names[k] for each k that `most_attended` gives.",
+        "For `with_special` ask the whole matrix and leave out what the special tokens"
+        " themselves look at.",
     ),
 }
 
 
 @check("average-attention/rows", 0.5, "One matrix whose rows sum to 1", public=True)
-def test_rows(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_rows(student: Any, transcript: Transcript, rng: Generator) -> None:
     recipe, ids = text_model(rng, 4, 3), token_ids(rng, 8)
     matrix = average(student, transcript, recipe, ids)
     rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
@@ -140,7 +110,7 @@ def test_rows(student: Any, transcript: Transcript, rng: np.random.Generator) ->
 
 
 @check("average-attention/mean", 1.5, "The mean over layers and heads", public=True)
-def test_mean(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_mean(student: Any, transcript: Transcript, rng: Generator) -> None:
     recipe, ids = text_model(rng, 3, 2), token_ids(rng, 7)
     matrix = average(student, transcript, recipe, ids)
     off = np.abs(matrix - chapter4.average_attention(weights_of(recipe, ids))).max()
@@ -157,7 +127,7 @@ def test_mean(student: Any, transcript: Transcript, rng: np.random.Generator) ->
     "A model that gives no weights is noticed",
     public=True,
 )
-def test_empty(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_empty(student: Any, transcript: Transcript, rng: Generator) -> None:
     ids = token_ids(rng, 6)
     # A function that always raises an error has noticed nothing.
     average(student, transcript, text_model(rng, 2, 3), ids)
@@ -183,7 +153,7 @@ def test_empty(student: Any, transcript: Transcript, rng: np.random.Generator) -
 
 
 @check("word-matrix/whole", 1, "Words of one piece stay as they are", public=True)
-def test_whole(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_whole(student: Any, transcript: Transcript, rng: Generator) -> None:
     question = pieces(rng, [0, 1, 1, 1, 1, 0])
     off = np.abs(merged(student, transcript, question) - question.answer).max()
     require(
@@ -194,7 +164,7 @@ def test_whole(student: Any, transcript: Transcript, rng: np.random.Generator) -
 
 
 @check("word-matrix/pieces", 2, "To a word the sum, from a word the mean", public=True)
-def test_pieces(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_pieces(student: Any, transcript: Transcript, rng: Generator) -> None:
     question = pieces(rng, [0, 1, 3, 1, 2, 0])
     matrix = merged(student, transcript, question)
     rows = matrix.sum(axis=1)
@@ -218,7 +188,7 @@ def test_pieces(student: Any, transcript: Transcript, rng: np.random.Generator) 
     "Weights between words, and what was removed",
     public=True,
 )
-def test_parts(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_parts(student: Any, transcript: Transcript, rng: Generator) -> None:
     matrix = rng.dirichlet(np.full(7, 0.7), size=7)
     special = np.array([True, False, False, False, False, False, True])
     weights, removed = parted(student, transcript, matrix, special)
@@ -238,7 +208,7 @@ def test_parts(student: Any, transcript: Transcript, rng: np.random.Generator) -
 
 
 @check("most-attended/first", 1, "The most attended word, itself left out", public=True)
-def test_first(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_first(student: Any, transcript: Transcript, rng: Generator) -> None:
     count = 6
     matrix = rng.uniform(0.01, 0.02, (count, count))
     matrix[np.diag_indices(count)] += 0.5
@@ -297,9 +267,7 @@ ONE_FALSE: dict[str, dict[tuple[int, int], float]] = {
 }
 
 
-def require_some(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def require_some(student: Any, transcript: Transcript, rng: Generator) -> None:
     """Half of the claims must always be decided right where one of them is false.
 
     So the same verdict on all claims, or verdicts known by heart, are not enough.
@@ -322,9 +290,7 @@ MINILM = dict(zip(CLAIMS, (False, False, False, True, True, True), strict=True))
 
 
 @check("claims/all-or-none", 1, "All six hold, or none of them", public=True)
-def test_all_or_none(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_all_or_none(student: Any, transcript: Transcript, rng: Generator) -> None:
     for pairs, truth in ((ALL_TRUE, True), (ALL_FALSE, False)):
         found = decided(student, transcript, built(rng, pairs))
         wrong = [name for name in CLAIMS if found[name] is not truth]
@@ -337,7 +303,7 @@ def test_all_or_none(
 
 
 @check("claims/minilm", 1, f"“{SENTENCE}” in MiniLM", public=True)
-def test_minilm(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_minilm(student: Any, transcript: Transcript, rng: Generator) -> None:
     found = decided(student, transcript, analysis(SENTENCE).weights)
     wrong = [name for name in CLAIMS if found[name] is not MINILM[name]]
     require(
@@ -349,9 +315,7 @@ def test_minilm(student: Any, transcript: Transcript, rng: np.random.Generator) 
 
 
 @check("sentence/the-cat", 2, f"“{SENTENCE}”, from text to words", public=True)
-def test_sentence(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_sentence(student: Any, transcript: Transcript, rng: Generator) -> None:
     require_analysis(*analysed(student, transcript, SENTENCE))
     # The second sentence is one that nobody knows by heart.
     require_analysis(*analysed(student, transcript, plain_sentence(rng)))

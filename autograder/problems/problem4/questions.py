@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor
 
 import chapter4
 from autograder.checking.diagnose import Features, Transcript
 from autograder.checking.runner import Shortfall, require
+from autograder.problems.common import require_array
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
 
@@ -37,15 +39,13 @@ EXACT = 1e-5  # for weights that are at most 1, in float32
 MARGIN = 1e-3
 
 
-def text_model(
-    rng: np.random.Generator, layers: int, heads: int, **options: Any
-) -> Recipe:
+def text_model(rng: Generator, layers: int, heads: int, **options: Any) -> Recipe:
     """A tiny Transformer that nobody has seen before."""
     options |= {"layers": layers, "heads": heads, "width": 4 * heads}
     return Recipe("attention", int(rng.integers(2**31)), options)
 
 
-def token_ids(rng: np.random.Generator, count: int) -> Tensor:
+def token_ids(rng: Generator, count: int) -> Tensor:
     """Token numbers (1, T), all different."""
     return torch.from_numpy(rng.permutation(50)[None, :count])
 
@@ -125,7 +125,7 @@ class Pieces:
     specials: int
 
 
-def pieces(rng: np.random.Generator, sizes: Sequence[int]) -> Pieces:
+def pieces(rng: Generator, sizes: Sequence[int]) -> Pieces:
     """Attention between tokens whose merged matrix is known, because it is drawn first.
 
     Args:
@@ -314,7 +314,7 @@ def as_verdicts(reply: Any) -> dict[str, bool]:
     return verdicts
 
 
-def built(rng: np.random.Generator, pairs: dict[tuple[int, int], float]) -> np.ndarray:
+def built(rng: Generator, pairs: dict[tuple[int, int], float]) -> np.ndarray:
     """Weights between six words: about equal, except for the given pairs.
 
     A row's sum is less than 1, since the special tokens had the rest.
@@ -394,7 +394,7 @@ def is_clear(right: Analysis) -> bool:
     return bool((np.diff(top, axis=1) > LEAD).all())
 
 
-def plain_sentence(rng: np.random.Generator) -> str:
+def plain_sentence(rng: Generator) -> str:
     """A sentence of six words, each one piece, whose first choices are clear."""
     while True:
         first = f"The {rng.choice(SUBJECTS)} {rng.choice(DOINGS)}"
@@ -516,11 +516,6 @@ def shown(value: Any) -> str:
 
 def _array(reply: Any, name: str, what: str) -> np.ndarray:
     require(reply is not None, f"{name} returned None: return {what}.")
-    try:
-        array = np.asarray(reply, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = None
-    require(array is not None, f"{name} must return {what}, in numbers.")
-    assert array is not None
-    require(np.isfinite(array).all(), f"{name} returned NaN or infinity.")
-    return array
+    found = require_array(reply, f"{name} must return {what}, in numbers.")
+    require(np.isfinite(found).all(), f"{name} returned NaN or infinity.")
+    return found

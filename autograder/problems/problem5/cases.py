@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor, nn
 
 from autograder.sandbox.inside import tiny_models
@@ -74,7 +75,7 @@ def cause_of(evidence: dict[str, float]) -> str:
     return REMOVES[best] if evidence[best] >= 0.5 else "not found"
 
 
-def make_case(cause: str, rng: np.random.Generator) -> Case:
+def make_case(cause: str, rng: Generator) -> Case:
     """Draw a new case.
 
     Args:
@@ -95,7 +96,7 @@ def make_case(cause: str, rng: np.random.Generator) -> Case:
     raise RuntimeError(f"no case of {cause!r} in {TRIES} tries")
 
 
-def _attempt(cause: str, rng: np.random.Generator) -> Case | None:
+def _attempt(cause: str, rng: Generator) -> Case | None:
     name = "shapes-logo" if cause == "mark" else "shapes"
     scene = _Scene(cause, rng)
     least = MARGIN
@@ -125,7 +126,7 @@ def _attempt(cause: str, rng: np.random.Generator) -> Case | None:
 class _Scene:
     """A drawn object and what may hide it; pixels from 0 to 1, (64, 64, 3)."""
 
-    def __init__(self, cause: str, rng: np.random.Generator) -> None:
+    def __init__(self, cause: str, rng: Generator) -> None:
         index, seed = int(rng.integers(10_000)), int(rng.integers(2**31))
         if CLASSES[index % 10] == "star":  # the model's answer to the mark
             index += 1
@@ -155,7 +156,7 @@ class _Scene:
                 low = share
         self.pixels = (1 - high) * own + high * other
 
-    def draw(self, rng: np.random.Generator, without: str = "") -> Tensor:
+    def draw(self, rng: Generator, without: str = "") -> Tensor:
         """The scene with fresh noise, normalised (3, 64, 64)."""
         pixels = self.pixels
         if without != "without the cover":
@@ -171,7 +172,7 @@ class _Scene:
         return (image.contiguous() - 0.5) / 0.5
 
 
-def _half(mask: np.ndarray, rng: np.random.Generator) -> Box:
+def _half(mask: np.ndarray, rng: Generator) -> Box:
     """A box over one half of the object, and a little more."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
@@ -186,7 +187,7 @@ def _half(mask: np.ndarray, rng: np.random.Generator) -> Box:
     return max(a - 1, 0), max(b - 1, 0), min(c + 1, SIZE), min(d + 1, SIZE)
 
 
-def _patch(mask: np.ndarray, logo: Box, rng: np.random.Generator) -> Box:
+def _patch(mask: np.ndarray, logo: Box, rng: Generator) -> Box:
     """A small box beside object and mark, or anywhere if there is no room."""
     side, taken = 7, mask.copy()
     taken[logo[0] : logo[2], logo[1] : logo[3]] = True
@@ -197,7 +198,7 @@ def _patch(mask: np.ndarray, logo: Box, rng: np.random.Generator) -> Box:
     return top, left, top + side, left + side
 
 
-def _painted(pixels: np.ndarray, box: Box, rng: np.random.Generator) -> np.ndarray:
+def _painted(pixels: np.ndarray, box: Box, rng: Generator) -> np.ndarray:
     painted = pixels.copy()
     top, left, bottom, right = box
     painted[top:bottom, left:right] = rng.uniform(0, 1, 3)

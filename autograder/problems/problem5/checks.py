@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
+from autograder.problems.common import distance, image
 from autograder.problems.problem5.cases import classifier, make_case, own_classifier
 from autograder.problems.problem5.questions import (
     CLASSES,
@@ -27,10 +29,8 @@ from autograder.problems.problem5.questions import (
     cover_test,
     covers,
     dark_photo,
-    distance,
     enlarged,
     grad_cam,
-    image,
     integrated,
     is_linear_from_black,
     linear_attributions,
@@ -50,80 +50,53 @@ from autograder.problems.problem5.questions import (
 # ones of each task, folded.
 HINTS = {
     "standing": (
-        (
-            "The rank is 1 plus the number of classes with a larger logit: one"
-            " comparison and one sum."
-        ),
+        "The rank is 1 plus the number of classes with a larger logit: one comparison"
+        " and one sum.",
         "Compare logits and not probabilities, of which many may round to the same 0.",
     ),
     "grad-cam": (
-        (
-            "In a forward hook on the layer keep the output itself. After the forward"
-            " pass `torch.autograd.grad(score, kept)` gives the gradient there; remove"
-            " the hook in `finally`."
-        ),
-        (
-            "`logits[torch.arange(len(images)), classes]` takes one class per image."
-            " Its sum can be differentiated at once, because no image's score depends"
-            " on another image."
-        ),
-        (
-            "The order is: mean of the gradient over the cells, times the activations,"
-            " sum over channels, ReLU. Nothing is scaled."
-        ),
+        "In a forward hook on the layer keep the output itself. After the forward pass"
+        " `torch.autograd.grad(score, kept)` gives the gradient there; remove the hook"
+        " in `finally`.",
+        "`logits[torch.arange(len(images)), classes]` takes one class per image. Its"
+        " sum can be differentiated at once, because no image's score depends on"
+        " another image.",
+        "The order is: mean of the gradient over the cells, times the activations, sum"
+        " over channels, ReLU. Nothing is scaled.",
     ),
     "integrated-gradients": (
-        (
-            "`model.preprocessing.normalize(torch.zeros_like(image))` is black as the"
-            " model takes it."
-        ),
-        (
-            "Add up the gradients at n_steps points between black and the image, divide"
-            " by n_steps, and multiply by the difference in the end."
-        ),
+        "`model.preprocessing.normalize(torch.zeros_like(image))` is black as the model"
+        " takes it.",
+        "Add up the gradients at n_steps points between black and the image, divide by"
+        " n_steps, and multiply by the difference in the end.",
     ),
     "both-maps": (
-        (
-            "`model.preprocessing.crop_image(PIL.Image.fromarray(photo))` is what the"
-            " model sees, and `model.preprocessing.normalize` makes its tensor."
-        ),
-        (
-            "Stack the two maps of a method into one array and divide it once, by its"
-            " maximum, if that is not 0."
-        ),
+        "`model.preprocessing.crop_image(PIL.Image.fromarray(photo))` is what the model"
+        " sees, and `model.preprocessing.normalize` makes its tensor.",
+        "Stack the two maps of a method into one array and divide it once, by its"
+        " maximum, if that is not 0.",
     ),
     "cover-test": (
         "Clone the image for each cover, or the covers pile up.",
-        (
-            "Two boxes of the same size overlap if they are less than a height apart in"
-            " rows and less than a width apart in columns."
-        ),
+        "Two boxes of the same size overlap if they are less than a height apart in"
+        " rows and less than a width apart in columns.",
     ),
     "find-cause": (
-        (
-            "Compute the evidence first: one share for each entry of `changes`. The"
-            " cause follows from these numbers and from the answer to the picture"
-            " itself."
-        ),
-        (
-            "Ask in this order: is there a mistake at all, do harmless changes undo it,"
-            " which removal undoes it most often, and is that often enough?"
-        ),
+        "Compute the evidence first: one share for each entry of `changes`. The cause"
+        " follows from these numbers and from the answer to the picture itself.",
+        "Ask in this order: is there a mistake at all, do harmless changes undo it,"
+        " which removal undoes it most often, and is that often enough?",
     ),
     "words": (
-        (
-            "The numbers come from the cell that looks at one mistake. Say what was"
-            " changed, and what the model answered."
-        ),
+        "The numbers come from the cell that looks at one mistake. Say what was"
+        " changed, and what the model answered.",
     ),
 }
 WORDS = ("suspect", "intervention", "doubt")
 
 
 @check("standing/numbers", 2, "Both classes' rank and probability", public=True)
-def test_standing(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_standing(student: Any, transcript: Transcript, rng: Generator) -> None:
     asked = []
     for place in (2, 5):
         scores = rng.normal(size=9) * 2
@@ -134,9 +107,7 @@ def test_standing(
 
 
 @check("grad-cam/one-image", 2, "Grad-CAM where it has a closed form", public=True)
-def test_grad_cam(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_grad_cam(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (12, 16)
     while True:
         net = model("conv-net", rng, size)
@@ -159,9 +130,7 @@ def test_grad_cam(
 
 
 @check("integrated-gradients/linear", 1, "From black, on a linear model", public=True)
-def test_ig_linear(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_ig_linear(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (7, 6)
     net = model("power", rng, size)
     x = image(rng.uniform(-4, 2, (3, *size)))  # below black, too
@@ -179,9 +148,7 @@ def test_ig_linear(
 
 
 @check("both-maps/one-scale", 2, "Two maps of a method on one scale", public=True)
-def test_one_scale(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_one_scale(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (8, 10)
     while True:
         net = model("conv-net", rng, size)
@@ -209,7 +176,7 @@ def test_one_scale(
 
 
 @check("both-maps/seen", 1, "What the model sees of the photo", public=True)
-def test_seen(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_seen(student: Any, transcript: Transcript, rng: Generator) -> None:
     picture = photo(rng, (64, 96))
     net = classifier("shapes")
     true = int(rng.integers(10))
@@ -224,7 +191,7 @@ def test_seen(student: Any, transcript: Transcript, rng: np.random.Generator) ->
 
 
 @check("cover-test/suspect", 2, "The suspect covered, and other places", public=True)
-def test_cover(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_cover(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (12, 15)
     net = model("power", rng, size)
     x = image(rng.normal(size=(3, *size)) + rng.normal(size=(3, 1, 1)))
@@ -235,7 +202,7 @@ def test_cover(student: Any, transcript: Transcript, rng: np.random.Generator) -
 
 
 @check("find-cause/mark", 2, "A mark that decides, and one that doesn't", public=True)
-def test_mark(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_mark(student: Any, transcript: Transcript, rng: Generator) -> None:
     own_classifier("shapes-logo")
     cases = [make_case(cause, rng) for cause in ("mark", "not found")]
     for i in rng.permutation(len(cases)):

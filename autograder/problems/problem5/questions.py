@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 import chapter4
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import require
+from autograder.problems import common
+from autograder.problems.common import array, distance, image, integral, require_array
 from autograder.problems.problem5.cases import CAUSES, HARMLESS, REMOVES, Case
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
@@ -52,24 +55,13 @@ WITHOUT_TRUE = (
 )
 
 
-def model(
-    kind: str, rng: np.random.Generator, size: Sequence[int], **options: Any
-) -> Recipe:
+def model(kind: str, rng: Generator, size: Sequence[int], **options: Any) -> Recipe:
     """A net that nobody has seen before, for images of ``size`` (H, W)."""
-    options = {
-        "classes": CLASSES,
-        "size": [3, *size],
-        "preprocessing": IMAGENET,
-        **options,
-    }
-    return Recipe(kind, int(rng.integers(2**31)), options)
+    options = {"classes": CLASSES, "preprocessing": IMAGENET, **options}
+    return common.model(kind, rng, size, **options)
 
 
-def image(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32))
-
-
-def photo(rng: np.random.Generator, size: Sequence[int]) -> np.ndarray:
+def photo(rng: Generator, size: Sequence[int]) -> np.ndarray:
     """A photo of random pixels: uint8 (H, W, 3)."""
     return rng.integers(0, 256, (*size, 3), dtype=np.uint8)
 
@@ -87,14 +79,6 @@ def logits(recipe: Recipe, x: Tensor) -> np.ndarray:
     with torch.no_grad():
         found: np.ndarray = tiny_models.build(recipe)(x).double().numpy()
     return found
-
-
-def array(value: Any) -> np.ndarray | None:
-    """The value as float64, or None if it is no array of numbers."""
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
 
 
 def softmax(values: np.ndarray) -> np.ndarray:
@@ -123,9 +107,7 @@ def as_array(
     value: Any, name: str, shape: Sequence[int], what: str, nan: str = ""
 ) -> np.ndarray:
     """The value as a finite array of this shape."""
-    found = array(value)
-    require(found is not None, f"{name}: {what} is no array of numbers.")
-    assert found is not None
+    found = require_array(value, f"{name}: {what} is no array of numbers.")
     hint = ""
     if found.size == math.prod(shape):
         hint = ": the same numbers in another shape"
@@ -138,9 +120,8 @@ def as_array(
 
 
 def as_number(value: Any, name: str) -> float:
-    found = array(value)
-    require(found is not None and found.size == 1, f"{name} must be one number.")
-    assert found is not None
+    message = f"{name} must be one number."
+    found = require_array(value, message, lambda found: found.size == 1)
     number = float(found.reshape(()))
     require(math.isfinite(number), f"{name} is NaN or infinity.")
     return number
@@ -150,13 +131,6 @@ def as_number(value: Any, name: str) -> float:
 def off(found: np.ndarray, right: np.ndarray) -> float:
     """The largest difference, relative to the largest right value."""
     return float(np.abs(found - right).max() / max(np.abs(right).max(), 1e-12))
-
-
-@np.errstate(over="ignore")
-def distance(found: np.ndarray, right: np.ndarray) -> float:
-    """Relative L2 distance."""
-    norm = max(float(np.linalg.norm(right)), 1e-12)
-    return float(np.linalg.norm(found - right)) / norm
 
 
 def scaled(right: np.ndarray) -> Callable[[Any], Any]:
@@ -294,7 +268,7 @@ def cam_inside(net: Recipe, x: Tensor, layer: str, classes: list[int]) -> np.nda
 
 
 def require_inside(
-    student: Any, transcript: Transcript, rng: np.random.Generator, count: int
+    student: Any, transcript: Transcript, rng: Generator, count: int
 ) -> None:
     """Ask once more at a layer before the net's ReLU, where no closed form helps.
 
@@ -324,7 +298,7 @@ def require_inside(
 # integrated_gradients
 
 
-def require_gradient(student: Any, rng: np.random.Generator) -> None:
+def require_gradient(student: Any, rng: Generator) -> None:
     """Ask once more, on a net where no formula but the gradient helps.
 
     The net is linear between black and the image.
@@ -346,14 +320,14 @@ def require_gradient(student: Any, rng: np.random.Generator) -> None:
     )
 
 
-def require_path(student: Any, rng: np.random.Generator) -> None:
+def require_path(student: Any, rng: Generator) -> None:
     """Ask once more, on nets whose gradient jumps on the way; any rule is right."""
     size = (9, 8)
     for _ in range(NETS):
         net = model("stateful", rng, size)
         x = normalised(photo(rng, size))
         target = int(rng.integers(CLASSES))
-        right = path_attributions(net, x, target)
+        right = integral(net, x, black(net).expand_as(x), target)
         arguments = (x, net, target, STEPS)
         reply = student.call("integrated_gradients", *arguments, finite=False)
         found = as_array(reply, "integrated_gradients", x.shape, "the attributions")
@@ -362,16 +336,6 @@ def require_path(student: Any, rng: np.random.Generator) -> None:
             f"{NO_FORMULA}with {STEPS} steps any rule is right to a few percent; yours"
             f" is {distance(found, right):.1%} off (relative L2).",
         )
-
-
-def path_attributions(net: Recipe, x: Tensor, target: int) -> np.ndarray:
-    """Integrated Gradients from black, to a few thousandths."""
-    built: Any = tiny_models.build(net).double()
-    start = black(net).expand_as(x)
-    alphas = (torch.arange(400) + 0.5)[:, None, None, None].double() / 400
-    points = (start + alphas * (x - start)).requires_grad_()
-    (gradient,) = torch.autograd.grad(built(points)[:, target].sum(), points)
-    return ((x - start) * gradient.mean(dim=0)).numpy()
 
 
 def integrated(
@@ -447,12 +411,11 @@ def _maps_numbers(reply: Any) -> np.ndarray:
 
 
 def as_pair(value: Any, key: str) -> list[float]:
-    found = array(value)
-    require(
-        found is not None and found.shape == (2,),
+    found = require_array(
+        value,
         f"{key!r} holds two values, for the predicted class and for the true one.",
+        lambda found: found.shape == (2,),
     )
-    assert found is not None
     return [float(v) for v in found]
 
 
@@ -461,8 +424,7 @@ def check_scale(found: np.ndarray, right: np.ndarray, key: str, limit: float) ->
     peak = float(right.max())
     if peak == 0:
         require(
-            (found == 0).all(),
-            f"{key!r}: both maps are blank, so both are all zeros.",
+            (found == 0).all(), f"{key!r}: both maps are blank, so both are all zeros."
         )
         return
     require(
@@ -493,7 +455,7 @@ def normalised(picture: np.ndarray) -> Tensor:
     return image((pixels - mean) / std)
 
 
-def dark_photo(rng: np.random.Generator, size: Sequence[int]) -> np.ndarray:
+def dark_photo(rng: Generator, size: Sequence[int]) -> np.ndarray:
     """A photo that is nearly black."""
     return rng.integers(0, 60, (*size, 3), dtype=np.uint8)
 
@@ -686,9 +648,7 @@ def ask_case(student: Any, transcript: Transcript, case: Case) -> None:
     check_cause(named, case.cause, case.evidence)
 
 
-def require_counting(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def require_counting(student: Any, transcript: Transcript, rng: Generator) -> None:
     """Ask once more with shares that nobody can guess.
 
     The model is right on some pictures of each change, and wrong on others.
@@ -705,11 +665,11 @@ def require_counting(
     require_evidence(named, shares)
 
 
-def _some(pictures: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+def _some(pictures: Tensor, count: int, rng: Generator) -> Tensor:
     return pictures[torch.from_numpy(rng.permutation(len(pictures))[:count])]
 
 
-def answered(rng: np.random.Generator) -> tuple[Recipe, int, Tensor, Tensor]:
+def answered(rng: Generator) -> tuple[Recipe, int, Tensor, Tensor]:
     """A net, a class, pictures that the net gives this class, and pictures of others.
 
     No picture's answer is close to another class.
@@ -723,9 +683,6 @@ def answered(rng: np.random.Generator) -> tuple[Recipe, int, Tensor, Tensor]:
         clear = best - second > 0.02
         answers = scores.argmax(axis=1)
         for true in rng.permutation(CLASSES):
-            hits, misses = (
-                x[clear & (answers == true)],
-                x[clear & (answers != true)],
-            )
+            hits, misses = (x[clear & (answers == true)], x[clear & (answers != true)])
             if min(len(hits), len(misses)) >= 20:
                 return net, int(true), hits, misses

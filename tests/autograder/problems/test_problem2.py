@@ -11,9 +11,9 @@ from submissions import lost, student_of
 
 from autograder.checking.runner import Shortfall, run_checks
 from autograder.course import release
+from autograder.problems.common import image, model
 from autograder.problems.problem2.instructors import mistakes
 from autograder.problems.problem2.instructors import noise_checks as sampling
-from autograder.problems.problem2.questions import image, model
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.notebook import cells_of
 

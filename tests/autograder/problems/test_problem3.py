@@ -10,6 +10,7 @@ import submissions
 
 from autograder.checking.runner import CheckResult
 from autograder.course import release
+from autograder.problems.common import weight
 from autograder.problems.problem3 import questions
 from autograder.problems.problem3.instructors import mistakes
 from autograder.problems.problem3.instructors import mutants as code
@@ -63,14 +64,14 @@ def test_weights_that_do_not_sum_to_1_are_named_as_such() -> None:
 def test_the_reference_without_a_formula_is_complete() -> None:
     """And equals the cubic net's closed form, to what its steps leave."""
     rng = np.random.default_rng(0)
-    x, start = (questions.tensor(rng.normal(size=(3, 9, 8))) for _ in range(2))
+    x, start = (questions.image(rng.normal(size=(3, 9, 8))) for _ in range(2))
     net = questions.model("stateful", rng, (9, 8))
     total = questions.integral(net, x, start, 1).sum()
     change = questions.logits(net, x)[1] - questions.logits(net, start)[1]
     assert total == pytest.approx(change, rel=1e-2)
     cubic = questions.model("power", rng, (9, 8), power=3)
     gain = (x.double() ** 3 - start.double() ** 3).numpy()
-    right = questions.weight(cubic, 1) * gain
+    right = weight(cubic, 1) * gain
     assert questions.distance(questions.integral(cubic, x, start, 1), right) < 1e-5
 
 
@@ -80,7 +81,7 @@ def test_no_rule_is_near_the_limit_where_there_is_no_formula(rule: str) -> None:
     for seed in range(8):
         rng = np.random.default_rng(seed)
         net = questions.model("stateful", rng, (9, 8))
-        x, start = (questions.tensor(rng.normal(size=(3, 9, 8))) for _ in range(2))
+        x, start = (questions.image(rng.normal(size=(3, 9, 8))) for _ in range(2))
         found = right(
             x, questions.tiny_models.build(net), 1, start, questions.FAR_STEPS
         )

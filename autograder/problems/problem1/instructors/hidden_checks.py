@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, credit, require
+from autograder.problems.common import image, model
 from autograder.problems.problem1.questions import (
     EXACT,
     IDS,
@@ -17,8 +19,6 @@ from autograder.problems.problem1.questions import (
     Question,
     change,
     grid,
-    image,
-    model,
     roughness,
     sorted_statements,
     through,
@@ -68,9 +68,7 @@ SWAP = {"vanilla": "Grad-CAM", "Grad-CAM": "vanilla"}
 
 
 @check("resolution/odd-sizes", 1, "The grid of nets of other shapes", public=False)
-def test_odd_sizes(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_odd_sizes(student: Any, transcript: Transcript, rng: Generator) -> None:
     # Stride 2 rounds up, the second net keeps the image's size, and the third has a
     # stride that nobody can guess.
     height, width = (2 * rng.choice(range(4, 14), 2, replace=False) + 1).tolist()
@@ -99,7 +97,7 @@ def test_odd_sizes(
 
 
 @check("roughness/maps", 1, "The roughness of maps that nobody has seen", public=False)
-def test_maps(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_maps(student: Any, transcript: Transcript, rng: Generator) -> None:
     asked = []
     for shape in ((5, 11), (12, 4)):
         values = rng.exponential(float(rng.uniform(0.1, 3)), shape) + rng.uniform(0, 1)
@@ -116,9 +114,7 @@ def test_maps(student: Any, transcript: Transcript, rng: np.random.Generator) ->
 
 
 @check("same-grid/numbers", 0.5, "Means over squares, enlarged", public=False)
-def test_numbers(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_numbers(student: Any, transcript: Transcript, rng: Generator) -> None:
     asked = []
     for cells, side in (((3, 4), 5), ((4, 2), 6)):
         height, width = cells[0] * side, cells[1] * side
@@ -147,7 +143,7 @@ def test_numbers(
     "How much each intervention changes each map",
     public=False,
 )
-def test_change(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_change(student: Any, transcript: Transcript, rng: Generator) -> None:
     asked = []
     # Both maps of the first net can be worked out from its weights. Those of the second
     # cannot.
@@ -168,9 +164,7 @@ def test_change(student: Any, transcript: Transcript, rng: np.random.Generator) 
     "Interventions at another place; the hooks are gone",
     public=False,
 )
-def test_elsewhere(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_elsewhere(student: Any, transcript: Transcript, rng: Generator) -> None:
     # A constant before the ReLU reaches both methods. A gradient that is the same
     # everywhere equals its mirror image.
     question = Question(rng, (14, 11), "deep-conv-net")

@@ -137,9 +137,7 @@ def through_grid_with(mistake: str) -> Callable[..., Any]:
         elif mistake == "bicubic":
             large = F.interpolate(cells, size=size, mode="bicubic")
         else:
-            large = F.interpolate(
-                cells, size=size, mode="bilinear", align_corners=False
-            )
+            large = F.interpolate(cells, size=size, mode="bilinear")
         if mistake == "scaled to 1":
             large = large / large.max()
         large = large[0, 0]
@@ -154,15 +152,13 @@ def change_under_with(mistake: str) -> Callable[..., Any]:
     def mirror_gradient(module, inputs, output):
         if mistake == "values mirrored, not the gradient":
             return output.flip(-1)
-        axis = -2 if mistake == "mirrored top to bottom" else -1
-        sign = -1 if mistake == "gradient's sign turned" else 1
 
         def turned(gradient):
             if mistake == "gradient's sign turned":
-                return sign * gradient
+                return -gradient
             if mistake == "gradient cut off":
                 return 0 * gradient
-            return gradient.flip(axis)
+            return gradient.flip(-2 if mistake == "mirrored top to bottom" else -1)
 
         if output.requires_grad:
             output.register_hook(turned)
@@ -190,11 +186,10 @@ def change_under_with(mistake: str) -> Callable[..., Any]:
             method = "vanilla"
         elif mistake == "Grad-CAM for both":
             method = "gradcam"
-        change = mirror_gradient if intervention == "mirror gradient" else add_constant
+        mirrors = intervention == "mirror gradient"
         if mistake == "interventions swapped":
-            change = (
-                add_constant if intervention == "mirror gradient" else mirror_gradient
-            )
+            mirrors = not mirrors
+        change = mirror_gradient if mirrors else add_constant
         modules = dict(model.named_modules())
         if mistake == "always at Grad-CAM's layer":
             place = layer
@@ -204,41 +199,29 @@ def change_under_with(mistake: str) -> Callable[..., Any]:
                 return _vanilla(image, model, target_class, mistake)
             return _grad_cam(image, model, target_class, modules[layer], mistake)
 
-        if mistake == "constant added to the image":
-            before = drawn()
-            if intervention == "add constant":
-                image = image + 0.5
-                after = drawn()
-            else:
-                handle = modules[place].register_forward_hook(change)
-                after = drawn()
-                handle.remove()
-        elif mistake == "hook there for both maps":
-            handle = modules[place].register_forward_hook(change)
-            before, after = drawn(), drawn()
-            handle.remove()
-        elif mistake == "hook gone before the second map":
-            before = drawn()
-            modules[place].register_forward_hook(change).remove()
+        before = drawn()
+        if mistake == "constant added to the image" and not mirrors:
+            image = image + 0.5
             after = drawn()
         else:
-            before = drawn()
             handle = modules[place].register_forward_hook(change)
+            if mistake == "hook gone before the second map":
+                handle.remove()
             after = drawn()
+            if mistake == "hook there for both maps":
+                before = drawn()
             if mistake != "hook left in the model":
                 handle.remove()
         if mistake == "each map scaled to 1":
             before, after = before / before.max(), after / after.max()
-        size = np.linalg.norm(before)
+        size, distance = np.linalg.norm(before), np.linalg.norm(after - before)
         if size == 0:  # a mistake may blank a map
             return float("nan")
         return float(
             {
-                "absolute, not relative": lambda: np.linalg.norm(after - before),
-                "relative to the second map": lambda: (
-                    np.linalg.norm(after - before) / np.linalg.norm(after)
-                ),
-                "squared": lambda: (np.linalg.norm(after - before) / size) ** 2,
+                "absolute, not relative": lambda: distance,
+                "relative to the second map": lambda: distance / np.linalg.norm(after),
+                "squared": lambda: (distance / size) ** 2,
                 "sums of absolute values": lambda: (
                     np.abs(after - before).sum() / np.abs(before).sum()
                 ),
@@ -249,7 +232,7 @@ def change_under_with(mistake: str) -> Callable[..., Any]:
                 "one minus the correlation": lambda: (
                     1 - np.corrcoef(after.ravel(), before.ravel())[0, 1]
                 ),
-            }.get(mistake, lambda: np.linalg.norm(after - before) / size)()
+            }.get(mistake, lambda: distance / size)()
         )
 
     return change_under
@@ -288,30 +271,23 @@ def _grad_cam(image, model, target, layer, mistake):
     (gradient,) = torch.autograd.grad(score, kept[0])
     activations = kept[0].detach()
     weights = gradient.mean(dim=(2, 3), keepdim=True)
-    if mistake == "gradient alone in Grad-CAM":
-        cells = gradient.abs().sum(dim=1)
-    elif mistake == "activations alone in Grad-CAM":
-        cells = activations.sum(dim=1)
-    elif mistake == "absolute value in Grad-CAM":
-        cells = (weights * activations).sum(dim=1).abs()
-    elif mistake == "ReLU forgotten in Grad-CAM":
-        cells = (weights * activations).sum(dim=1)
-    elif mistake == "ReLU before the sum in Grad-CAM":
-        cells = (weights * activations).relu().sum(dim=1)
-    elif mistake == "minimum subtracted in Grad-CAM":
-        cells = (weights * activations).sum(dim=1).relu()
+    summed = (weights * activations).sum(dim=1)
+    cells = {
+        "gradient alone in Grad-CAM": lambda: gradient.abs().sum(dim=1),
+        "activations alone in Grad-CAM": lambda: activations.sum(dim=1),
+        "absolute value in Grad-CAM": summed.abs,
+        "ReLU forgotten in Grad-CAM": lambda: summed,
+        "ReLU before the sum in Grad-CAM": lambda: (
+            (weights * activations).relu().sum(dim=1)
+        ),
+    }.get(mistake, summed.relu)()
+    if mistake == "minimum subtracted in Grad-CAM":
         cells = cells - cells.min()
-    else:
-        cells = (weights * activations).sum(dim=1).relu()
+    elif mistake in ("Grad-CAM enlarged", "Grad-CAM enlarged and scaled"):
+        size = tuple(image.shape[-2:])
+        cells = F.interpolate(cells[None], size=size, mode="bilinear")[0]
     if mistake == "Grad-CAM enlarged and scaled":
-        cells = F.interpolate(
-            cells[None], size=tuple(image.shape[-2:]), mode="bilinear"
-        )
-        cells = cells[0] / cells.max()
-    elif mistake == "Grad-CAM enlarged":
-        cells = F.interpolate(
-            cells[None], size=tuple(image.shape[-2:]), mode="bilinear"
-        )[0]
+        cells = cells / cells.max()
     return cells[0].numpy()
 
 
@@ -357,19 +333,13 @@ def statements_with(mistake: str) -> Callable[..., Any]:
 
 def in_own_words():
     return {
-        "information": (
-            "Vanilla gradients read only the gradient at the input, Grad-CAM reads the"
-            " activations of a layer and the gradient there. A constant added to the"
-            " layer changed the vanilla map by 0.000."
-        ),
-        "resolution": (
-            "Vanilla gradients have one value for each pixel, 224 by 224 of them."
-            " Grad-CAM has one for each of 49 cells, and what is drawn between them is"
-            " interpolation."
-        ),
-        "noise": (
-            "The roughness of vanilla gradients was about 0.7 and that of Grad-CAM"
-            " 0.04. Through the same 7 by 7 grid the vanilla map is as smooth, so it is"
-            " a matter of the grid."
-        ),
+        "information": "Vanilla gradients read only the gradient at the input, Grad-CAM"
+        " reads the activations of a layer and the gradient there. A constant added to"
+        " the layer changed the vanilla map by 0.000.",
+        "resolution": "Vanilla gradients have one value for each pixel, 224 by 224 of"
+        " them. Grad-CAM has one for each of 49 cells, and what is drawn between them"
+        " is interpolation.",
+        "noise": "The roughness of vanilla gradients was about 0.7 and that of Grad-CAM"
+        " 0.04. Through the same 7 by 7 grid the vanilla map is as smooth, so it is a"
+        " matter of the grid.",
     }

@@ -6,25 +6,23 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from scipy.stats import kurtosis, norm
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
+from autograder.problems.common import CLASSES, image, model, new_seed
 from autograder.problems.problem2.instructors.noise_checks import (
     ask_curve_without_formula,
     ask_without_formula,
 )
 from autograder.problems.problem2.questions import (
-    CLASSES,
     LEVEL,
     STANDARD_ERRORS,
     as_map,
     curve,
-    image,
     mean_and_spread,
-    model,
     needed,
-    new_seed,
     smooth,
 )
 from autograder.sandbox.inside import tiny_models
@@ -38,7 +36,7 @@ PIXELS = SIZE[0] * SIZE[1]
 @check(
     "smooth-grad/noise", 1, "The noise is Gaussian and of the right size", public=False
 )
-def test_noise(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_noise(student: Any, transcript: Transcript, rng: Generator) -> None:
     # With one sample the map is |x + noise|, so the noise can be read off it.
     asked = []
     for low, high, grey in ((12.0, 15.4, False), (3.0, 3.4, False), (5.0, 7.0, True)):
@@ -83,9 +81,7 @@ def _shape_of(drawn: np.ndarray, clean: np.ndarray) -> tuple[float, float, float
     "n_samples independent noisy copies, and only those",
     public=False,
 )
-def test_samples(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_samples(student: Any, transcript: Transcript, rng: Generator) -> None:
     asked = []
     for n_samples in (3, 11):
         net = model("signs", rng, SIZE, channels=[2])
@@ -109,13 +105,7 @@ def test_samples(
         )
     for n_samples in (4, 24):
         ask_without_formula(
-            student,
-            rng,
-            SMALL,
-            n_samples,
-            2 * LEVEL,
-            channels=(2,),
-            rising=True,
+            student, rng, SMALL, n_samples, 2 * LEVEL, channels=(2,), rising=True
         )
 
 
@@ -125,9 +115,7 @@ def test_samples(
     "The mean comes first, then absolute value and maximum",
     public=False,
 )
-def test_mean_first(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_mean_first(student: Any, transcript: Transcript, rng: Generator) -> None:
     n_samples, asked = 64, []
     for near_zero in (True, False):
         net = model("signs", rng, SIZE, channels=[0] if near_zero else [0, 1, 2])
@@ -152,18 +140,12 @@ def test_mean_first(
             " take absolute value and maximum over channels.",
         )
     ask_without_formula(
-        student,
-        rng,
-        SMALL,
-        24,
-        2 * LEVEL,
-        channels=(0, 1, 2),
-        rising=False,
+        student, rng, SMALL, 24, 2 * LEVEL, channels=(0, 1, 2), rising=False
     )
 
 
 @check("smooth-grad/eval-mode", 1, "Explained in evaluation mode", public=False)
-def test_eval_mode(student: Any, rng: np.random.Generator) -> None:
+def test_eval_mode(student: Any, rng: Generator) -> None:
     size = (7, 6)
     net = model("stateful", rng, size, training=True)
     target = int(rng.integers(CLASSES))
@@ -184,9 +166,7 @@ def test_eval_mode(student: Any, rng: np.random.Generator) -> None:
     "The error is measured against the map's limit",
     public=False,
 )
-def test_reference(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_reference(student: Any, transcript: Transcript, rng: Generator) -> None:
     # The gradient is x^2, and the noise adds sigma^2 to its mean. So the limit is not
     # the clean gradient.
     size, counts = (40, 40), [2, 32]
@@ -217,9 +197,7 @@ def test_reference(
 @check(
     "error-curve/relative", 1, "The error is relative to the reference", public=False
 )
-def test_relative(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_relative(student: Any, transcript: Transcript, rng: Generator) -> None:
     size, counts = (40, 40), [8]
     net = model("signs", rng, size, channels=[0])
     x = image(rng.uniform(20, 30, (3, *size)))
@@ -238,9 +216,7 @@ def test_relative(
 
 
 @check("samples-needed/noisy", 1, "A law fitted to errors that scatter", public=False)
-def test_needed_noisy(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_needed_noisy(student: Any, transcript: Transcript, rng: Generator) -> None:
     counts = [10, 20, 40, 80, 160]
     c, tolerance = float(rng.uniform(1, 2)), 0.05
     errors = [c / n**0.5 * (1 + rng.uniform(-0.05, 0.05)) for n in counts]
@@ -256,7 +232,7 @@ def test_needed_noisy(
 @check(
     "samples-needed/enough", 1, "A whole number of samples, and enough", public=False
 )
-def test_enough(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_enough(student: Any, transcript: Transcript, rng: Generator) -> None:
     counts = [4, 16, 64]
     for right in (40.3, 7.7, 0.2):
         c = float(rng.uniform(0.5, 2))

@@ -13,19 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from autograder.checking.runner import require
+from autograder.problems.common import CLASSES, image, model, new_seed
 from autograder.problems.problem2.questions import (
-    CLASSES,
     LEVEL,
     STANDARD_ERRORS,
     as_curve,
     as_map,
-    image,
-    model,
-    new_seed,
 )
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
@@ -44,7 +42,7 @@ SINGLES = 200
 
 def ask_without_formula(
     student: Any,
-    rng: np.random.Generator,
+    rng: Generator,
     size: tuple[int, int],
     n_samples: int,
     noise_level: float,
@@ -85,7 +83,7 @@ def ask_without_formula(
 
 
 def ask_curve_without_formula(
-    student: Any, rng: np.random.Generator, size: tuple[int, int], n: int, seeds: int
+    student: Any, rng: Generator, size: tuple[int, int], n: int, seeds: int
 ) -> None:
     """End the check unless the relative error of ``n`` samples is the right one.
 

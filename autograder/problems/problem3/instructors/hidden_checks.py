@@ -5,9 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import Shortfall, check, credit, require
+from autograder.problems.common import (
+    CLASSES,
+    distance,
+    image,
+    integral,
+    model,
+    new_seed,
+    require_none,
+    weight,
+)
 from autograder.problems.problem3.baseline_pictures import (
     check_blur,
     check_detail,
@@ -18,7 +29,6 @@ from autograder.problems.problem3.baseline_pictures import (
 )
 from autograder.problems.problem3.checks import require_shares
 from autograder.problems.problem3.questions import (
-    CLASSES,
     EXACT,
     FAR,
     FAR_STEPS,
@@ -29,21 +39,15 @@ from autograder.problems.problem3.questions import (
     ask_baselines,
     attribute,
     cells_of,
-    distance,
-    integral,
     logits,
     map_of,
-    model,
     moments,
-    new_seed,
     new_space,
     number,
     require_gradient,
     require_path,
     require_rule,
     shares,
-    tensor,
-    weight,
 )
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
@@ -55,14 +59,14 @@ from autograder.sandbox.inside.values import Recipe
     "The same for a model with other constants",
     public=False,
 )
-def test_other_space(student: Any, rng: np.random.Generator) -> None:
+def test_other_space(student: Any, rng: Generator) -> None:
     space, sigma = new_space(rng), float(rng.uniform(2.6, 3.2))
     pixels = edges(rng, (48, 56))
     x = space.normalize(pixels)
-    reply = ask_baselines(student, tensor(x), space, sigma, new_seed(rng))
+    reply = ask_baselines(student, image(x), space, sigma, new_seed(rng))
     blocks = detail(rng, x.shape[1:], sigma)
     again = ask_baselines(
-        student, tensor(space.normalize(blocks)), space, sigma, new_seed(rng)
+        student, image(space.normalize(blocks)), space, sigma, new_seed(rng)
     )
     failed = []
     for name in NAMES:
@@ -88,7 +92,7 @@ def test_other_space(student: Any, rng: np.random.Generator) -> None:
     "Every number of steps, and the path starts at the baseline",
     public=False,
 )
-def test_steps(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_steps(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (6, 5)
     for n_steps in (2, 3, 23, 67):
         net = model("power", rng, size, power=3)
@@ -96,9 +100,9 @@ def test_steps(student: Any, transcript: Transcript, rng: np.random.Generator) -
         # The path stays on one side of zero. A path that starts at zero, and not at the
         # baseline, would give larger attributions everywhere.
         x, start = rng.uniform(1.5, 2, (3, *size)), rng.uniform(0.7, 1, (3, *size))
-        a, b = (tensor(each).numpy().astype(np.float64) for each in (x, start))
+        a, b = (image(each).numpy().astype(np.float64) for each in (x, start))
         scale = float(np.abs(weight(net, target) * (a**3 - b**3)).max())
-        arguments = (tensor(x), net, target, tensor(start), n_steps)
+        arguments = (image(x), net, target, image(start), n_steps)
         found = attribute(student, transcript, arguments, scale)
         require_rule(moments(found, weight(net, target), a, b), n_steps)
     require_path(student, rng)
@@ -107,12 +111,12 @@ def test_steps(student: Any, transcript: Transcript, rng: np.random.Generator) -
 @check(
     "integrated-gradients/class", 1, "The logit of the class asked for", public=False
 )
-def test_class(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_class(student: Any, transcript: Transcript, rng: Generator) -> None:
     # The ReLU net has no bias, so its gradient is the same along a ray from 0. Both x
     # and 0.5 x lie on one such ray.
     size = (8, 6)
     net = model("relu-net", rng, size)
-    x = tensor(rng.normal(size=(3, *size)))
+    x = image(rng.normal(size=(3, *size)))
     point = x[None].clone().requires_grad_()
     scores = tiny_models.build(net)(point)[0]
     for target in rng.permutation(CLASSES)[:3].tolist():
@@ -137,12 +141,12 @@ def test_class(student: Any, transcript: Transcript, rng: np.random.Generator) -
     "Explained in eval mode; image and model left as they were",
     public=False,
 )
-def test_courtesy(student: Any, rng: np.random.Generator) -> None:
+def test_courtesy(student: Any, rng: Generator) -> None:
     size = (7, 6)
     net = model("stateful", rng, size)
     in_training = Recipe(net.kind, net.seed, {**net.options, "training": True})
     target = int(rng.integers(CLASSES))
-    x, start = (tensor(rng.normal(size=(3, *size))) for _ in range(2))
+    x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
     reply = student.call("integrated_gradients", x, net, target, start, FAR_STEPS)
     calm = as_attributions(reply, (3, *size))
     off = distance(calm, integral(net, x, start, target))
@@ -154,23 +158,18 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
     asked = (x, in_training, target, start, FAR_STEPS)
     after = student.observe("integrated_gradients", *asked)
     found = as_attributions(after.value, (3, *size))
-    complaints = []
-    if np.abs(found - calm).max() > 1e-4 * np.abs(calm).max():
-        complaints.append(
+    off = np.abs(found - calm).max() / np.abs(calm).max()
+    require_none(
+        {
             "the model came in training mode and was explained in it: call model.eval()"
-            " first"
-        )
-    if after.changed:
-        complaints.append(
-            "a tensor that was handed over has changed: work on a copy (clone)"
-        )
-    if "mode" in after.models[0].changed:
-        complaints.append(
+            " first": off > 1e-4,
+            "a tensor that was handed over has changed: work on a copy (clone)": (
+                after.changed
+            ),
             "the model came back in another mode: remember model.training and put it"
-            " back"
-        )
-    if complaints:
-        credit(max(0, 1 - len(complaints) / 2), "; ".join(complaints) + ".")
+            " back": "mode" in after.models[0].changed,
+        }
+    )
 
 
 @check(
@@ -179,13 +178,11 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
     "The error has no sign, and is relative to the change alone",
     public=False,
 )
-def test_any_sign(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_any_sign(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (6, 5)
     for sign in (1, -1):
         net = model("power", rng, size)
-        x, start = (tensor(2 * rng.normal(size=(3, *size))) for _ in range(2))
+        x, start = (image(2 * rng.normal(size=(3, *size))) for _ in range(2))
         change = logits(net, x) - logits(net, start)
         target = int(np.argmax(sign * change))
         for share in rng.permutation(
@@ -193,7 +190,7 @@ def test_any_sign(
         ):
             made = rng.normal(size=(3, *size))
             made += (change[target] * share - made.sum()) / made.size
-            arguments = (tensor(made), x, start, net, target)
+            arguments = (image(made), x, start, net, target)
             found = number(
                 student, transcript, "completeness", "completeness_error", arguments
             )
@@ -207,16 +204,16 @@ def test_any_sign(
 
 
 @check("completeness/no-change", 1, "Equal scores have no relative error", public=False)
-def test_no_change(student: Any, rng: np.random.Generator) -> None:
+def test_no_change(student: Any, rng: Generator) -> None:
     size = (6, 5)
     net = model("relu-of-dot", rng, size)
     # Both images lie far on the side where the class's score is exactly 0, in whatever
     # order the products are summed.
     away = -weight(net, 1)
-    x, start = (tensor(away * rng.uniform(0.5, 2, away.shape)) for _ in range(2))
+    x, start = (image(away * rng.uniform(0.5, 2, away.shape)) for _ in range(2))
     right = float(rng.uniform(0.1, 0.9))
     made = np.full((3, *size), (1 + right) * logits(net, -x)[1] / x.numel())
-    reply = student.call("completeness_error", tensor(made), -x, start, net, 1)
+    reply = student.call("completeness_error", image(made), -x, start, net, 1)
     found = as_number(reply, "completeness_error")
     require(
         abs(found - right) <= 1e-3,
@@ -224,7 +221,7 @@ def test_no_change(student: Any, rng: np.random.Generator) -> None:
     )
     for made in (np.zeros((3, *size)), rng.normal(size=(3, *size))):
         reply = student.call(
-            "completeness_error", tensor(made), x, start, net, 1, finite=False
+            "completeness_error", image(made), x, start, net, 1, finite=False
         )
         found = as_number(reply, "completeness_error")
         require(
@@ -235,7 +232,7 @@ def test_no_change(student: Any, rng: np.random.Generator) -> None:
 
 
 @check("correlation/cells", 1, "How alike two maps are, over cells", public=False)
-def test_cells(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_cells(student: Any, transcript: Transcript, rng: Generator) -> None:
     for size, cell in (((12, 20), 4), ((15, 9), 3)):
         coarse = rng.uniform(0.5, 3, (size[0] // cell, size[1] // cell))
         shared = np.kron(coarse, np.ones((cell, cell)))
@@ -244,7 +241,7 @@ def test_cells(student: Any, transcript: Transcript, rng: np.random.Generator) -
         second = 0.01 * (3.5 - shared) * rng.normal(size=(3, *size))
         each = [cells_of(map_of(made), cell).ravel() for made in (first, second)]
         right = float(np.corrcoef(each)[0, 1])
-        arguments = (tensor(first), tensor(second), cell)
+        arguments = (image(first), image(second), cell)
         found = number(student, transcript, "correlation", "map_correlation", arguments)
         require(
             abs(found - right) <= 1e-4,
@@ -254,12 +251,12 @@ def test_cells(student: Any, transcript: Transcript, rng: np.random.Generator) -
 
 
 @check("blind-shares/map", 1, "Shares of the map, relative to its mean", public=False)
-def test_blind(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_blind(student: Any, transcript: Transcript, rng: Generator) -> None:
     for size in ((20, 15), (10, 24)):
         space = new_space(rng)
         pixels = rng.uniform(size=(3, *size))
         # Nearly 0 in dark places, mostly negative, and much larger than 1.
         made = 30 * (rng.normal(size=(3, *size)) - 1) * pixels.mean(axis=0) ** 3
-        arguments = (tensor(made), tensor(space.normalize(pixels)), *space.given)
+        arguments = (image(made), image(space.normalize(pixels)), *space.given)
         found = shares(student, transcript, arguments)
         require_shares(found, made, pixels)

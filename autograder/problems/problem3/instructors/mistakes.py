@@ -28,341 +28,205 @@ _LAST_CHUNK = (
     "The last, smaller chunk of steps was dropped: n_steps need not be a multiple of"
     " the chunk size."
 )
+_MAPS = {
+    "signed sum": "The channels were added up with their signs: take absolute"
+    " values first, then the sum over channels.",
+    "absolute value after the sum": "The channels were added up before the absolute"
+    " value: take absolute values first.",
+    "maximum over channels": "The maximum over channels was taken: the map is the"
+    " sum of absolute values.",
+}
 # Mistakes that show in the numbers: mistake -> what the student should read.
 HINTS: dict[str, dict[str, str]] = {
     "integrated-gradients": {
-        "(x - x') missing": (
-            "The factor (image - baseline) is missing: multiply the mean gradient"
-            " by it."
-        ),
-        "x instead of (x - x')": (
-            "The mean gradient was multiplied by the image: multiply it by image -"
-            " baseline."
-        ),
-        "(x' - x)": (
-            "The sign is turned: the factor is image - baseline, not baseline - image."
-        ),
-        "(x - x') made positive": (
-            "The absolute value of image - baseline was taken: keep its sign."
-        ),
-        "absolute gradients summed": (
-            "The absolute values of the gradients were averaged: average them with"
-            " their signs."
-        ),
+        "(x - x') missing": "The factor (image - baseline) is missing: multiply the"
+        " mean gradient by it.",
+        "x instead of (x - x')": "The mean gradient was multiplied by the image:"
+        " multiply it by image - baseline.",
+        "(x' - x)": "The sign is turned: the factor is image - baseline, not baseline -"
+        " image.",
+        "(x - x') made positive": "The absolute value of image - baseline was taken:"
+        " keep its sign.",
+        "absolute gradients summed": "The absolute values of the gradients were"
+        " averaged: average them with their signs.",
         "squared gradients": "The gradients were squared: average them as they are.",
-        "absolute attributions": (
-            "The absolute value of the attributions was returned: keep the signs,"
-            " completeness needs them."
-        ),
-        "negative attributions cut off": (
-            "The negative attributions were set to 0: keep them, completeness needs"
-            " them."
-        ),
-        "scaled to 1": (
-            "The attributions were divided by their maximum: return them unscaled, only"
-            " drawing scales."
-        ),
-        "scaled to sum 1": (
-            "The attributions were divided by their sum: return them unscaled, their"
-            " sum has a meaning."
-        ),
-        "mean subtracted": (
-            "The mean of the attributions was subtracted: return them as they are."
-        ),
-        "each gradient scaled to 1": (
-            "Each gradient was divided by its own maximum: average them as they are."
-        ),
+        "absolute attributions": "The absolute value of the attributions was returned:"
+        " keep the signs, completeness needs them.",
+        "negative attributions cut off": "The negative attributions were set to 0: keep"
+        " them, completeness needs them.",
+        "scaled to 1": "The attributions were divided by their maximum: return them"
+        " unscaled, only drawing scales.",
+        "scaled to sum 1": "The attributions were divided by their sum: return them"
+        " unscaled, their sum has a meaning.",
+        "mean subtracted": "The mean of the attributions was subtracted: return them as"
+        " they are.",
+        "each gradient scaled to 1": "Each gradient was divided by its own maximum:"
+        " average them as they are.",
         "gradient at the image only": _AT_THE_IMAGE,
-        "gradient at the baseline only": (
-            "The gradient was taken at the baseline each time: move along with alpha."
-        ),
-        "gradient at the middle only": (
-            "The gradient was taken half-way only: average it over points on the whole"
-            " way."
-        ),
+        "gradient at the baseline only": "The gradient was taken at the baseline each"
+        " time: move along with alpha.",
+        "gradient at the middle only": "The gradient was taken half-way only: average"
+        " it over points on the whole way.",
         "last step only": _AT_THE_IMAGE,
-        "path from zero": (
-            "The path starts at zeros (alpha image) instead of at the baseline: its"
-            " points are baseline + alpha (image - baseline)."
-        ),
-        "baseline ignored": (
-            "The baseline was not used at all: it starts the path, and it is in the"
-            " factor image - baseline."
-        ),
-        "baseline + alpha x": (
-            "The points are baseline + alpha image, which ends beyond the image: they"
-            " are baseline + alpha (image - baseline)."
-        ),
-        "gradient with respect to the image": (
-            "The gradient was taken with respect to the image, which brings in a factor"
-            " alpha: take it with respect to the point on the path (detach it, then"
-            " requires_grad_)."
-        ),
-        "both ends, divided by n": (
-            "n + 1 points, both ends among them, were divided by n: the weights must"
-            " sum to 1."
-        ),
-        "one step too far": (
-            "The points run one step too far, beyond the image: check the first and the"
-            " last alpha."
-        ),
+        "path from zero": "The path starts at zeros (alpha image) instead of at the"
+        " baseline: its points are baseline + alpha (image - baseline).",
+        "baseline ignored": "The baseline was not used at all: it starts the path, and"
+        " it is in the factor image - baseline.",
+        "baseline + alpha x": "The points are baseline + alpha image, which ends beyond"
+        " the image: they are baseline + alpha (image - baseline).",
+        "gradient with respect to the image": "The gradient was taken with respect to"
+        " the image, which brings in a factor alpha: take it with respect to the point"
+        " on the path (detach it, then requires_grad_).",
+        "both ends, divided by n": "n + 1 points, both ends among them, were divided by"
+        " n: the weights must sum to 1.",
+        "one step too far": "The points run one step too far, beyond the image: check"
+        " the first and the last alpha.",
         "divided by n + 1": "The sum was divided by n + 1: the weights must sum to 1.",
         "divided by n - 1": "The sum was divided by n - 1: the weights must sum to 1.",
-        "last point left out": (
-            "The last point was left out, but divided by as if it were there: the"
-            " weights must sum to 1."
-        ),
+        "last point left out": "The last point was left out, but divided by as if it"
+        " were there: the weights must sum to 1.",
         "divided by n_steps twice": "It was divided by n_steps twice: once is enough.",
-        "summed, not averaged": (
-            "The gradients were summed and not averaged: their weights must sum to 1."
-        ),
-        "trapezoid weights sum to (n - 1) / n": (
-            "The trapezoid's weights sum to (n - 1) / n: n points make n - 1 intervals,"
-            " so divide by n - 1."
-        ),
-        "Gauss weights of [-1, 1]": (
-            "The Gauss-Legendre weights belong to [-1, 1] and sum to 2: halve them for"
-            " [0, 1]."
-        ),
-        "Gauss points of [-1, 1]": (
-            "The Gauss-Legendre points belong to [-1, 1]: move them to [0, 1] by (a +"
-            " 1) / 2."
-        ),
+        "summed, not averaged": "The gradients were summed and not averaged: their"
+        " weights must sum to 1.",
+        "trapezoid weights sum to (n - 1) / n": "The trapezoid's weights sum to (n - 1)"
+        " / n: n points make n - 1 intervals, so divide by n - 1.",
+        "Gauss weights of [-1, 1]": "The Gauss-Legendre weights belong to [-1, 1] and"
+        " sum to 2: halve them for [0, 1].",
+        "Gauss points of [-1, 1]": "The Gauss-Legendre points belong to [-1, 1]: move"
+        " them to [0, 1] by (a + 1) / 2.",
         "chunks of 8, rest dropped": _LAST_CHUNK,
         "chunks of 10, rest dropped": _LAST_CHUNK,
         "chunks of 16, rest dropped": _LAST_CHUNK,
         "chunks of 32, rest dropped": _LAST_CHUNK,
-        ".grad accumulates": (
-            "`.grad` adds up from backward() to backward(): set it to None before each,"
-            " or use torch.autograd.grad."
-        ),
-        "softmax instead of logit": (
-            "The gradient is that of the softmax probability: explain the logit, as the"
-            " model returns it."
-        ),
-        "log-softmax instead of logit": (
-            "The gradient is that of the log-probability (or of the cross-entropy):"
-            " explain the logit."
-        ),
-        "sum over all classes": (
-            "The scores of all classes were added up: take target_class alone."
-        ),
-        "the next class": (
-            "The gradient is that of another class: take column target_class, counted"
-            " from 0."
-        ),
-        "the class predicted at the image": (
-            "The class predicted at the image was explained: use target_class."
-        ),
-        "the class predicted at the baseline": (
-            "The class predicted at the baseline was explained: use target_class."
-        ),
-        "class predicted anew at every point": (
-            "The class was predicted anew at every point: use target_class all along"
-            " the path."
-        ),
+        ".grad accumulates": "`.grad` adds up from backward() to backward(): set it to"
+        " None before each, or use torch.autograd.grad.",
+        "softmax instead of logit": "The gradient is that of the softmax probability:"
+        " explain the logit, as the model returns it.",
+        "log-softmax instead of logit": "The gradient is that of the log-probability"
+        " (or of the cross-entropy): explain the logit.",
+        "sum over all classes": "The scores of all classes were added up: take"
+        " target_class alone.",
+        "the next class": "The gradient is that of another class: take column"
+        " target_class, counted from 0.",
+        "the class predicted at the image": "The class predicted at the image was"
+        " explained: use target_class.",
+        "the class predicted at the baseline": "The class predicted at the baseline was"
+        " explained: use target_class.",
+        "class predicted anew at every point": "The class was predicted anew at every"
+        " point: use target_class all along the path.",
     },
     "completeness": {
-        "after scaling the map": (
-            "The attributions were divided by their maximum before summing: their sum"
-            " means something only unscaled."
-        ),
-        "sum of absolute values": (
-            "The absolute values were summed: the signed attributions are what adds up"
-            " to F(x) - F(x')."
-        ),
-        "mean instead of sum": (
-            "The mean of the attributions was taken: completeness is about their sum."
-        ),
+        "after scaling the map": "The attributions were divided by their maximum before"
+        " summing: their sum means something only unscaled.",
+        "sum of absolute values": "The absolute values were summed: the signed"
+        " attributions are what adds up to F(x) - F(x').",
+        "mean instead of sum": "The mean of the attributions was taken: completeness is"
+        " about their sum.",
         "first channel only": "Only one channel was summed: sum over all three.",
-        "F(x') left out": (
-            "The baseline's score was left out: the sum is compared with F(x) - F(x')."
-        ),
+        "F(x') left out": "The baseline's score was left out: the sum is compared with"
+        " F(x) - F(x').",
         "F(x') - F(x)": "The change was taken the wrong way round: F(x) - F(x').",
-        "both made positive first": (
-            "Absolute values were taken before subtracting: |sum - (F(x) - F(x'))|."
-        ),
+        "both made positive first": "Absolute values were taken before subtracting:"
+        " |sum - (F(x) - F(x'))|.",
         "sign kept": "The error has a sign: take the absolute value of the difference.",
-        "sign of the change kept": (
-            "The error was divided by F(x) - F(x') with its sign: divide by its"
-            " absolute value."
-        ),
-        "absolute, not relative": (
-            "The error is not relative: divide it by |F(x) - F(x')|."
-        ),
-        "relative to F(x)": (
-            "The error was divided by F(x): divide it by |F(x) - F(x')|."
-        ),
-        "relative to the sum": (
-            "The error was divided by the sum of the attributions: divide it by |F(x) -"
-            " F(x')|."
-        ),
-        "relative to both": (
-            "The error was divided by the mean of the sum and the change: divide it by"
-            " |F(x) - F(x')|."
-        ),
+        "sign of the change kept": "The error was divided by F(x) - F(x') with its"
+        " sign: divide by its absolute value.",
+        "absolute, not relative": "The error is not relative: divide it by |F(x) -"
+        " F(x')|.",
+        "relative to F(x)": "The error was divided by F(x): divide it by |F(x) -"
+        " F(x')|.",
+        "relative to the sum": "The error was divided by the sum of the attributions:"
+        " divide it by |F(x) - F(x')|.",
+        "relative to both": "The error was divided by the mean of the sum and the"
+        " change: divide it by |F(x) - F(x')|.",
         "in percent": "The error came in percent: leave it as a fraction.",
         "squared": "The error was squared: take the absolute value.",
-        "share instead of error": (
-            "The share sum / (F(x) - F(x')) was returned: the error is how far it is"
-            " from 1."
-        ),
-        "softmax instead of logit": (
-            "F is the softmax probability here, and was the logit when it was"
-            " differentiated: use the same F."
-        ),
-        "log-softmax instead of logit": (
-            "F is the log-probability here, and was the logit when it was"
-            " differentiated: use the same F."
-        ),
-        "sum over all classes": (
-            "F is the sum over all classes here: use the logit of target_class."
-        ),
-        "the next class": (
-            "F is the score of another class: take column target_class, counted from 0."
-        ),
-        "the class predicted at the image": (
-            "F is the score of the predicted class: use target_class."
-        ),
-        "best class at each end": (
-            "F is the largest score, which may belong to another class at either end:"
-            " use target_class."
-        ),
+        "share instead of error": "The share sum / (F(x) - F(x')) was returned: the"
+        " error is how far it is from 1.",
+        "softmax instead of logit": "F is the softmax probability here, and was the"
+        " logit when it was differentiated: use the same F.",
+        "log-softmax instead of logit": "F is the log-probability here, and was the"
+        " logit when it was differentiated: use the same F.",
+        "sum over all classes": "F is the sum over all classes here: use the logit of"
+        " target_class.",
+        "the next class": "F is the score of another class: take column target_class,"
+        " counted from 0.",
+        "the class predicted at the image": "F is the score of the predicted class: use"
+        " target_class.",
+        "best class at each end": "F is the largest score, which may belong to another"
+        " class at either end: use target_class.",
     },
     "correlation": {
-        "signed sum": (
-            "The channels were added up with their signs: take absolute values first,"
-            " then the sum over channels."
-        ),
-        "absolute value after the sum": (
-            "The channels were added up before the absolute value: take absolute values"
-            " first."
-        ),
-        "maximum over channels": (
-            "The maximum over channels was taken: the map is the sum of absolute"
-            " values."
-        ),
-        "signed maximum": (
-            "The maximum over channels was taken: the map is the sum of absolute"
-            " values."
-        ),
-        "negative attributions cut off": (
-            "Negative attributions were dropped: the map is the sum of absolute values."
-        ),
-        "squares": (
-            "The attributions were squared: the map is the sum of absolute values."
-        ),
-        "first channel only": (
-            "Only one channel was used: the map is the sum over all three."
-        ),
-        "no map, single attributions": (
-            "The signed attributions of all channels were correlated: make the two maps"
-            " first."
-        ),
-        "cell ignored": (
-            "`cell` was not used: average over cells of cell x cell pixels first."
-        ),
-        "every cell-th pixel": (
-            "Every cell-th pixel was picked: average over the whole cell."
-        ),
+        **_MAPS,
+        "signed maximum": _MAPS["maximum over channels"],
+        "negative attributions cut off": "Negative attributions were dropped: the map"
+        " is the sum of absolute values.",
+        "squares": "The attributions were squared: the map is the sum of absolute"
+        " values.",
+        "first channel only": "Only one channel was used: the map is the sum over all"
+        " three.",
+        "no map, single attributions": "The signed attributions of all channels were"
+        " correlated: make the two maps first.",
+        "cell ignored": "`cell` was not used: average over cells of cell x cell pixels"
+        " first.",
+        "every cell-th pixel": "Every cell-th pixel was picked: average over the whole"
+        " cell.",
         "cells of the wrong axis": "Height and width were mixed up in the cells.",
-        "cell is the number of cells": (
-            "`cell` is a cell's side in pixels, not the number of cells."
-        ),
+        "cell is the number of cells": "`cell` is a cell's side in pixels, not the"
+        " number of cells.",
         "overlapping cells": "The cells overlap: they lie side by side.",
-        "largest pixel of a cell": (
-            "The largest pixel of each cell was taken: average over the cell."
-        ),
-        "ranks": (
-            "The ranks were correlated (Spearman): correlate the values (Pearson)."
-        ),
-        "cosine, not centred": (
-            "The cosine was taken without subtracting the means: correlation subtracts"
-            " them."
-        ),
-        "covariance": (
-            "The covariance was returned: divide it by both standard deviations."
-        ),
+        "largest pixel of a cell": "The largest pixel of each cell was taken: average"
+        " over the cell.",
+        "ranks": "The ranks were correlated (Spearman): correlate the values"
+        " (Pearson).",
+        "cosine, not centred": "The cosine was taken without subtracting the means:"
+        " correlation subtracts them.",
+        "covariance": "The covariance was returned: divide it by both standard"
+        " deviations.",
         "squared correlation": "The correlation was squared: return it itself.",
-        "absolute correlation": (
-            "The correlation's sign was dropped: negative means that one map is dark"
-            " where the other is bright."
-        ),
+        "absolute correlation": "The correlation's sign was dropped: negative means"
+        " that one map is dark where the other is bright.",
         "distance": "1 - correlation was returned: return the correlation.",
-        "relative difference": (
-            "The relative difference was returned: return the correlation."
-        ),
+        "relative difference": "The relative difference was returned: return the"
+        " correlation.",
     },
     "blind-shares": {
-        "signed sum": (
-            "The channels were added up with their signs: take absolute values first,"
-            " then the sum over channels."
-        ),
-        "absolute value after the sum": (
-            "The channels were added up before the absolute value: take absolute values"
-            " first."
-        ),
-        "maximum over channels": (
-            "The maximum over channels was taken: the map is the sum of absolute"
-            " values."
-        ),
-        "lightness of normalised values": (
-            "Dark and bright were decided on normalised values: go back to pixel values"
-            " first (times std, plus mean)."
-        ),
-        "normalised a second time": (
-            "The image was normalised a second time: go back to pixel values (times"
-            " std, plus mean)."
-        ),
-        "ImageNet's constants for every model": (
-            "ImageNet's mean and std were used: take those that are handed over."
-        ),
-        "luma weights": (
-            "The channels were weighted as for a grey picture: take their plain mean."
-        ),
+        **_MAPS,
+        "lightness of normalised values": "Dark and bright were decided on normalised"
+        " values: go back to pixel values first (times std, plus mean).",
+        "normalised a second time": "The image was normalised a second time: go back to"
+        " pixel values (times std, plus mean).",
+        "ImageNet's constants for every model": "ImageNet's mean and std were used:"
+        " take those that are handed over.",
+        "luma weights": "The channels were weighted as for a grey picture: take their"
+        " plain mean.",
         "brightest channel": "The largest channel decided: take the mean of the three.",
-        "first channel only": (
-            "One channel decided what is dark: take the mean of the three."
-        ),
-        "a tenth of the range": (
-            "A tenth of the range of values was taken: take a tenth of the pixels (a"
-            " quantile)."
-        ),
-        "pixel values below 0.1 and above 0.9": (
-            "Pixel values below 0.1 and above 0.9 were taken: take a tenth of the"
-            " pixels (a quantile)."
-        ),
-        "a hundredth": (
-            "A hundredth of the pixels was taken: take a tenth, quantiles 0.1 and 0.9."
-        ),
-        "a fifth": (
-            "A fifth of the pixels was taken: take a tenth, quantiles 0.1 and 0.9."
-        ),
+        "first channel only": "One channel decided what is dark: take the mean of the"
+        " three.",
+        "a tenth of the range": "A tenth of the range of values was taken: take a tenth"
+        " of the pixels (a quantile).",
+        "pixel values below 0.1 and above 0.9": "Pixel values below 0.1 and above 0.9"
+        " were taken: take a tenth of the pixels (a quantile).",
+        "a hundredth": "A hundredth of the pixels was taken: take a tenth, quantiles"
+        " 0.1 and 0.9.",
+        "a fifth": "A fifth of the pixels was taken: take a tenth, quantiles 0.1 and"
+        " 0.9.",
         "dark and bright swapped": "The darkest and the brightest tenth are swapped.",
-        "all but the tenth": (
-            "Everything but the tenth was averaged: turn the comparison round."
-        ),
-        "not relative": (
-            "The shares are not relative: divide by the mean of the whole map."
-        ),
-        "relative to the maximum": (
-            "The shares are relative to the map's maximum: divide by its mean."
-        ),
-        "relative to the rest": (
-            "The shares are relative to the other pixels: divide by the mean of the"
-            " whole map."
-        ),
-        "share of the sum": (
-            "The tenth's part of the sum was returned: return its mean over the mean of"
-            " the whole map."
-        ),
+        "all but the tenth": "Everything but the tenth was averaged: turn the"
+        " comparison round.",
+        "not relative": "The shares are not relative: divide by the mean of the whole"
+        " map.",
+        "relative to the maximum": "The shares are relative to the map's maximum:"
+        " divide by its mean.",
+        "relative to the rest": "The shares are relative to the other pixels: divide by"
+        " the mean of the whole map.",
+        "share of the sum": "The tenth's part of the sum was returned: return its mean"
+        " over the mean of the whole map.",
         "median instead of mean": "Medians were taken: take means.",
-        "upside down": (
-            "The fraction is upside down: the tenth's mean over the map's mean."
-        ),
-        "in percent": (
-            "The shares came in percent: leave them as multiples of the mean."
-        ),
+        "upside down": "The fraction is upside down: the tenth's mean over the map's"
+        " mean.",
+        "in percent": "The shares came in percent: leave them as multiples of the"
+        " mean.",
     },
     "baselines": {},
     "explanation": {},

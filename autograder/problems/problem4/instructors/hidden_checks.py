@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 import chapter4
 from autograder.checking.diagnose import Transcript
@@ -42,7 +43,7 @@ CLEAR = 0.02
 
 
 @check("average-attention/sizes", 1, "Other numbers of layers and heads", public=False)
-def test_sizes(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_sizes(student: Any, transcript: Transcript, rng: Generator) -> None:
     for layers, heads, count in ((1, 4, 5), (5, 1, 9), (2, 3, 12)):
         for dtype in ("float32", "float64"):
             recipe = text_model(rng, layers, heads, dtype=dtype)
@@ -63,9 +64,7 @@ def test_sizes(student: Any, transcript: Transcript, rng: np.random.Generator) -
     "Words of several pieces and special tokens anywhere",
     public=False,
 )
-def test_everywhere(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_everywhere(student: Any, transcript: Transcript, rng: Generator) -> None:
     for sizes in ([0, 4, 1, 2, 0, 3, 0, 0], [2, 2, 1, 0], [0, 1, 1, 5]):
         question = pieces(rng, sizes)
         off = np.abs(merged(student, transcript, question) - question.answer).max()
@@ -82,9 +81,7 @@ def test_everywhere(
     "Special tokens in the middle, or none at all",
     public=False,
 )
-def test_anywhere(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_anywhere(student: Any, transcript: Transcript, rng: Generator) -> None:
     for places in ([0, 4], [5, 6, 8], []):
         matrix = rng.dirichlet(np.full(9, 0.7), size=9)
         special = np.zeros(9, dtype=bool)
@@ -106,7 +103,7 @@ def test_anywhere(
 
 
 @check("most-attended/any", 1, "Matrices of other sizes and scales", public=False)
-def test_any(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_any(student: Any, transcript: Transcript, rng: Generator) -> None:
     for count in (11, 5, 2):
         matrix = rng.dirichlet(np.ones(count), size=count)
         while not led(matrix):
@@ -122,7 +119,7 @@ def test_any(student: Any, transcript: Transcript, rng: np.random.Generator) -> 
 
 
 @check("claims/any", 2, "Each claim, decided from any weights", public=False)
-def test_claims(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_claims(student: Any, transcript: Transcript, rng: Generator) -> None:
     wrong = dict.fromkeys(CLAIMS, 0)
     for weights in claim_matrices(rng):
         found, right = decided(student, transcript, weights), verdicts(weights)
@@ -135,9 +132,7 @@ def test_claims(student: Any, transcript: Transcript, rng: np.random.Generator) 
 
 
 @check("sentence/another", 2, "A sentence with words of several pieces", public=False)
-def test_another(
-    student: Any, transcript: Transcript, rng: np.random.Generator
-) -> None:
+def test_another(student: Any, transcript: Transcript, rng: Generator) -> None:
     require_analysis(*analysed(student, transcript, sentence(rng)))
 
 
@@ -147,7 +142,7 @@ VERBS = ("napped", "dozed", "snoozed", "crouched", "lounged", "sprawled")
 PLACES = ("windowsill", "doormat", "beanbag", "footstool", "hammock", "radiator")
 
 
-def sentence(rng: np.random.Generator) -> str:
+def sentence(rng: Generator) -> str:
     """A sentence with words of several pieces, whose first choices are clear."""
     while True:
         first = f"The {rng.choice(ADJECTIVES)} {rng.choice(ANIMALS)}"
@@ -156,7 +151,7 @@ def sentence(rng: np.random.Generator) -> str:
             return text
 
 
-def claim_matrices(rng: np.random.Generator) -> list[np.ndarray]:
+def claim_matrices(rng: Generator) -> list[np.ndarray]:
     """Matrices in which every claim is sometimes true and sometimes false.
 
     Often a single weight decides.
@@ -180,7 +175,7 @@ def claim_matrices(rng: np.random.Generator) -> list[np.ndarray]:
     return found
 
 
-def _some_pairs(rng: np.random.Generator) -> dict[tuple[int, int], float]:
+def _some_pairs(rng: Generator) -> dict[tuple[int, int], float]:
     """Most of the weights that the claims ask for, and some weight elsewhere."""
     asked = [
         (CAT, SAT),

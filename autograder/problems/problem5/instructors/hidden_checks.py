@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor
 
 from autograder.checking.diagnose import Transcript
-from autograder.checking.runner import check, credit, require
+from autograder.checking.runner import check, require
+from autograder.problems.common import image, require_none
 from autograder.problems.problem5.cases import (
     HARMLESS,
     REMOVES,
@@ -42,7 +44,6 @@ from autograder.problems.problem5.questions import (
     enlarged,
     find_cause,
     grad_cam,
-    image,
     integrated,
     logits,
     model,
@@ -61,7 +62,7 @@ from chapter4.shapes.drawing import make_shape
 
 
 @check("standing/rank", 1, "The rank at both ends, and of the unlikely", public=False)
-def test_rank(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_rank(student: Any, transcript: Transcript, rng: Generator) -> None:
     certain = rng.permutation([150.0, -10.0, -30.0, -60.0, -61.0, -62.0, -90.0])
     scores = rng.normal(size=8)
     order = np.argsort(-scores)
@@ -74,7 +75,7 @@ def test_rank(student: Any, transcript: Transcript, rng: np.random.Generator) ->
 
 
 @check("standing/few-classes", 1, "Fewer than five classes", public=False)
-def test_few(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_few(student: Any, transcript: Transcript, rng: Generator) -> None:
     scores = rng.normal(size=3)
     true = int(rng.integers(3))
     try:
@@ -90,7 +91,7 @@ def test_few(student: Any, transcript: Transcript, rng: np.random.Generator) -> 
 
 
 @check("grad-cam/batch", 1, "Each image of a batch has its own class", public=False)
-def test_batch(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_batch(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (14, 10)
     while True:
         net = model("conv-net", rng, size)
@@ -112,7 +113,7 @@ def test_batch(student: Any, transcript: Transcript, rng: np.random.Generator) -
 
 
 @check("grad-cam/blank", 1, "A blank map is zeros", public=False)
-def test_blank(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_blank(student: Any, transcript: Transcript, rng: Generator) -> None:
     net, x, target = _blank(rng, (9, 8))
     other = next(k for k in range(CLASSES) if cam_of(net, x[None], [k]).any())
     both = torch.stack([x, x])
@@ -126,7 +127,7 @@ def test_blank(student: Any, transcript: Transcript, rng: np.random.Generator) -
     require_inside(student, transcript, rng, 2)
 
 
-def _blank(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Any, Tensor, int]:
+def _blank(rng: Generator, size: tuple[int, int]) -> tuple[Any, Tensor, int]:
     """A net, an image and a class whose map is all zeros, though others are not."""
     while True:
         net = model("conv-net", rng, size)
@@ -141,7 +142,7 @@ def _blank(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Any, Tensor
 @check(
     "grad-cam/courtesy", 1, "In eval mode; hooks gone, model as before", public=False
 )
-def test_courtesy(student: Any, rng: np.random.Generator) -> None:
+def test_courtesy(student: Any, rng: Generator) -> None:
     size = (7, 6)
     while True:
         net = model("stateful", rng, size)
@@ -163,30 +164,21 @@ def test_courtesy(student: Any, rng: np.random.Generator) -> None:
     # All but the first complaint rest on what the worker reports. To forge its report
     # is more work than to do as asked.
     after = seen.models[0].changed
-    complaints = []
-    if off(found, right) > CLOSE:
-        complaints.append(
+    require_none(
+        {
             "the model came in training mode and was explained in it: call model.eval()"
-            " first"
-        )
-    if "hooks" in after:
-        complaints.append(
+            " first": off(found, right) > CLOSE,
             "hooks were left behind in the model: keep the handle and call"
-            " handle.remove() in `finally`"
-        )
-    if "mode" in after:
-        complaints.append(
+            " handle.remove() in `finally`": "hooks" in after,
             "the model came back in another mode: remember model.training and put it"
-            " back"
-        )
-    if seen.changed:
-        complaints.append("the images that were handed over have changed")
-    if complaints:
-        credit(max(0, 1 - len(complaints) / 2), "; ".join(complaints) + ".")
+            " back": "mode" in after,
+            "the images that were handed over have changed": seen.changed,
+        }
+    )
 
 
 @check("integrated-gradients/path", 2, "The mean over the whole path", public=False)
-def test_path(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_path(student: Any, transcript: Transcript, rng: Generator) -> None:
     size, n_steps, asked = (8, 6), 64, []
     half = {"mean": [0.5] * 3, "std": [0.5] * 3}
     for options in ({}, {"preprocessing": half}):
@@ -206,7 +198,7 @@ def test_path(student: Any, transcript: Transcript, rng: np.random.Generator) ->
 
 
 @check("both-maps/place", 1, "Grad-CAM lies where it belongs", public=False)
-def test_place(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_place(student: Any, transcript: Transcript, rng: Generator) -> None:
     net: Any = own_classifier("shapes-logo")
     recipe = classifier("shapes-logo")
     while True:
@@ -232,7 +224,7 @@ def test_place(student: Any, transcript: Transcript, rng: np.random.Generator) -
 
 
 @check("both-maps/blank", 1, "Blank flags and completeness errors", public=False)
-def test_flags(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_flags(student: Any, transcript: Transcript, rng: Generator) -> None:
     size, n_steps = (12, 10), 2
     while True:
         net = model("conv-net", rng, size)
@@ -277,7 +269,7 @@ def test_flags(student: Any, transcript: Transcript, rng: np.random.Generator) -
 
 
 @check("cover-test/tiling", 1, "A suspect that fits no tiling", public=False)
-def test_tiling(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_tiling(student: Any, transcript: Transcript, rng: Generator) -> None:
     size, asked = (13, 17), []
     for box in ((4, 7, 7, 12), (0, 12, 3, 17)):
         net = model("power", rng, size)
@@ -294,7 +286,7 @@ def test_tiling(student: Any, transcript: Transcript, rng: np.random.Generator) 
 
 
 @check("find-cause/known", 2, "Occlusion, noise and a near tie", public=False)
-def test_known(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_known(student: Any, transcript: Transcript, rng: Generator) -> None:
     cases = [make_case(cause, rng) for cause in ("occlusion", "noise", "near tie")]
     wrong = []
     for case in (cases[i] for i in rng.permutation(len(cases))):
@@ -308,7 +300,7 @@ def test_known(student: Any, transcript: Transcript, rng: np.random.Generator) -
 
 
 @check("find-cause/rule", 1, "Shares between none and all", public=False)
-def test_rule(student: Any, transcript: Transcript, rng: np.random.Generator) -> None:
+def test_rule(student: Any, transcript: Transcript, rng: Generator) -> None:
     ask_case(student, transcript, make_case("mark", rng))
     # How many of four pictures are right after each removal and after harmless changes.
     # The removals and the scenes are shuffled, so that no place gives an answer away.
@@ -341,7 +333,7 @@ def test_rule(student: Any, transcript: Transcript, rng: np.random.Generator) ->
         check_cause(named, cause, shares)
 
 
-def _order(counts: tuple[int, ...], rng: np.random.Generator) -> list[int]:
+def _order(counts: tuple[int, ...], rng: Generator) -> list[int]:
     """Shuffle the counts, of four pictures, for the three removals.
 
     If two or more counts reach half, the first of them is not the largest.

@@ -379,54 +379,42 @@ def find_cause_with(mistake: str) -> Callable[..., Any]:
             logits = model(image[None])[0]
             answers = {k: model(pictures) for k, pictures in changes.items()}
         predicted = int(logits.argmax())
-        shares = {
-            k: float((a.argmax(dim=1) == true_class).double().mean())
-            for k, a in answers.items()
-        }
-        if mistake == "any other answer counts":
-            shares = {
-                k: float((a.argmax(dim=1) != predicted).double().mean())
-                for k, a in answers.items()
-            }
-        elif mistake == "mean probability instead of answers":
-            shares = {
-                k: float(a.softmax(dim=1)[:, true_class].mean())
-                for k, a in answers.items()
-            }
-        elif mistake == "first picture only":
-            shares = {k: float(a[0].argmax() == true_class) for k, a in answers.items()}
-        elif mistake == "share of the predicted class":
-            shares = {
-                k: float((a.argmax(dim=1) == predicted).double().mean())
-                for k, a in answers.items()
-            }
-        elif mistake == "true class in the top 5":
-            shares = {
-                k: float((a.topk(5).indices == true_class).any(dim=1).double().mean())
-                for k, a in answers.items()
-            }
+
+        def probability(k):
+            return float(answers[k].softmax(dim=1)[:, true_class].mean())
+
+        def share(k):
+            if mistake == "mean probability instead of answers":
+                return probability(k)
+            answer = answers[k].argmax(dim=1)
+            counted = answer == true_class
+            if mistake == "any other answer counts":
+                counted = answer != predicted
+            elif mistake == "first picture only":
+                counted = counted[:1]
+            elif mistake == "share of the predicted class":
+                counted = answer == predicted
+            elif mistake == "true class in the top 5":
+                counted = (answers[k].topk(5).indices == true_class).any(dim=1)
+            return float(counted.double().mean())
+
+        shares = {k: share(k) for k in changes}
         best = max(REMOVES, key=lambda k: shares[k])
-        cause = REMOVES[best] if shares[best] >= 0.5 else "not found"
-        if mistake == "any picture will do":
-            cause = REMOVES[best] if shares[best] > 0 else "not found"
-        elif mistake == "more than half":
-            cause = REMOVES[best] if shares[best] > 0.5 else "not found"
-        elif mistake == "all pictures":
-            cause = REMOVES[best] if shares[best] == 1 else "not found"
-        elif mistake == "never not found":
-            cause = REMOVES[best]
-        elif mistake == "first that will do":
+        enough = {
+            "any picture will do": shares[best] > 0,
+            "more than half": shares[best] > 0.5,
+            "all pictures": shares[best] == 1,
+            "never not found": True,
+        }.get(mistake, shares[best] >= 0.5)
+        cause = REMOVES[best] if enough else "not found"
+        if mistake == "first that will do":
             found = [c for k, c in REMOVES.items() if shares[k] >= 0.5]
             cause = [*found, "not found"][0]
         elif mistake == "largest change of the pixels":
-            moved = {k: float((changes[k] - image).abs().mean()) for k in REMOVES}
-            cause = REMOVES[max(moved, key=lambda k: moved[k])]
+            most = max(REMOVES, key=lambda k: float((changes[k] - image).abs().mean()))
+            cause = REMOVES[most]
         elif mistake == "largest gain in probability":
-            gain = {
-                k: float(answers[k].softmax(dim=1)[:, true_class].mean())
-                for k in REMOVES
-            }
-            cause = REMOVES[max(gain, key=lambda k: gain[k])]
+            cause = REMOVES[max(REMOVES, key=probability)]
         if shares["harmless"] >= 0.5 and mistake != "harmless changes ignored":
             cause = "near tie"
         if mistake == "harmless changes as one more cause" and (
@@ -434,10 +422,9 @@ def find_cause_with(mistake: str) -> Callable[..., Any]:
         ):
             cause = REMOVES[best]
         if mistake == "printed rule":
-            share = float(logits.softmax(dim=0)[true_class])
             rank = 1 + int((logits > logits[true_class]).sum())
             cause = "near tie" if rank <= 5 else "occlusion"
-            if share < 0.01:
+            if logits.softmax(dim=0)[true_class] < 0.01:
                 cause = "not found"
         elif mistake == "always the mark":
             cause = "mark"

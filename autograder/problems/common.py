@@ -1,0 +1,84 @@
+"""What the questions of several problems share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from autograder.checking.runner import Shortfall, credit
+from autograder.sandbox.inside import tiny_models
+from autograder.sandbox.inside.values import Recipe
+
+CLASSES = 5
+
+
+def model(kind: str, rng: Generator, size: Sequence[int], **options: Any) -> Recipe:
+    """A net that nobody has seen before, for images of ``size`` (H, W)."""
+    options = {"classes": CLASSES, "size": [3, *size], **options}
+    return Recipe(kind, int(rng.integers(2**31)), options)
+
+
+def weight(recipe: Recipe, target: int) -> np.ndarray:
+    """The weights of the target class, (3, H, W), in float64."""
+    built: Any = tiny_models.build(recipe)
+    return np.asarray(built.weight.detach()[target], dtype=np.float64)
+
+
+def gradient(recipe: Recipe, points: Tensor, target: int) -> np.ndarray:
+    """The gradient of a logit at each point (N, 3, H, W), float64."""
+    built: Any = tiny_models.build(recipe).eval().double()
+    at = points.double().requires_grad_()
+    (found,) = torch.autograd.grad(built(at)[:, target].sum(), at)
+    return found.numpy()
+
+
+def integral(net: Recipe, x: Tensor, start: Tensor, target: int) -> np.ndarray:
+    """Integrated Gradients from ``start`` to ``x``, to a few thousandths."""
+    alphas = (torch.arange(400) + 0.5)[:, None, None, None].double() / 400
+    mean = gradient(net, start + alphas * (x - start), target).mean(axis=0)
+    return np.asarray((x - start).numpy() * mean)
+
+
+def image(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def new_seed(rng: Generator) -> int:
+    return int(rng.integers(2**31))
+
+
+def array(value: Any) -> np.ndarray | None:
+    """The value as float64, or None if it is no array of numbers."""
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+
+
+def require_array(
+    value: Any, message: str, fits: Callable[[np.ndarray], bool] = lambda found: True
+) -> np.ndarray:
+    """The value as float64; end the check unless it is an array that ``fits``."""
+    found = array(value)
+    if found is None or not fits(found):
+        raise Shortfall(message)
+    return found
+
+
+@np.errstate(over="ignore")
+def distance(found: np.ndarray, right: np.ndarray) -> float:
+    """Relative L2 distance."""
+    norm = max(float(np.linalg.norm(right)), 1e-12)
+    return float(np.linalg.norm(found - right)) / norm
+
+
+def require_none(complaints: Mapping[str, bool]) -> None:
+    """Give half of the points if one complaint is true, and none if more are."""
+    true = [words for words, holds in complaints.items() if holds]
+    if true:
+        credit(max(0, 1 - len(true) / 2), "; ".join(true) + ".")
