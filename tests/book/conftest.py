@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import pytest
-from chromium import launched
+from chromium import PATIENCE, launched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -83,6 +83,7 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
         def make(**options: Any) -> Page:
             context = contexts.enter_context(browser.new_context(**DESK | options))
+            context.set_default_timeout(PATIENCE)
             page = context.new_page()
             page.add_init_script(DRAWN)
             return page

@@ -47,7 +47,7 @@ def shell(script: str, folder: Path, course: Path = COURSE) -> str:
     }
     told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     command = ["bash", "-e", "-c", script]
-    done = subprocess.run(command, cwd=folder, env=env, timeout=900, **told)
+    done = subprocess.run(command, cwd=folder, env=env, timeout=3600, **told)
     assert done.returncode == 0, done.stdout
     return done.stdout
 

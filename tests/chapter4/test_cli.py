@@ -515,7 +515,7 @@ def test_words_that_are_not_utf8_are_named(capsys: pytest.CaptureFixture[str]) -
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        arguments, capture_output=True, text=True, timeout=120, **options
+        arguments, capture_output=True, text=True, timeout=900, **options
     )
 
 

@@ -31,6 +31,8 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
+PATIENCE = 300_000  # milliseconds: on a busy machine nothing but what hangs fails
+
 
 @contextmanager
 def launched(**options: Any) -> Iterator[Browser]:
@@ -53,7 +55,7 @@ def launched(**options: Any) -> Iterator[Browser]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=executable, args=FLAGS, **options
+            executable_path=executable, args=FLAGS, timeout=PATIENCE, **options
         )
         try:
             yield browser
@@ -79,6 +81,7 @@ def watched(browser: Browser, source: Path | str, **options: Any) -> Iterator[Pa
     """
     size = {"width": 900, "height": 700}
     context = browser.new_context(**{"offline": True, "viewport": size} | options)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     asked: list[str] = []
     errors: list[str] = []

@@ -117,7 +117,7 @@ def test_keyboard_only(page: Page) -> None:
     """A sample photo, another class and both comparisons, by keys alone."""
     page.locator("#playground [data-sample=cat]").focus()
     page.keyboard.press("Enter")
-    page.wait_for_selector("#playground [data-top] input:checked", timeout=60_000)
+    page.wait_for_selector("#playground [data-top] input:checked")
     wait(page)
     first = page.locator("#playground [data-class]").first.inner_text()
     page.locator("#playground [data-top] input:checked").focus()
@@ -161,7 +161,7 @@ def test_what_is_no_picture(page: Page, tmp_path: Path) -> None:
     page.wait_for_selector("#playground [data-status].trouble")
     assert "no picture" in page.locator("#playground [data-status]").inner_text()
     page.locator("#playground [data-sample=coffee]").click()
-    page.wait_for_selector("#playground [data-top] input:checked", timeout=60_000)
+    page.wait_for_selector("#playground [data-top] input:checked")
     wait(page)
     assert "espresso" in page.locator("#playground [data-status]").inner_text()
 

@@ -436,7 +436,7 @@ def test_a_notebook_draws_each_figure_once(monkeypatch: pytest.MonkeyPatch) -> N
     book = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, sources)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the client's own
-        NotebookClient(book, timeout=120, kernel_name="python3").execute()
+        NotebookClient(book, timeout=900, kernel_name="python3").execute()
     for cell, (source, wanted) in zip(book.cells[1:], CELLS, strict=True):
         bundles = [output.data for output in cell.outputs if "data" in output]
         pictures = ["image/png" in data for data in bundles]
