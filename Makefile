@@ -19,7 +19,7 @@ serve: book ## show the built book on http://127.0.0.1:8000 (PORT=... for anothe
 test: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## run the linter, the type checker and the tests of every day
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" $(COVERAGE)
 
 test-slow: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## run the tests that make test leaves out
 	$(PYTEST) -m slow
