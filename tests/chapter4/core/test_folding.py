@@ -319,6 +319,14 @@ def output_changed_on_the_way(net: Any, x: Tensor) -> Tensor:
     return net.norm(y)
 
 
+def layout_caught(net: Any, x: Tensor) -> Tensor:
+    y = net.norm(net.conv(x))
+    try:
+        return y * x.stride(1)
+    except RuntimeError:
+        return y
+
+
 def without_gradients(net: Any, x: Tensor) -> Tensor:
     with torch.no_grad():
         y = net.conv(x)
@@ -368,6 +376,7 @@ def by_the_data(net: Any, x: Tensor) -> Tensor:
         lambda net, x: net.norm(y := net.conv(x)) * net.norm(y),
         norm_changed_on_the_way,
         output_changed_on_the_way,
+        layout_caught,
         without_gradients,
         checkpointed,
         by_the_data,
