@@ -19,13 +19,12 @@ import sysconfig
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import Requirement
+from dependencies import digest_of, everything, libraries
 
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
@@ -235,7 +234,9 @@ def make_playground(env: dict[str, str]) -> None:
     """
     folder = VENDOR / "playground"
     stamp = folder / ".complete"
-    wanted = digest_of([PLAYGROUND, *package_files()], *requirements())
+    wanted = digest_of(
+        [*libraries(), PLAYGROUND.read_text(encoding="utf-8"), everything("chapter4")]
+    )
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return
     say("exporting the playground's model")
@@ -246,49 +247,6 @@ def make_playground(env: dict[str, str]) -> None:
     if done.returncode != 0:
         raise BuildError("the playground's model was not exported: see above")
     stamp.write_text(wanted, encoding="utf-8")
-
-
-def digest_of(files: Iterable[Path], *facts: str) -> str:
-    """Return one SHA-256 of the names and contents of ``files`` and of ``facts``."""
-    total = hashlib.sha256()
-    for fact in facts:
-        total.update(fact.encode("utf-8") + b"\0")
-    for path in sorted(files):
-        total.update(path.relative_to(ROOT).as_posix().encode("utf-8") + b"\0")
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
-
-
-def package_files() -> list[Path]:
-    """Return every file of the package that can change what a cell prints.
-
-    These are code, weights and photos.
-    """
-    found = (ROOT / "chapter4").rglob("*")
-    return [p for p in found if p.is_file() and "__pycache__" not in p.parts]
-
-
-def requirements(name: str = "chapter4") -> list[str]:
-    """Return ``name==version`` of each requirement that the package declares.
-
-    Extras are left out.
-    """
-    declared = [r for r in metadata.requires(name) or [] if "extra ==" not in r]
-    names = sorted({Requirement(r).name for r in declared})
-    return [f"{n}=={metadata.version(n)}" for n in names]
-
-
-def execution_digest() -> str:
-    """Return a digest of what the executed cells depend on besides their own source.
-
-    The execution cache looks only at the pages. Without this, an old figure would stay
-    after a function has changed.
-    """
-    answers = [
-        *(ROOT / "solutions").glob("*/*.md"),
-        *(ROOT / "autograder").glob("course/source.py"),
-    ]
-    return digest_of([*package_files(), *answers], sys.version, *requirements())
 
 
 def frame_digest() -> str:
@@ -303,8 +261,13 @@ def frame_digest() -> str:
         BOOK / "build.py",
     ]
     names = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "markdownify")
-    address = os.environ.get("CHAPTER4_REPOSITORY", "")
-    return digest_of(files, address, *(f"{n}=={metadata.version(n)}" for n in names))
+    return digest_of(
+        [
+            os.environ.get("CHAPTER4_REPOSITORY", ""),
+            *(f"{n}=={metadata.version(n)}" for n in names),
+            *(f"{path.name} {path.read_text(encoding='utf-8')}" for path in files),
+        ]
+    )
 
 
 def forget_what_changed(fresh: bool) -> None:
@@ -312,15 +275,13 @@ def forget_what_changed(fresh: bool) -> None:
 
     Note what the build that begins now depends on.
     """
-    now: dict[str, Any] = {"execution": execution_digest(), "frame": frame_digest()}
+    now: dict[str, Any] = {"frame": frame_digest()}
     try:
         before = json.loads(STATE.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         before = {}
-    if fresh or before.get("execution") != now["execution"]:
-        why = "as asked" if fresh else "the package or its requirements have changed"
-        say(f"executing every page: {why}")
-        shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
+    if fresh:
+        shutil.rmtree(BUILD / "executed", ignore_errors=True)
     if fresh or before != now | {"complete": True}:
         # Sphinx does not read a page again that has not changed. Without this, a
         # warning would fail only the first build.
@@ -361,6 +322,11 @@ def build(fresh: bool = False) -> Path:
     make_playground(env)
     forget_what_changed(fresh)
     quieten_kernels(Path(env["IPYTHONDIR"]))
+    # Not as a script: a kernel that is forked would run the script's imports again.
+    code = "import execute; raise SystemExit(execute.main())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=BOOK, env=env, check=False)
+    if done.returncode != 0:
+        raise BuildError("not every page could be executed: see above")
     code = "from jupyter_book.cli.main import main; main()"
     strict = ["--warningiserror", "--keep-going"]
     command = [sys.executable, "-c", code, "build", str(BOOK), *strict]
@@ -387,6 +353,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BuildError as error:
         print(f"book/build.py: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        say("stopped; what is done stays, and the same command goes on from there")
+        return 130
     say(f"open {page}")
     say(
         "or serve it with `make serve` (python -m http.server --directory"

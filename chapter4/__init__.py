@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chapter4.core.attribution import Attribution as Attribution
 
+__version__ = "1.0.0"
+
 # Module -> public names. A module is loaded when one of its names is first used, so
 # that ``import chapter4`` costs nothing.
 _PUBLIC = {

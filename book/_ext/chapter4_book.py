@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,14 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+import chapter4
+
 logger = logging.getLogger(__name__)
 
 BOOK = Path(__file__).resolve().parent.parent
 VENDOR = BOOK / "_build" / "vendor"
 SCRIPTS = BOOK / "_scripts"
+EXECUTED = BOOK / "_build" / "executed"
 
 # A figure with this width over height, or more, has several panels: it scrolls on a
 # phone.
@@ -108,6 +110,13 @@ def count(app: Sphinx, doctree: nodes.document) -> None:
     _counts(app.env)[app.env.docname] = facts
 
 
+def depend_on_results(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Read a page again when its cells have been executed again."""
+    results = EXECUTED / f"{docname}.json"
+    if results.is_file():
+        app.env.note_dependency(str(results))
+
+
 def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
     """Drop the counts of a page that is read again."""
     _counts(env).pop(docname, None)
@@ -130,7 +139,7 @@ def write_facts(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             if total[key]:
                 lines.append(f"{total[key]} {_plural(word, total[key])}")
         if whole:
-            lines.append(f"Version {metadata.version('chapter4')}")
+            lines.append(f"Version {chapter4.__version__}")
         place.replace_self(
             nodes.paragraph("", " · ".join(lines), classes=["page-facts"])
         )
@@ -240,6 +249,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("page-facts", PageFacts)
     app.add_node(Facts)
     app.connect("config-inited", use_local_scripts)
+    app.connect("source-read", depend_on_results)
     app.connect("doctree-read", warn_of_stderr)
     app.connect("doctree-read", count)
     app.connect("doctree-read", mark_wide_figures)

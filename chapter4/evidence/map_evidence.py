@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+import chapter4
 from chapter4.core.attribution import Attribution
 from chapter4.evidence.randomization import default_stages, randomization_check
 
@@ -133,13 +135,12 @@ def with_randomization(
 
 def versions_of(model: nn.Module) -> dict[str, str]:
     """Versions for a report: torch, chapter4, and the package that made the model."""
-    names = ["torch", "chapter4", type(model).__module__.partition(".")[0]]
-    found = {}
-    for name in dict.fromkeys(names):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue  # the model comes from the caller's own module
+    found = {"torch": version("torch"), "chapter4": chapter4.__version__}
+    maker = type(model).__module__.partition(".")[0]
+    if maker not in found:
+        # Without one, the model comes from the caller's own module.
+        with suppress(PackageNotFoundError):
+            found[maker] = version(maker)
     return found
 
 

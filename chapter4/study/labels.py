@@ -53,4 +53,7 @@ KIND_NAMES = {
     "randomization": "randomisation",
     "reference": "float64 references",
     "cost": "times",
+    "noise": "noise of SmoothGrad",
+    "path": "walks along a path",
+    "claims": "claims of the printed chapter",
 }

@@ -80,6 +80,33 @@ REFERENCE: dict[str, Any] = {
     # More of them, to find what the adaptive rule needs for another rule's error.
     "tolerances": [0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.035],
 }
+# What pages show: section 4.1, section 4.3 and the corrections.
+NOISE: dict[str, Any] = {
+    "photos": ["cat"],
+    "samples": 10,
+    "seed": 1,  # of the first run; each further one adds 1
+    "runs": 40,
+    "counts": [10, 20, 50, 100, 200],
+}
+PATH: dict[str, Any] = {
+    "photos": ["cat"],
+    "steps": 200,
+    "early": 40,
+    "early_end": 0.1,
+    # The last count of the first rule is what the others are compared with.
+    "rules": ["gausslegendre", "riemann_right"],
+    "counts": [10, 25, 50, 100, 200],
+}
+CLAIMS: dict[str, Any] = {
+    "photos": ["cat", "dog", "panda", "lemur", "jaguar", "coffee"],
+    "samples": 10,
+    "seed": SEED,
+    "runs": 10,
+    "counts": [10, 20, 50],
+    "steps": 25,
+    "baselines": ["black", "white", "blur"],
+    "deleted": 0.1,
+}
 RECIPES = {
     "cost": COST,
     "photo": PHOTOS,
@@ -87,6 +114,9 @@ RECIPES = {
     "randomization": RANDOMIZATION,
     "known": KNOWN,
     "reference": REFERENCE,
+    "noise": NOISE,
+    "path": PATH,
+    "claims": CLAIMS,
 }
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 HTML = BOOK / "_build" / "html"
-# The extensions are no package.
-sys.path.append(str(BOOK / "_ext"))
+# They are no package.
+sys.path += [str(BOOK), str(BOOK / "_ext")]
 DESK = {"viewport": {"width": 1280, "height": 800}}
 
 # Notes when the page had loaded, its fonts were there, and its formulas, diagrams and
