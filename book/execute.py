@@ -3,7 +3,7 @@
 ``book/build.py`` runs this before Sphinx. A page's results stay in
 ``book/_build/executed`` with a digest of each file that its cells used. They are used
 again until a cell, one of these files or a required library changes. What was executed
-before a failure or Ctrl-C is kept.
+before a failure or an interruption is kept.
 """
 
 from __future__ import annotations
@@ -210,15 +210,14 @@ async def silently(client: NotebookClient, expression: str) -> str:
     return str(reply["content"]["user_expressions"]["value"]["data"]["text/plain"])
 
 
-def workers(pages: int) -> tuple[int, int]:
-    """How many of ``pages`` to execute at a time, and how many threads each may use."""
+def workers(pages: int) -> int:
+    """How many of ``pages`` to execute at a time."""
     cores = len(os.sched_getaffinity(0)) if FORKS else os.cpu_count() or 1
     most = min(cores, pages)
     with suppress(AttributeError, ValueError, OSError):  # not on Windows
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         most = min(most, memory // MEMORY_OF_A_PAGE)
-    count = max(1, most)
-    return count, max(1, cores // count)
+    return max(1, most)
 
 
 async def execute_all(pages: list[Page], count: int) -> int:
@@ -276,9 +275,11 @@ def main() -> int:
     ]
     todo = [page for page in pages if not page.find()]
     if todo:
-        count, threads = workers(len(todo))
+        count = workers(len(todo))
         say(f"executing {len(todo)} of {len(pages)} pages, {count} at a time")
-        os.environ["OMP_NUM_THREADS"] = str(threads)
+        # Pages fill the cores. Threads of one page would wait for each other, for long
+        # on a busy machine, and results would depend on their number.
+        os.environ["OMP_NUM_THREADS"] = "1"
         if FORKS:
             # As ipykernel does. matplotlib reads it when it is imported.
             os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"

@@ -30,7 +30,7 @@ def run(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
     """
     from ipykernel.kernelapp import IPKernelApp
 
-    os.setsid()  # Ctrl-C is for the build, which then ends its kernels
+    os.setsid()  # an interruption is for the build, which ends its kernels
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

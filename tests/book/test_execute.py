@@ -219,7 +219,7 @@ def test_pages_share_the_cores_and_the_memory(monkeypatch: pytest.MonkeyPatch) -
     sizes = {"SC_PHYS_PAGES": 6 * 2**30 // 4096, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    assert execute.workers(16) == (3, 2)
-    assert execute.workers(1) == (1, 8)
+    assert execute.workers(16) == 3
+    assert execute.workers(1) == 1
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    assert execute.workers(16) == (1, 1)
+    assert execute.workers(16) == 1

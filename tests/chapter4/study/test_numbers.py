@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from chapter4.study import __main__ as command
-from chapter4.study import known, photo_items, recipe, reference, saved
+from chapter4.study import known, pages, photo_items, recipe, reference, saved
 from chapter4.study.store import EVIDENCE, plain
 
 STUDY = saved()
@@ -130,6 +130,39 @@ def test_controls_measure_what_was_saved() -> None:
     assert len(measured) == 7
     for key in measured:
         assert found[key] == pytest.approx(expected[key], abs=1e-3), key
+
+
+def test_a_walk_measures_what_was_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every tenth step of it, and the errors of the smaller counts."""
+    short = recipe.PATH | {"steps": 20, "early": 4, "counts": [10, 25]}
+    monkeypatch.setattr(pages, "PATH", short)
+    found, expected = pages.measure_path(PHOTO), item(f"path/{PHOTO}")
+    for key in ("scores", "slopes", "early_slopes"):
+        assert found[key] == pytest.approx(expected[key][9::10], rel=1e-3, abs=0.02)
+    for rule in short["rules"]:
+        measured = [each["delta"] for each in found[rule]]
+        saved_ones = [each["delta"] for each in expected[rule][:2]]
+        assert measured == pytest.approx(saved_ones, abs=1e-3)
+    assert expected["gausslegendre"][-1]["distance"] == 0
+
+
+@pytest.mark.slow
+def test_the_noise_of_smoothgrad_is_what_was_saved() -> None:
+    found, expected = pages.measure_noise(PHOTO), item(f"noise/{PHOTO}")
+    assert found["noise_to_signal"] == pytest.approx(
+        expected["noise_to_signal"], rel=1e-3
+    )
+    assert found["norm"] == pytest.approx(expected["norm"], rel=1e-3)
+    assert found["cosine"] == pytest.approx(expected["cosine"], rel=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("photo", recipe.CLAIMS["photos"][::3])
+def test_claims_measure_what_was_saved(photo: str) -> None:
+    found, expected = pages.measure_claims(photo), item(f"claims/{photo}")
+    for key in ("noise_to_signal", "roughness", "deleted", "least_correlation"):
+        assert found[key] == pytest.approx(expected[key], rel=1e-3, abs=1e-3), key
+    assert found["seeds"] == pytest.approx(expected["seeds"], rel=1e-3)
 
 
 def test_the_reference_is_nearer_to_more_steps() -> None:
