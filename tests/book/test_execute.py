@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import dependencies
@@ -148,7 +149,10 @@ def test_only_what_may_differ_is_executed(course: Course) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_done_and_leaves_no_kernel(course: Course) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stop_keeps_what_is_done_and_leaves_no_kernel(
+    course: Course, end: signal.Signals
+) -> None:
     begun = course.root / "begun"
     course.page("endless", f"Path({str(begun)!r}).touch()", "while True: pass")
     process = course.start()
@@ -156,10 +160,15 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_kernel(course: Course) -> None:
     assert soon(lambda: begun.exists() and len(list(kept.glob("*.json"))) == 3)
     children = below(process.pid)
     assert children
-    os.killpg(process.pid, signal.SIGINT)
-    process.communicate()
-    assert process.returncode != 0
-    assert all_end(children)
+    os.killpg(process.pid, end)
+    try:
+        assert process.wait() != 0
+        assert all_end(children)
+    finally:
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        process.communicate()
     assert json.loads((kept / "first.json").read_text())["results"]
 
 
