@@ -1,12 +1,10 @@
 """Each page with code cells as a notebook, in the menu above the page.
 
 The notebook is a file beside the page and needs no network. Buttons for Colab and
-Binder follow once the repository has an address.
-
-The address is ``repository: url:`` in _config.yml, or the environment variable
-CHAPTER4_REPOSITORY, which wins: https://github.com/NAME/REPOSITORY. The services open
-the notebooks from that repository's branch ``notebooks``. The publishing workflow fills
-it with the folder that is written here.
+Binder follow if the environment variable CHAPTER4_REPOSITORY has the address of a
+repository at GitHub. The services open the notebooks from its branch ``notebooks``:
+``book/publish.py`` sets the variable, and fills the branch with the folder that is
+written here.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ import base64
 import mimetypes
 import os
 import re
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +20,18 @@ import jupytext
 import nbformat
 from bs4 import BeautifulSoup
 from docutils import nodes
+from github_addresses import pages_of, repository_of
 from notebook_text import Links, pieces, quoted
 from sphinx.application import Sphinx
 from sphinx.util import logging
+
+import chapter4
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "notebooks"
 BRANCH = "notebooks"
 CLONE = "chapter4-course"
-ADDRESS = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?")
 
 # This does nothing where chapter4 is installed. It fetches the whole course, because
 # the problems' pages read their sample answers from its folder solutions/.
@@ -46,30 +45,32 @@ if find_spec("chapter4") is None:
     %pip install --quiet -e ./{clone}
     sys.path.insert(0, "{clone}")"""
 
-# For Binder, whose machines have no graphics card and little disk space.
-REQUIREMENTS = """\
+# For Binder, whose machines have no graphics card and little disk space, and take a
+# Python that is too old unless told otherwise.
+BINDER = {
+    "requirements.txt": """\
 --extra-index-url https://download.pytorch.org/whl/cpu
--e git+{url}#egg=chapter4
-"""
+-e git+{url}#egg=interpreting-deep-learning-models
+""",
+    "runtime.txt": "python-3.12\n",
+}
 
 
-def repository(app: Sphinx) -> str | None:
+def repository() -> str | None:
     """The repository's public address, https://github.com/NAME/REPOSITORY, if known.
 
-    An address of any other form gives a build warning and counts as unknown.
+    An address at another host gives a build warning and counts as unknown.
     """
-    configured = app.config.html_theme_options.get("repository_url")
-    url = os.environ.get("CHAPTER4_REPOSITORY") or configured
-    if not url:
+    address = os.environ.get("CHAPTER4_REPOSITORY")
+    if not address:
         return None
-    found = ADDRESS.fullmatch(url)
-    if found is None:
+    url = repository_of(address)
+    if url is None:
         logger.warning(
-            "the repository's address is https://github.com/NAME/REPOSITORY, not %s",
-            url,
+            "CHAPTER4_REPOSITORY is https://github.com/NAME/REPOSITORY, not %s",
+            address,
         )
-        return None
-    return f"https://github.com/{found[1]}/{found[2]}"
+    return url
 
 
 def add_notebook(
@@ -79,7 +80,7 @@ def add_notebook(
     parts = doctree.findall(nodes.container) if doctree is not None else ()
     if all(part.get("nb_element") != "cell_code" for part in parts):
         return
-    url = repository(app)
+    url = repository()
     notebook = notebook_of(app, page, context["body"], url)
     target = Path(app.outdir, FOLDER, f"{page}.ipynb")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +152,7 @@ def notebook_of(
     source = jupytext.read(app.env.doc2path(page))
     codes = [cell for cell in source.cells if cell.cell_type == "code"]
     attachments, names = _attachments(app, body)
-    texts = pieces(body, link_of(app), names)
+    texts = pieces(body, link_of(app, url), names)
     if texts.count(None) != len(codes):
         logger.warning("%s: its cells are not those of its source", page)
     cells: list[nbformat.NotebookNode] = []
@@ -191,14 +192,14 @@ def _split_title(text: str) -> tuple[str, str]:
 
 def _about(app: Sphinx, url: str | None) -> str:
     """Where the notebook comes from and what it needs, below its title."""
-    version = metadata.version("chapter4")
     install = f"`git clone {url} {CLONE}` and " if url else ""
     folder = f"`{CLONE}`" if url else "the course's folder"
     return quoted(
         [
             (
                 f"This notebook is a page of *{app.config.html_title}*, version"
-                f" {version}. Its text is under CC BY 4.0, its code under MIT."
+                f" {chapter4.__version__}. Its text is under CC BY 4.0, its code under"
+                " MIT."
             ),
             (
                 "It needs Python 3.11 or newer and the course in the kernel that runs"
@@ -210,14 +211,15 @@ def _about(app: Sphinx, url: str | None) -> str:
     )
 
 
-def link_of(app: Sphinx) -> Links:
+def link_of(app: Sphinx, url: str | None) -> Links:
     """How a notebook links to papers and pages.
 
-    Papers are linked to their address. Pages are linked to the published book if
-    ``html_baseurl`` has its address; otherwise they are not linked.
+    Papers are linked to their address. Pages are linked to the published book: where
+    ``html_baseurl`` says, or where GitHub Pages shows the repository with the address
+    ``url``. With neither they are not linked.
     """
     papers = _papers(app)
-    base = app.config.html_baseurl
+    base = app.config.html_baseurl or (pages_of(url) if url else "")
 
     def link(href: str) -> str | None:
         page, _, anchor = href.partition("#")
@@ -267,18 +269,18 @@ def _attachments(
     return content, names
 
 
-def write_requirements(app: Sphinx, error: Exception | None) -> None:
-    """Write the list of what Binder installs, beside the notebooks."""
+def write_for_binder(app: Sphinx, error: Exception | None) -> None:
+    """Write what Binder installs, beside the notebooks."""
     folder = Path(app.outdir, FOLDER)
-    url = repository(app) if error is None else None
+    url = repository() if error is None else None
     if url and folder.is_dir():
-        text = REQUIREMENTS.format(url=url)
-        (folder / "requirements.txt").write_text(text, encoding="utf-8")
+        for name, text in BINDER.items():
+            (folder / name).write_text(text.format(url=url), encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension with Sphinx."""
     # After the theme, which makes the menu at priority 501.
     app.connect("html-page-context", add_notebook, priority=600)
-    app.connect("build-finished", write_requirements)
+    app.connect("build-finished", write_for_binder)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,6 @@
 """Each page with cells as a notebook.
 
-It has the page's own code, text that plain Jupyter shows, and buttons by configuration.
+It has the page's own code, text that plain Jupyter shows, and buttons if asked for.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ import ast
 import base64
 import os
 import re
+import tomllib
 from pathlib import Path
-from types import SimpleNamespace
-from unittest.mock import Mock
 
-import chapter4_notebooks
 import jupytext
 import nbformat
 import pytest
@@ -21,6 +19,7 @@ from bs4 import BeautifulSoup
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from notebook_text import pieces
+from packaging.specifiers import SpecifierSet
 from small_books import BOOK, HEADER, PIXEL, build_book
 
 HTML = BOOK / "_build" / "html"
@@ -122,15 +121,19 @@ def test_a_page_becomes_a_notebook(
     assert [p.name for p in (tmp_path / "out" / "notebooks").iterdir()] == ["a.ipynb"]
 
 
-def test_addresses_bring_the_launch_buttons_and_links(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("baseurl", "home"),
+    [
+        ("", "https://somebody.github.io/course/"),
+        ("https://example.org/book/", "https://example.org/book/"),
+    ],
+)
+def test_an_address_brings_the_launch_buttons_and_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, baseurl: str, home: str
 ) -> None:
-    """The repository's: buttons, the cell that installs, and Binder's packages.
-
-    The published book's: a reference to another page is a link again.
-    """
+    """Buttons, the cell that installs, what Binder needs, and links to the book."""
     monkeypatch.setenv("CHAPTER4_REPOSITORY", URL)
-    assert build(tmp_path, html_baseurl="https://example.org/book/") == ""
+    assert build(tmp_path, html_baseurl=baseurl) == ""
     found = menu(tmp_path)
     assert (
         found["Colab"] == "https://colab.research.google.com/github/somebody/course/"
@@ -142,43 +145,35 @@ def test_addresses_bring_the_launch_buttons_and_links(
     )
     assert "Colab" not in menu(tmp_path, "other")
     cells = notebook(tmp_path).cells
-    title = "Words on [Other page](https://example.org/book/other.html)"
-    assert title in cells[0].source
+    assert f"Words on [Other page]({home}other.html)" in cells[0].source
     setup, first, second = (cell for cell in cells if cell.cell_type == "code")
     assert f"git clone --quiet --depth 1 {URL} " in setup.source
     ast.parse(TransformerManager().transform_cell(setup.source))
     assert (first.source, second.source) == ("one = 1", "two = one + 1")
-    needed = (tmp_path / "out" / "notebooks" / "requirements.txt").read_text()
-    assert f"-e git+{URL}#egg=chapter4" in needed.splitlines()
 
 
-@pytest.mark.parametrize(
-    ("configured", "environment", "known"),
-    [
-        (None, None, None),
-        (URL, None, URL),
-        (f"{URL}.git", "", URL),
-        (None, URL, URL),
-        ("https://github.com/other/one", URL, URL),
-        (None, "https://example.org/course", None),
-    ],
-)
-def test_the_repositorys_address_is_the_environments_or_the_configurations(
-    monkeypatch: pytest.MonkeyPatch,
-    configured: str | None,
-    environment: str | None,
-    known: str | None,
+def test_binder_installs_this_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Colab knows GitHub only: another address is named in a warning, and not used."""
-    monkeypatch.delenv("CHAPTER4_REPOSITORY", raising=False)
-    if environment is not None:
-        monkeypatch.setenv("CHAPTER4_REPOSITORY", environment)
-    warn = Mock()
-    monkeypatch.setattr(chapter4_notebooks.logger, "warning", warn)
-    config = SimpleNamespace(html_theme_options={"repository_url": configured})
-    assert chapter4_notebooks.repository(SimpleNamespace(config=config)) == known
-    refused = bool(known is None and environment)
-    assert [call.args[1] for call in warn.call_args_list] == [environment] * refused
+    """Under its name, which pip compares, and with a Python that it allows."""
+    monkeypatch.setenv("CHAPTER4_REPOSITORY", URL)
+    build(tmp_path)
+    pyproject = (BOOK.parent / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(pyproject)["project"]
+    folder = tmp_path / "out" / "notebooks"
+    needed = (folder / "requirements.txt").read_text().splitlines()
+    assert f"-e git+{URL}#egg={project['name']}" in needed
+    version = (folder / "runtime.txt").read_text().strip().removeprefix("python-")
+    assert version in SpecifierSet(project["requires-python"])
+
+
+def test_another_host_brings_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Colab opens notebooks of GitHub alone."""
+    monkeypatch.setenv("CHAPTER4_REPOSITORY", "https://example.org/course")
+    assert "not https://example.org/course" in build(tmp_path)
+    assert "Colab" not in menu(tmp_path)
 
 
 TEXTS = {
