@@ -11,11 +11,15 @@ import atexit
 import copy
 import logging
 import os
+import re
 import secrets
 import stat
 import sysconfig
+import unicodedata
+import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ import bleach
 import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbconvert.filters import markdown2html_mistune
+from nbgrader.plugins import ExtractorPlugin, FileNameCollectorPlugin
 from nbgrader.preprocessors import (
     AssignLatePenalties,
     CheckCellMetadata,
@@ -90,6 +95,9 @@ def configure(config: Any) -> None:
     # sanitize_html alone is not enough: nbgrader's templates bypass it.
     config.HTMLExporter.sanitize_html = True
     config.HTMLExporter.filters = {"markdown2html": harmless_markdown}
+    config.ZipCollectApp.extractor_plugin = PlatformZip
+    config.ZipCollectApp.collector_plugin = PlatformNames
+    config.ExtractorPlugin.zip_ext = []
 
 
 def harmless_markdown(source: str) -> str:
@@ -100,6 +108,75 @@ def harmless_markdown(source: str) -> str:
         attributes={"a": ["href", "title"], "*": ["class", "id"]},
     )
     return str(html)
+
+
+class PlatformZip(ExtractorPlugin):
+    """Unpacks a learning platform's zip, but no zip that a student handed in."""
+
+    def extract(self, archive_path: str, extracted_path: str) -> None:
+        super().extract(archive_path, extracted_path)  # copies: zip_ext is empty
+        for path in sorted(Path(extracted_path).glob("*.zip")):
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(extracted_path)
+            except zipfile.BadZipFile:
+                self.parent.fail(f"{path.name} is no readable zip: download it again")
+            path.unlink()
+
+
+# What a student called a file comes last, so that nobody can take another's number.
+# A folder, or the beginning of a file's name: "Jane Doe_12_assignsubmission_file_".
+MOODLE = re.compile(r"([^_]+)_(\d+)_assignsubmission_file_?(.*)")
+# "doejane_LATE_1234_567890_problem1-1.ipynb": the student, and the upload.
+CANVAS = re.compile(r"(.+?)(?:_LATE)?_(\d+)_(\d+)_(.+)")
+
+
+class PlatformNames(FileNameCollectorPlugin):
+    """Knows students and notebooks by the names that Canvas and Moodle give them.
+
+    One notebook of a student counts: one that has the problem's name before any other,
+    then the latest upload, then the highest number of a copy.
+    """
+
+    def collect(self, submitted_file: str) -> dict[str, str] | None:
+        path = Path(submitted_file)
+        student, rank, name = self._known(path)
+        if not student or path.suffix != ".ipynb":
+            return None
+        last = self._last[student]
+        if path != last:
+            self.log.warning("%s counts, so this is left out: %s", last.name, path)
+            return None
+        problem = self.parent.coursedir.assignment_id
+        return {
+            "student_id": student,
+            "file_id": f"{problem}.ipynb" if rank[0] else name,
+        }
+
+    def _known(self, path: Path) -> tuple[str, tuple[int, ...], str]:
+        """The student or "", the notebook's rank among the student's, and its name."""
+        course = self.parent.coursedir
+        parts = path.relative_to(course.root).parts
+        folders = filter(None, map(MOODLE.fullmatch, parts))
+        found = next(folders, None) or CANVAS.fullmatch(path.name)
+        if not found:
+            return "", (), ""
+        plain = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", found[1]))
+        name = found[found.re.groups] if found.string == path.name else path.name
+        upload = int(found[3]) if found.re is CANVAS else 0
+        own = rf"{course.assignment_id}(?!\d)\D*(\d*)"
+        copy = re.search(own, name, re.IGNORECASE)
+        rank = (copy is not None, upload, int((copy and copy[1]) or 0), -len(name))
+        return f"{plain.strip('-')}_{found[2]}", rank, name
+
+    @cached_property
+    def _last(self) -> dict[str, Path]:
+        """Student -> the notebook that counts."""
+        app = self.parent
+        folder = Path(app._format_collect_path(app.extracted_directory))
+        known = {path: self._known(path) for path in sorted(folder.rglob("*.ipynb"))}
+        ordered = sorted(known, key=lambda path: known[path][1])
+        return {known[path][0]: path for path in ordered}
 
 
 class CappedExporter(NotebookExporter):

@@ -7,17 +7,21 @@ once.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
-from io import TextIOWrapper
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from chapter4 import __version__
+from chapter4.methods import METHODS
 from chapter4.reports.output import (
     begin,
     make_folder,
+    plain,
     save_arrays,
     save_figure,
     write_manifest,
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
 # The arguments that are text. Paths are left out, because a path may hold any bytes.
 WORDS = ("text", "target", "true_label", "expected_label")
-METHOD_NAMES = ("gradcam", "gradcam++", "ig", "smoothgrad", "vanilla", "gradient_input")
+EXIT_CODES = "exit code: 0 for success, 2 for wrong input, 130 if you interrupt it"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: As argparse does: with 0 after ``--help`` and ``--version``, with 2
             for a wrong command line.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     words = [getattr(options, name, None) for name in WORDS]
     if unreadable := [word for word in words if word and not _is_text(word)]:
         print(
@@ -63,7 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A script's figures go to files, never to a window.
     os.environ["MPLBACKEND"] = "Agg"
     try:
-        options.run(options)
+        with redirect_stdout(StringIO() if options.json else sys.stdout):
+            facts = options.run(options)
+        if options.json:
+            facts["output"] = options.output
+            print(json.dumps(plain(facts), indent=2, allow_nan=False))
         sys.stdout.flush()
     except BrokenPipeError:
         # As in ``chapter4 debug | head``: the reader has what it wanted. At exit Python
@@ -101,33 +113,71 @@ def _parser() -> argparse.ArgumentParser:
         description=(
             "Explain what image and text models look at. Works without a network."
         ),
+        epilog=(
+            f"`chapter4 COMMAND --help` has the options and an example; {EXIT_CODES}"
+        ),
     )
     parser.add_argument(
-        "--version", action="version", version=f"chapter4 {version('chapter4')}"
+        "--version", action="version", version=f"chapter4 {__version__}"
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
-    interpret = commands.add_parser(
-        "interpret", help="maps of one photo by several methods, as figures and arrays"
+    def add(
+        name: str,
+        run: Callable[[argparse.Namespace], dict[str, Any]],
+        words: str,
+        example: str,
+        more: str = "",
+    ) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = commands.add_parser(
+            name,
+            help=words,
+            description=f"{words[0].upper()}{words[1:]}.",
+            epilog=f"{more}example: chapter4 {name} {example}\n{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(run=run)
+        command.add_argument(
+            "--json",
+            action="store_true",
+            help="print the results as one JSON object, and nothing else",
+        )
+        return command
+
+    shows = "".join(f"  {name:<16}{words}\n" for name, (_, words) in METHODS.items())
+    interpret = add(
+        "interpret",
+        _interpret,
+        "maps of one photo by several methods, as figures and arrays",
+        "cat --methods gradcam ig --output cat-report",
+        f"methods, for the score of one class:\n{shows}\n",
     )
     _add_photo(interpret)
     interpret.add_argument(
         "--methods",
         nargs="+",
-        choices=METHOD_NAMES,
+        choices=METHODS,
         default=["gradcam", "ig", "smoothgrad"],
+        metavar="METHOD",
+        help="one or more of those below (default: gradcam ig smoothgrad)",
     )
     interpret.add_argument(
         "--target",
         metavar="CLASS",
         help="class to explain, name or index (default: the predicted)",
     )
-    _add_output(interpret, None, Path("chapter4-output"))
+    _add_output(
+        interpret,
+        "overview.png and a figure (.png) and the arrays (.npz) of each method",
+        Path("chapter4-output"),
+    )
     _add_evidence(interpret)
-    interpret.set_defaults(run=_interpret)
 
-    debug = commands.add_parser(
-        "debug", help="a report of one prediction: truth, rank, top classes, evidence"
+    debug = add(
+        "debug",
+        _debug,
+        "a report of one prediction: truth, rank, top classes, evidence",
+        'dog --true-label "German shepherd"',
     )
     _add_photo(debug)
     debug.add_argument(
@@ -141,41 +191,44 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CLASS",
         help="what you expected the model to say (default: the truth)",
     )
-    _add_output(debug, "write the report, the figure and the analysis here")
+    _add_output(debug, "report.txt, debug.png and, of a mistake, misclassification.png")
     _add_evidence(debug)
-    debug.set_defaults(run=_debug)
 
-    attention = commands.add_parser(
-        "attention", help="which word attends to which, in numbers and as a figure"
+    attention = add(
+        "attention",
+        _attention,
+        "which word attends to which, in numbers and as a figure",
+        '"The cat sat on the mat" --layer 2 --output cat-attention',
     )
-    attention.add_argument("text")
+    attention.add_argument("text", help="a text of two words or more, in quotes")
     attention.add_argument(
         "--layer", type=int, help="one layer, from 0 (default: the mean over all)"
     )
     attention.add_argument(
         "--head", type=int, help="one head, from 0 (default: the mean over all)"
     )
-    _add_model(attention, "minilm", "minilm, bert-base-uncased, ... (default: minilm)")
-    _add_output(attention, "write figures, views, weights (.npz), a manifest here")
-    attention.set_defaults(run=_attention)
-
-    text = commands.add_parser(
-        "text", help="the share of each word in the sentiment of a text"
+    _add_model(attention, "minilm", "minilm, bert-base-uncased or another hub name")
+    _add_output(
+        attention,
+        "words.png, head_view.html, model_view.html, the weights as attention.npz and,"
+        " with --layer, heads.png, or head.png with --head too",
     )
-    text.add_argument("text")
+
+    text = add(
+        "text",
+        _text,
+        "the share of each word in the sentiment of a text",
+        '"A film that I would gladly see again."',
+    )
+    text.add_argument("text", help="a text, in quotes")
     text.add_argument(
         "--target",
         metavar="CLASS",
         help="POSITIVE or NEGATIVE (default: the predicted)",
     )
-    _add_model(
-        text,
-        "minilm-sentiment",
-        "minilm-sentiment, or a hub name (default: minilm-sentiment)",
-    )
-    _add_output(text, "write the figure, the scores (.npz) and a manifest here")
+    _add_model(text, "minilm-sentiment", "minilm-sentiment or a hub name")
+    _add_output(text, "text.png and the scores as text.npz")
     _add_evidence(text)
-    text.set_defaults(run=_text)
     return parser
 
 
@@ -184,8 +237,7 @@ def _add_evidence(parser: argparse.ArgumentParser) -> None:
         "--no-evidence",
         action="store_true",
         help=(
-            "leave out the check with a random last layer, which costs as much as the"
-            " maps"
+            "do not compare each result with that of a random last layer: half the time"
         ),
     )
 
@@ -197,22 +249,31 @@ def _add_photo(parser: argparse.ArgumentParser) -> None:
         default="cat",
         help="a photo, or the name of a sample photo (default: cat)",
     )
-    _add_model(parser, "efficientnet-lite0", "default: efficientnet-lite0")
+    names = "efficientnet-lite0, shapes, shapes-logo or resnet50"
+    _add_model(parser, "efficientnet-lite0", names)
 
 
 def _add_model(parser: argparse.ArgumentParser, default: str, words: str) -> None:
+    words += " (default: %(default)s)"
     parser.add_argument("--model", default=default, metavar="NAME", help=words)
 
 
 def _add_output(
-    parser: argparse.ArgumentParser, words: str | None, default: Path | None = None
+    parser: argparse.ArgumentParser, words: str, default: Path | None = None
 ) -> None:
     parser.add_argument(
-        "--output", type=Path, default=default, metavar="DIR", help=words
+        "--output",
+        type=Path,
+        default=default,
+        metavar="DIR",
+        help=(
+            f"a folder for {words}, and last a manifest.json (default:"
+            f" {default or 'no file is written'})"
+        ),
     )
 
 
-def _interpret(options: argparse.Namespace) -> None:
+def _interpret(options: argparse.Namespace) -> dict[str, Any]:
     model, photo = _model_and_photo(options)
     import numpy as np
 
@@ -257,25 +318,25 @@ def _interpret(options: argparse.Namespace) -> None:
         }
     overview = ImageClassifierInterpreter(model).visualize(results)
     predictions = _predictions(results)
-    write_manifest(
-        folder,
-        command="interpret",
-        image=_identity(photo),
-        model=options.model,
-        predictions=predictions,
-        overview=save_figure(overview, folder / "overview.png"),
-        methods=files,
-        versions=versions_of(model),
-    )
+    facts = {
+        "command": "interpret",
+        "image": _identity(photo),
+        "model": options.model,
+        "predictions": predictions,
+        "overview": save_figure(overview, folder / "overview.png"),
+        "methods": files,
+    }
+    write_manifest(folder, versions_of(model), **facts)
     for row in predictions:
         print(f"{row['probability']:7.2%}  {row['label']}")
     for key, evidence in results.evidence.items():
         if known := ["blank"] * evidence.blank + evidence.lines():
             print(f"{TITLES[results.details[key].method]}: {'; '.join(known)}")
     print(f"written to {folder}")
+    return facts
 
 
-def _debug(options: argparse.Namespace) -> None:
+def _debug(options: argparse.Namespace) -> dict[str, Any]:
     model, photo = _model_and_photo(options)
     from chapter4.evidence.map_evidence import versions_of
     from chapter4.inputs.models import class_index
@@ -288,9 +349,21 @@ def _debug(options: argparse.Namespace) -> None:
         expected = class_index(model, expected)
     folder = options.output and make_folder(options.output)
     evidence = not options.no_evidence
+    _say("computing the maps ...")
     report = debug_model_prediction(model, photo, truth, expected, evidence=evidence)
+    facts = {
+        "command": "debug",
+        "image": _identity(photo),
+        "model": options.model,
+        "predictions": _predictions(report.results),
+        "true_label": report.true_label,
+        "expected_label": report.expected_label,
+        "true_rank": report.true_rank,
+        "true_probability": report.true_probability,
+        "evidence": {k: known.facts() for k, known in report.results.evidence.items()},
+    }
     if folder is None:
-        return
+        return facts
     begin(folder)
     files = {
         "report": "report.txt",
@@ -307,24 +380,13 @@ def _debug(options: argparse.Namespace) -> None:
         )
         text += "\n\n" + analysis.text
     (folder / "report.txt").write_text(text + "\n", encoding="utf-8")
-    write_manifest(
-        folder,
-        command="debug",
-        image=_identity(photo),
-        model=options.model,
-        predictions=_predictions(report.results),
-        true_label=report.true_label,
-        expected_label=report.expected_label,
-        true_rank=report.true_rank,
-        true_probability=report.true_probability,
-        files=files,
-        evidence={key: known.facts() for key, known in report.results.evidence.items()},
-        versions=versions_of(model),
-    )
+    facts["files"] = files
+    write_manifest(folder, versions_of(model), **facts)
     print(f"written to {folder}")
+    return facts
 
 
-def _attention(options: argparse.Namespace) -> None:
+def _attention(options: argparse.Namespace) -> dict[str, Any]:
     _say("loading the model ...")
     from chapter4.attention.weights import attention_weights
     from chapter4.attention.words import most_attended, word_attention
@@ -338,14 +400,25 @@ def _attention(options: argparse.Namespace) -> None:
     )
     print(f"{words.source}; pieces merged, special tokens left out, self excluded")
     width = max(len(word) for word in words.words)
+    rows = []
     for found, removed in zip(most_attended(words), words.removed, strict=True):
         best, second = found.best, found.runner_up
+        pairs = [pair for pair in (best, second) if pair is not None]
+        attends = [{"word": pair.to_word, "weight": pair.weight} for pair in pairs]
+        rows.append({"word": found.word, "attends": attends, "special": removed})
         line = f"  {found.word:<{width}} -> {best.to_word:<{width}} {best.weight:.3f}"
         if second is not None:
             line += f"   then {second.to_word:<{width}} {second.weight:.3f}"
         print(f"{line}   ({removed:.0%} on special tokens)")
+    facts = {
+        "command": "attention",
+        "text": options.text,
+        "model": options.model,
+        "source": words.source,
+        "words": rows,
+    }
     if folder is None:
-        return
+        return facts
     from chapter4.plots.attention import (
         visualize_attention,
         visualize_multi_head_attention,
@@ -366,22 +439,16 @@ def _attention(options: argparse.Namespace) -> None:
     for name, view in (("head_view", head_view), ("model_view", model_view)):
         page = view(options.text, bert=bert).save(folder / f"{name}.html")
         files[name] = page.name
-    arrays = save_arrays(
+    facts["files"] = files
+    facts["arrays"] = save_arrays(
         folder / "attention.npz", weights=attention.weights, tokens=attention.tokens
     )
-    write_manifest(
-        folder,
-        command="attention",
-        text=options.text,
-        model=options.model,
-        source=words.source,
-        files=files,
-        arrays=arrays,
-    )
+    write_manifest(folder, **facts)
     print(f"written to {folder}")
+    return facts
 
 
-def _text(options: argparse.Namespace) -> None:
+def _text(options: argparse.Namespace) -> dict[str, Any]:
     _say("loading the model ...")
     from chapter4.evidence.map_evidence import versions_of
     from chapter4.reports.text import (
@@ -395,6 +462,7 @@ def _text(options: argparse.Namespace) -> None:
     if target and target.isdecimal():
         target = int(target)
     folder = options.output and make_folder(options.output)
+    _say("computing the shares ...")
     result = interpreter.interpret(
         options.text, target, evidence=not options.no_evidence
     )
@@ -408,28 +476,32 @@ def _text(options: argparse.Namespace) -> None:
         f"share of each word in the {result['target_label']} logit; relative"
         f" {'; '.join(result['evidence'].lines())}"
     )
+    facts = {
+        "command": "text",
+        "text": options.text,
+        "model": options.model,
+        "prediction": prediction,
+        "target": result["target"],
+        "label": result["target_label"],
+        "words": [
+            {"word": word, "score": score}
+            for word, score in zip(words, scores, strict=True)
+        ],
+        "evidence": result["evidence"].facts(),
+        "delta": result["delta"],
+    }
     if folder is None:
-        return
+        return facts
     begin(folder)
-    write_manifest(
-        folder,
-        command="text",
-        text=options.text,
-        model=options.model,
-        prediction=prediction,
-        target=result["target"],
-        label=result["target_label"],
-        evidence=result["evidence"].facts(),
-        delta=result["delta"],
-        versions=versions_of(interpreter.model),
-        figure=save_figure(figure_of(result), folder / "text.png"),
-        arrays=save_arrays(
-            folder / "text.npz",
-            tokens=result["tokens"],
-            attributions=result["attributions"],
-        ),
+    facts["figure"] = save_figure(figure_of(result), folder / "text.png")
+    facts["arrays"] = save_arrays(
+        folder / "text.npz",
+        tokens=result["tokens"],
+        attributions=result["attributions"],
     )
+    write_manifest(folder, versions_of(interpreter.model), **facts)
     print(f"written to {folder}")
+    return facts
 
 
 def _model_and_photo(options: argparse.Namespace) -> tuple[nn.Module, Path]:

@@ -24,6 +24,7 @@ from chapter4.evidence.map_evidence import (
 )
 from chapter4.inputs.images import image_tensor, nearest, seen_pixels
 from chapter4.inputs.models import class_index, class_names_of, name_of
+from chapter4.methods import METHODS
 from chapter4.methods.gradcam import (
     CamAttribution,
     GradCAM,
@@ -41,15 +42,6 @@ if TYPE_CHECKING:
 
     from chapter4.inputs.images import ImageInput
 
-# The name by which a method is chosen -> its key in the result.
-METHODS = {
-    "gradcam": "gradcam",
-    "gradcam++": "gradcam++",
-    "ig": "integrated_gradients",
-    "smoothgrad": "smoothgrad",
-    "vanilla": "vanilla_gradients",
-    "gradient_input": "gradient_input",
-}
 TOP = 5
 # Methods that send the unchanged image through the model: the predictions come from
 # that pass.
@@ -188,7 +180,7 @@ class ImageClassifierInterpreter:
         result.ranking = classes, probabilities
         result.details, result.evidence = {}, {}
         for method in dict.fromkeys(methods):
-            key, one = METHODS[method], found[method]
+            key, one = METHODS[method][0], found[method]
             result[key], result.details[key] = one.map, one
             result.evidence[key] = evidence_of(one)
             if evidence:

@@ -13,6 +13,8 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import chapter4
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -78,26 +80,29 @@ def write_manifest(
             one that made the model.
         **facts: Whatever the manifest records.
     """
-    own = {package: version(package) for package in ("chapter4", "numpy", "torch")}
+    own = {"chapter4": chapter4.__version__}
+    own |= {package: version(package) for package in ("numpy", "torch")}
     facts |= {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": own | dict(versions or {}),
     }
     partial = folder / "manifest.json.partial"
-    text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
     partial.write_text(text + "\n", encoding="utf-8")
     # In one step, after all other files: whoever sees the manifest finds every file
     # that it names.
     partial.replace(folder / "manifest.json")
 
 
-def _plain(value: Any) -> Any:
-    # Values as JSON knows them. JSON has no NaN, so a completeness error without a
-    # value becomes null.
+def plain(value: Any) -> Any:
+    """A value as JSON knows it.
+
+    JSON has no NaN, so a completeness error without a value becomes null.
+    """
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not isfinite(value):

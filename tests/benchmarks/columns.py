@@ -113,12 +113,12 @@ class Ours(GradientLibrary, CamLibrary):
         ).map
 
     def interpret_all(self) -> Maps:
-        from chapter4.reports.image import METHODS
+        from chapter4.methods import METHODS
 
         s = self.subject
         interpreter = chapter4.ImageClassifierInterpreter(s.model, target_layer=s.layer)
         found = interpreter.interpret(s.image, list(METHODS), evidence=False)
-        return np.stack([found[key] for key in METHODS.values()])
+        return np.stack([found[key] for key, _ in METHODS.values()])
 
 
 class Separate(Column):

@@ -21,6 +21,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+import chapter4
 from benchmarks import memory, reference
 from benchmarks.columns import MAKERS, Forward
 from benchmarks.subjects import SEED, load
@@ -116,8 +117,8 @@ def compare(
 
 def versions() -> dict[str, str]:
     """The libraries that are there."""
-    found = {}
-    for package in (*PACKAGES, "chapter4"):
+    found = {"chapter4": chapter4.__version__}
+    for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -25,13 +25,15 @@ import chapter4.inputs.models
 import chapter4.reports.text
 from chapter4 import cli
 from chapter4.attention.weights import attention_weights
+from chapter4.attention.words import most_attended, word_attention
 from chapter4.cli import main
 from chapter4.inputs.models import load_classifier
+from chapter4.methods import METHODS
 from chapter4.methods.gradcam import GradCAM
 from chapter4.methods.gradients import smooth_grad
 from chapter4.methods.integrated_gradients import integrated_gradients
 from chapter4.reports import output
-from chapter4.reports.image import METHODS, debug_model_prediction, predict
+from chapter4.reports.image import debug_model_prediction, predict
 from chapter4.reports.text import TextClassifierInterpreter
 from chapter4.shapes.drawing import make_shape
 
@@ -351,7 +353,83 @@ def test_plain_values_for_json() -> None:
     ]
     given = dict(enumerate(value for value, _ in pairs))
     wanted = {str(i): value for i, (_, value) in enumerate(pairs)}
-    assert json.loads(json.dumps(output._plain(given), allow_nan=False)) == wanted
+    assert json.loads(json.dumps(output.plain(given), allow_nan=False)) == wanted
+
+
+# --- for scripts, and at a terminal ---------------------------------------------------
+
+
+def printed_json(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
+    assert main([*arguments, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    return json.loads(printed.out)
+
+
+def test_the_json_of_photos_is_the_manifest(
+    star: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_the_star = [str(star), "--model", "shapes", "--no-evidence"]
+    for command, more in {"interpret": [], "debug": ["--true-label", "cross"]}.items():
+        folder = tmp_path / command
+        given = [command, *of_the_star, *more, "--output", str(folder)]
+        found = printed_json(given, capsys)
+        manifest = found_in(folder)
+        assert found.pop("output") == str(folder)
+        for key in ("created", "versions"):
+            del manifest[key]
+        assert found == manifest
+        classes, probabilities = predict(
+            model := load_classifier("shapes"),
+            model.preprocessing(Image.open(star))[None],
+        )
+        assert [row["class"] for row in found["predictions"]] == classes[:5].tolist()
+        np.testing.assert_allclose(
+            [row["probability"] for row in found["predictions"]],
+            probabilities[:5],
+            rtol=1e-5,
+        )
+
+
+def test_the_json_of_texts_has_the_words(
+    small_bert: Any, small_sentiment: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "The unbelievable cat sat"
+    words = word_attention(attention_weights(text, small_bert), keep_special=False)
+    found = printed_json(["attention", text], capsys)
+    assert found["output"] is None
+    for i, (row, most) in enumerate(
+        zip(found["words"], most_attended(words), strict=True)
+    ):
+        assert row["word"] == words.words[i]
+        assert row["special"] == pytest.approx(words.removed[i])
+        wanted = [(p.to_word, p.weight) for p in (most.best, most.runner_up) if p]
+        assert [(a["word"], a["weight"]) for a in row["attends"]] == wanted
+    found = printed_json(["text", "not unbelievable"], capsys)
+    result = TextClassifierInterpreter(small_sentiment).interpret("not unbelievable")
+    names, scores = chapter4.reports.text.word_scores(result)
+    assert found["words"] == [
+        {"word": name, "score": score}
+        for name, score in zip(names, scores, strict=True)
+    ]
+    assert found["prediction"] == result["prediction"]
+
+
+def test_an_error_prints_no_json(
+    small_sentiment: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["text", "good", "--target", "2", "--json"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_progress_at_a_terminal_alone(
+    star: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seen in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda seen=seen: seen)
+        assert of_star("debug", star, "--true-label star --no-evidence") == 0
+        lines = ["loading the model ...", "computing the maps ..."] if seen else []
+        assert capsys.readouterr().err.splitlines() == lines
 
 
 # --- a crash leaves no manifest -------------------------------------------------------
@@ -465,7 +543,6 @@ DEBUG = "debug PHOTOS/star.png --model shapes"
         ("text good --output PHOTOS/text.jpg", "is a file"),
         ("text", "required: text"),
         ("explain", "invalid choice: 'explain'"),
-        ("", "required: COMMAND"),
         ("text good --colour", "unrecognized arguments: --colour"),
     ],
     ids=lambda value: value[:60],
@@ -561,14 +638,36 @@ def test_help_imports_nothing_but_the_standard_library() -> None:
     assert done.stdout.count("usage: chapter4") == 5
 
 
-def test_the_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
+def test_the_help_says_what_each_method_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
         main(["interpret", "--help"])
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    for name, (_, words) in METHODS.items():
+        assert [name, words] in lines
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_has_an_example_that_is_right(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "-h"])
     assert end.value.code == 0
-    text = capsys.readouterr().out
-    assert all(method in text for method in METHODS)
-    # Written twice, so that help need not import the first.
-    assert tuple(METHODS) == cli.METHOD_NAMES
+    *_, line, codes = capsys.readouterr().out.splitlines()
+    assert codes == cli.EXIT_CODES
+    program, *example = shlex.split(line.removeprefix("example: "))
+    assert program == "chapter4"
+    assert cli._parser().parse_args(example).command == command
+
+
+def test_without_a_command_there_is_the_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert all(command in printed.err for command in COMMANDS)
+    assert cli.EXIT_CODES in " ".join(printed.err.split())
 
 
 def test_the_interrupt_key_ends_with_130() -> None:
