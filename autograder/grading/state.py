@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import autograder
+import chapter4
 from autograder.checking.runner import CheckResult
 
 # Points are sums of fractions. They are rounded to this many digits where they are
@@ -97,8 +98,8 @@ def code() -> str:
 @cache
 def versions() -> dict[str, str]:
     """The versions of what a result may depend on."""
-    found = {"python": platform.python_version()}
-    for name in ("chapter4", "numpy", "scipy", "torch", "transformers", "nbgrader"):
+    found = {"python": platform.python_version(), "chapter4": chapter4.__version__}
+    for name in ("numpy", "scipy", "torch", "transformers", "nbgrader"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found

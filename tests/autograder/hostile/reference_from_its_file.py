@@ -3,7 +3,7 @@
 # expect: raised missing
 # fakes: work of its own
 import importlib.util, sys
-import __editable___chapter4_1_0_0_finder as finder
+import __editable___interpreting_deep_learning_models_1_0_0_finder as finder
 
 
 def FUNCTION(*args, **kwargs):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from autograder.problems.problem6.instructors import mistakes as catalogue
 
 from autograder.checking.runner import CheckResult, run_checks
 from autograder.course.source import read_problem
+from autograder.problems.problem6.instructors import mistakes as catalogue
 from autograder.sandbox.student import LocalStudent
 
 

@@ -1,6 +1,6 @@
 """Problem 6: the checks that only a grading runs."""
 
-from __future__ import annotations  # noqa: I001  # sorted for its place in the course
+from __future__ import annotations
 
 from typing import Any
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from autograder.problems.problem6.instructors import mutants
-
 from autograder.checking import diagnose
+from autograder.problems.problem6.instructors import mutants
 
 FUNCTIONS: diagnose.Functions = {"gap": ("gap", mutants.gap_with)}
 HINTS = {
