@@ -279,19 +279,9 @@ def _heatmap(
 ) -> None:
     # rows, columns: The labels, or None where a neighbour has them.
     # side: The approximate side of the matrix, in inches.
-    import seaborn as sns
-
-    sns.heatmap(
-        matrix,
-        ax=axes,
-        cmap=CMAP,
-        vmin=0,
-        vmax=top,
-        square=True,
-        cbar=False,
-        xticklabels=False,
-        yticklabels=False,
-    )
+    axes.pcolormesh(matrix, cmap=CMAP, vmin=0, vmax=top)
+    axes.set(aspect="equal", xticks=[], yticks=[], frame_on=False)
+    axes.invert_yaxis()
     cell = 72 * side / len(matrix)  # in points
     size = min(max(0.62 * cell, 8.0), 11.0)
     # As many labels as can be read at that size: for a long text every second, third,
