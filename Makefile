@@ -3,51 +3,56 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 # A process for each core. The tests of a file share a sandbox, a browser or a course, and so a process.
-PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile --durations 20
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile --durations 20 $(TESTS)
 
 .DEFAULT_GOAL := help
-.PHONY: book serve test test-slow test-all mutations lab train evidence benchmark release student-bundle clean help
-.SECONDARY:
+.PHONY: install book serve test test-slow test-all mutations lab train evidence benchmark release student-bundle publish clean help
 
-book: $(VENV)/.installed-book ## build the book: install, execute every page, write book/_build/html
+install: $(VENV)/.installed ## install the course with all that its commands need
+
+book: $(VENV)/.installed ## build the book: install, execute every page, write book/_build/html
 	@$(BIN)/python book/build.py
 
 serve: book ## show the built book on http://127.0.0.1:8000 (PORT=... for another port)
 	@echo "http://127.0.0.1:$(PORT)  (stop with Ctrl-C)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory book/_build/html
 
-test: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## run the linter, the type checker and the tests of every day
+test: $(VENV)/.installed ## run the linter, the type checker and the tests of every day
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 	$(PYTEST) -m "not slow" $(COVERAGE)
 
-test-slow: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## run the tests that make test leaves out
+test-slow: $(VENV)/.installed ## run the tests that make test leaves out
 	$(PYTEST) -m slow
 
 test-all: test test-slow ## run every test
 
-mutations: $(VENV)/.installed-test $(VENV)/.installed-lab $(VENV)/.installed-book ## break the code on purpose, one patch at a time, and see the tests fail
+mutations: $(VENV)/.installed ## break the code on purpose, one patch at a time, and see the tests fail
 	$(BIN)/python tests/mutations/run.py
 
-lab: $(VENV)/.installed-lab $(VENV)/.installed-book ## open the course in JupyterLab
+lab: $(VENV)/.installed ## open the course in JupyterLab
 	$(BIN)/python -m jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.app_settings_dir=book/_lab --LabApp.default_url=/lab/tree/book/gradients.md
 
-train: $(VENV)/.installed-book ## train the embedded models again
+train: $(VENV)/.installed ## train the embedded models again
 	$(BIN)/python -m chapter4.training.shape_classifiers
 	$(BIN)/python -m chapter4.training.tiny_vit
 	$(BIN)/python -m chapter4.training.sentiment
 
-evidence: $(VENV)/.installed-book ## measure every method again, where the saved study is not up to date
+evidence: $(VENV)/.installed ## measure every method again, where the saved study is not up to date
 	$(BIN)/python -m chapter4.study
 
-benchmark: $(VENV)/.installed-benchmark ## time every method against the printed code and three libraries (over an hour)
+benchmark: $(VENV)/.installed ## time every method against the printed code and three libraries (over an hour)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[benchmark]"
 	$(BIN)/python tests/benchmarks/run.py
 
-release: $(VENV)/.installed-lab ## make exercises/ from solutions/
+release: $(VENV)/.installed ## make exercises/ from solutions/
 	$(BIN)/python -m autograder release
 
-student-bundle: book $(VENV)/.installed-lab ## pack what students get into dist/chapter4-student.zip
+student-bundle: book ## pack what students get into dist/chapter4-student.zip
 	@$(BIN)/python -m autograder bundle
+
+publish: $(VENV)/.installed ## build the book, and put it on the branches gh-pages and notebooks of origin
+	@$(BIN)/python book/publish.py
 
 clean: ## remove the built book and every cache, keep the installed environment
 	rm -rf book/_build .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov
@@ -55,10 +60,10 @@ clean: ## remove the built book and every cache, keep the installed environment
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# One stamp per extra of pyproject.toml: an unchanged file installs nothing.
-$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
-	@echo "Installing the package with its '$*' requirements into $(VENV)"
-	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[$*]"
+# An unchanged pyproject.toml installs nothing again.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing the course into $(VENV)"
+	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[book,lab,test]"
 	@touch $@
 
 $(BIN)/python:

@@ -7,16 +7,39 @@ instructors and authors.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from chapter4 import __version__
 
 # Exit codes.
-FINE, FAILED, USAGE = 0, 1, 2
+FINE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+# The commands that read the sources of the problems.
+OF_A_CLONE = ("bundle", "release", "sample-class")
 # The commands that the student's bundle lacks.
-OF_THE_COURSE = ("bundle", "grade", "release", "sample-class")
+OF_THE_COURSE = (*OF_A_CLONE, "grade")
+
+
+class Parser(argparse.ArgumentParser):
+    """One line for a wrong command line; the lines at the end of a help stay lines."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, formatter_class=_Lines)
+
+    def error(self, message: str) -> NoReturn:
+        """Say it in one line, without the usage."""
+        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _Lines(argparse.HelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        return "\n".join(fill(line, width, indent) for line in text.split("\n"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             process.
 
     Returns:
-        0 if done, 1 if a public check or the command failed, 2 for wrong usage.
+        0 if done, 1 if a public check or the command failed, 2 for wrong usage or
+        where something is missing, 130 if the user interrupted it.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     whole = Path(__file__).with_name("course").is_dir()
@@ -36,9 +60,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"'{given[0]}' is not part of the student's bundle: it needs the whole"
             " course"
         )
-    options = make_parser(whole).parse_args(given)
-    code: int = options.run(options)
+    parser = make_parser(whole)
+    if not given:
+        parser.print_help(sys.stderr)
+        return USAGE
+    options = parser.parse_args(given)
+    if options.command in OF_A_CLONE and not _in_a_clone():
+        return _wrong(
+            f"{options.command} needs a clone of the course, and this is an installed"
+            " copy: in the clone, run python -m pip install -e '.[lab]'"
+        )
+    if sys.stderr.isatty():
+        print(f"{options.command} ...", file=sys.stderr)
+    try:
+        code: int = options.run(options)
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        if missing in ("autograder", "chapter4"):
+            raise
+        return _wrong(
+            f"{options.command} needs {missing}: run python -m pip install"
+            " 'interpreting-deep-learning-models[lab]'"
+        )
+    except OSError as error:
+        return _wrong(str(error))
+    except KeyboardInterrupt:
+        print("autograder: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return code
+
+
+def _in_a_clone() -> bool:
+    from autograder.course.release import COURSE
+
+    return (COURSE / "solutions").is_dir()
 
 
 def make_parser(whole: bool = True) -> argparse.ArgumentParser:
@@ -47,8 +102,13 @@ def make_parser(whole: bool = True) -> argparse.ArgumentParser:
     Args:
         whole: Add the commands that the student's bundle lacks.
     """
-    parser = argparse.ArgumentParser(
-        prog="autograder", description="Check and grade the course's problems."
+    parser = Parser(
+        prog="autograder",
+        description="Check and grade the course's problems.",
+        epilog="Each command's --help has an example and its exit codes.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"autograder {__version__}"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     check = commands.add_parser(
@@ -58,12 +118,20 @@ def make_parser(whole: bool = True) -> argparse.ArgumentParser:
             "Run your notebook's cells in a process of their own, and the public checks"
             " on what they define."
         ),
+        epilog=(
+            "example: autograder check exercises/problem2/problem2.ipynb\n"
+            "exit code: 0 if all public checks pass, 1 if one does not or the notebook"
+            " can't be read, 2 for wrong usage or a missing requirement"
+        ),
     )
     check.add_argument("notebook", type=Path, help="for example problem2.ipynb")
     check.add_argument(
         "--problem", help="problem2, for example; otherwise taken from the file"
     )
     check.add_argument("--task", help="one task only, for example smooth-grad")
+    check.add_argument(
+        "--json", action="store_true", help="print the checks as one JSON object"
+    )
     check.set_defaults(run=run_check)
     if whole:
         _add_course_commands(commands)
@@ -82,8 +150,14 @@ def _add_course_commands(commands: Any) -> None:
         description=(
             "Write the notebooks that students get, by nbgrader's own converter."
         ),
+        epilog=(
+            "example: autograder release problem2\n"
+            "exit code: 0 if written, 2 for wrong usage or a missing requirement"
+        ),
     )
-    release.add_argument("problems", nargs="*", help="these only, for example problem2")
+    release.add_argument(
+        "problems", nargs="*", help="these only, for example problem2; otherwise all"
+    )
     release.set_defaults(run=run_release)
     add_grade_command(commands)
     add_bundle_command(commands)
@@ -128,8 +202,14 @@ def run_check(options: argparse.Namespace) -> int:
         results = run_checks(
             problem, student, SEED, public_only=True, task=options.task
         )
-        for why in student.failed_cells.values():
-            print(why)
+        failed_cells = [*student.failed_cells.values()]
+    if options.json:
+        checks = [asdict(result) for result in results]
+        found = {"problem": problem, "failed_cells": failed_cells, "checks": checks}
+        print(json.dumps(found, indent=2))
+        return FINE if all_passed(results) else FAILED
+    for why in failed_cells:
+        print(why)
     for task in dict.fromkeys(r.task for r in results):
         own = [r for r in results if r.task == task]
         hint = "" if all_passed(own) else next_hint(problem, task, 0)

@@ -106,6 +106,10 @@ def add_sample_class_command(commands: Any) -> None:
             f"Write an nbgrader course with {PROBLEM} and what six invented students"
             " handed in."
         ),
+        epilog=(
+            "example: autograder sample-class sample-course\n"
+            "exit code: 0 if written, 2 for wrong usage or a missing requirement"
+        ),
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="a new folder for it")
     parser.set_defaults(run=run_sample_class)
@@ -126,11 +130,11 @@ def run_sample_class(options: argparse.Namespace) -> int:
 
 def write_sample_class(folder: Path) -> list[Path]:
     """Write the course, and return the notebooks that were handed in."""
+    handed_out = released(PROBLEM)  # first: it fails where nbgrader is missing
     source = Path("solutions", PROBLEM, f"{PROBLEM}.md")
     (folder / source).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(COURSE / source, folder / source)
     shutil.copy(COURSE / "nbgrader_config.py", folder)
-    handed_out = released(PROBLEM)
     written = []
     for pupil in PUPILS:
         path = folder / "submitted" / pupil.name / PROBLEM / pupil.file

@@ -45,6 +45,10 @@ def add_bundle_command(commands: Any) -> None:
         description=(
             "Pack exercises/, chapter4/, the public checks and the book into one zip."
         ),
+        epilog=(
+            "example: autograder bundle --output students.zip\n"
+            "exit code: 0 if written, 2 for wrong usage or a missing requirement"
+        ),
     )
     default = COURSE / "dist" / f"{NAME}.zip"
     parser.add_argument(
@@ -52,7 +56,7 @@ def add_bundle_command(commands: Any) -> None:
         type=Path,
         default=default,
         metavar="FILE",
-        help=f"otherwise dist/{NAME}.zip",
+        help=f"the zip to write; otherwise dist/{NAME}.zip",
     )
     parser.set_defaults(run=run_bundle)
 

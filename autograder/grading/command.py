@@ -9,6 +9,7 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +44,15 @@ def add_grade_command(commands: Any) -> None:
             " feedback/<student>/problemN.html. A run that was stopped goes on where it"
             " was if the command is given again."
         ),
+        epilog=(
+            "example: autograder grade submitted --output grades\n"
+            "exit code: 0 if every row was graded, whatever the scores; 1 if something"
+            " on our side failed; 2 for wrong usage or a missing requirement"
+        ),
     )
     add = parser.add_argument
     add("submitted", type=Path, help="the folder of all submissions")
-    add("--output", type=Path, required=True, metavar="DIR", help="where results go")
+    add("--output", type=Path, required=True, metavar="DIR", help="gets these files")
     add(
         "--problem",
         action="append",
@@ -177,6 +183,7 @@ def _checked(options: argparse.Namespace) -> list[str]:
     from autograder.grading.submissions import problems_with_checks
     from autograder.sandbox.student import BUDGET_SECONDS
 
+    import_module("nbformat")  # here and not in each worker, if it is missing
     if not options.submitted.is_dir():
         raise WrongUsage(f"there is no folder {options.submitted}")
     inner, outer = options.output.resolve(), options.submitted.resolve()

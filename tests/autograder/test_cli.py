@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +14,10 @@ from typing import Any
 import nbformat
 import pytest
 
+import chapter4
 from autograder import cli, selfcheck
 from autograder.checking.runner import CheckResult, checks_of
-from autograder.course import release
+from autograder.course import release, student_bundle
 from autograder.problems.problem2.instructors import mistakes
 from autograder.selfcheck import report, self_check
 
@@ -132,6 +136,13 @@ def test_the_command_fails_the_untouched_release(
     assert "write your own code here" in said
     assert "Hint: Every measured point" in said
     assert "smooth-grad" not in said
+    assert cli.main(["check", str(path), "--task", "samples-needed", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["problem"] == "problem2"
+    assert "raised NotImplementedError" in found["failed_cells"][0]
+    (one,) = found["checks"]
+    assert (one["status"], one["earned"], one["points"]) == ("error", 0, 1)
+    assert "write your own code here" in one["message"]
 
 
 def test_wrong_usage_ends_with_2(
@@ -150,10 +161,88 @@ def test_wrong_usage_ends_with_2(
         assert words in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         cli.main(["chekc"])
+    assert capsys.readouterr().err.count("\n") == 1
     broken = tmp_path / "problem2.ipynb"
     broken.write_text("{", encoding="utf-8")
     assert cli.main(["check", str(broken)]) == 1, "it is the file that is wrong"
     assert "no JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [*cli.OF_THE_COURSE, "check"])
+def test_what_is_missing_is_said_in_a_line_with_the_remedy(
+    command: str,
+    solved: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    submitted = tmp_path / "submitted" / "ada" / "problem2"
+    submitted.mkdir(parents=True)
+    shutil.copy(solved, submitted)
+    output = tmp_path / "output"
+    rest = {
+        "bundle": ["--output", str(output)],
+        "check": [str(solved)],
+        "grade": [str(submitted.parents[1]), "--output", str(output), "--no-gradebook"],
+        "release": [],
+        "sample-class": [str(output)],
+    }
+    if command != "bundle":
+        name = {"check": "nbformat", "grade": "nbformat"}.get(command, "nbgrader")
+        for module in [m for m in sys.modules if m.partition(".")[0] == name]:
+            monkeypatch.setitem(sys.modules, module, None)
+        monkeypatch.setitem(sys.modules, name, None)
+        assert cli.main([command, *rest[command]]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"autograder: {command} needs {name}: run python -m pip")
+        assert said.count("\n") == 1
+    if command in cli.OF_A_CLONE:
+        monkeypatch.setattr(release, "COURSE", tmp_path)
+        assert cli.main([command, *rest[command]]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"autograder: {command} needs a clone of the course")
+        assert said.count("\n") == 1
+    assert not output.exists()
+
+
+def test_a_module_of_ours_that_is_missing_is_no_matter_of_installing(
+    solved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "autograder.selfcheck", None)
+    with pytest.raises(ModuleNotFoundError, match="selfcheck"):
+        cli.main(["check", str(solved)])
+
+
+def test_an_interrupt_and_a_place_that_cannot_be_written_are_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setattr(student_bundle, "members", lambda: {"a": b""})
+    assert cli.main(["bundle", "--output", str(tmp_path / "file" / "a.zip")]) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
+    monkeypatch.setattr(student_bundle, "members", interrupted)
+    assert cli.main(["bundle"]) == 130
+    assert capsys.readouterr().err == "autograder: interrupted\n"
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+def test_each_help_has_an_example_that_can_be_typed_and_the_exit_codes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command in ("check", *cli.OF_THE_COURSE):
+        with pytest.raises(SystemExit, match="0"):
+            cli.main([command, "--help"])
+        said = capsys.readouterr().out
+        (example,) = re.findall(r"^example: autograder (.+)$", said, re.MULTILINE)
+        options = cli.make_parser().parse_args(example.split())
+        assert options.command == command
+        assert "\nexit code: 0 if " in said
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"autograder {chapter4.__version__}\n"
 
 
 def test_the_problem_is_known_from_the_name_or_from_the_checks() -> None:
