@@ -79,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if missing in ("autograder", "chapter4"):
             raise
         return _wrong(
-            f"{options.command} needs {missing}: run python -m pip install"
-            " 'interpreting-deep-learning-models[lab]'"
+            f"{options.command} needs {missing}: run make install in the clone, or"
+            f" python -m pip install {missing}"
         )
     except OSError as error:
         return _wrong(str(error))

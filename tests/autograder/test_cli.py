@@ -194,7 +194,8 @@ def test_what_is_missing_is_said_in_a_line_with_the_remedy(
         monkeypatch.setitem(sys.modules, name, None)
         assert cli.main([command, *rest[command]]) == 2
         said = capsys.readouterr().err
-        assert said.startswith(f"autograder: {command} needs {name}: run python -m pip")
+        assert said.startswith(f"autograder: {command} needs {name}: run make install")
+        assert f"python -m pip install {name}\n" in said
         assert said.count("\n") == 1
     if command in cli.OF_A_CLONE:
         monkeypatch.setattr(release, "COURSE", tmp_path)
