@@ -198,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
         "attention",
         _attention,
         "which word attends to which, in numbers and as a figure",
-        '"The cat sat on the mat" --layer 2 --output cat-attention',
+        '"The cat sat on the mat" --layer 2 --output cat',
     )
     attention.add_argument("text", help="a text of two words or more, in quotes")
     attention.add_argument(
