@@ -410,7 +410,4 @@ def _blur(pixels: Tensor, sigma: float | None) -> Tensor:
     # The kernel reaches three sigmas. Reflection at the border allows no radius larger
     # than the image.
     radius = min(round(3 * sigma), short - 1)
-    # First the rows, then the columns: a kernel of both costs a hundred times as much.
-    size = 2 * radius + 1
-    rows = gaussian_blur(pixels, kernel_size=[size, 1], sigma=[sigma, sigma])
-    return gaussian_blur(rows, kernel_size=[1, size], sigma=[sigma, sigma])
+    return gaussian_blur(pixels, kernel_size=[2 * radius + 1] * 2, sigma=[sigma, sigma])
