@@ -180,7 +180,6 @@ async def execute(page: Page) -> list[str]:
             timeout=HANGS,
             startup_timeout=HANGS,
             iopub_timeout=HANGS,
-            shutdown_kernel="immediate",
             record_timing=False,  # the cache would take it for a change
             resources={"metadata": {"path": folder}},
         )
