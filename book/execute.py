@@ -285,9 +285,7 @@ def main() -> int:
             os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
             _forks().set_forkserver_preload(list(PRELOADED))
         if failed := asyncio.run(execute_all(todo, count)):
-            say(
-                f"pages that failed, as above: {failed}; the results of others are kept"
-            )
+            say(f"failed pages, see above: {failed}; the others' results are kept")
             return 1
     offer(pages)
     return 0
