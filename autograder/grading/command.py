@@ -159,6 +159,7 @@ def _graded(options: argparse.Namespace) -> int:
             sandbox,
             [options.submitted, options.output, options.course],
             options.budget,
+            course.directory.course_id if course is not None else "",
         )
         records = scheduler.grade_all(found.submissions, plan, state, _say)
         rows = _rows(options, found.submissions, records, course, run)

@@ -46,6 +46,7 @@ class Plan:
         sandbox: Whether submissions run in the sandbox.
         hide: Folders that no sandbox may show.
         budget: Seconds that a submission's own code may take in all.
+        course: The course's name, or "".
     """
 
     within: Path
@@ -54,6 +55,7 @@ class Plan:
     sandbox: bool = True
     hide: Sequence[Path] = ()
     budget: float = BUDGET_SECONDS
+    course: str = ""
 
     def basis(self, digest: str, problem: str) -> str:
         """A digest of everything that decides a notebook's result in this run."""
@@ -76,7 +78,8 @@ def grade_all(
         Key of a submission -> its record.
 
     Raises:
-        SandboxUnavailable: There is no sandbox here.
+        SandboxUnavailable: There is no sandbox here. Once a submission has been graded,
+            a sandbox that does not start costs no more than the rows that need it.
     """
     records: dict[str, Record] = {}
     waiting: queue.SimpleQueue[Submission] = queue.SimpleQueue()
@@ -94,9 +97,10 @@ def grade_all(
             waiting.put(submission)
             count += 1
     finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    begun = threading.Event()
     with contextlib.ExitStack() as stack:
         for _ in range(min(plan.workers, count)):
-            worker = stack.enter_context(_WorkerProcess(plan))
+            worker = stack.enter_context(_WorkerProcess(plan, begun))
             threading.Thread(
                 target=_work, args=[worker, plan, waiting, finished], daemon=True
             ).start()
@@ -157,34 +161,41 @@ def _work(
 
 
 class _WorkerProcess:
-    """A worker's process, replaced if it dies; a context manager."""
+    """A worker's process, replaced if it dies; a context manager.
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    Args:
+        plan: How the run is done.
+        begun: Is set as soon as any worker has graded a submission.
+    """
+
+    def __init__(self, plan: Plan, begun: threading.Event) -> None:
+        self._plan, self._begun = plan, begun
         self._process: subprocess.Popen[bytes] | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed at our exit
         self._closed = False
 
     def ask(self, submission: Submission) -> dict[str, Any]:
-        """A submission's result; a grader-error if the worker dies over it twice."""
+        """A submission's result; a grader-error if we fail over it twice."""
         order = {
             "problem": submission.problem,
             "path": str(submission.path),
             "within": str(self._plan.within),
             "seed": self._plan.seed,
+            "own_seed": submission.seed(self._plan.seed, self._plan.course),
         }
         why = ""
         for _ in range(2):
             answer = self._put(json.dumps(order).encode() + b"\n")
-            if answer is not None:
-                if "unavailable" in answer:
-                    raise SandboxUnavailable(answer["unavailable"])
+            if answer is None:
+                why = f"the grader's process ended twice: {self._last_words()}"
+            elif "unavailable" not in answer:
+                self._begun.set()
                 return answer
-            why = self._last_words()
-        return {
-            "status": "grader-error",
-            "message": f"the grader's process ended twice: {why}",
-        }
+            elif self._begun.is_set():
+                why = answer["unavailable"]
+            else:
+                raise SandboxUnavailable(answer["unavailable"])
+        return {"status": "grader-error", "message": why}
 
     def _put(self, order: bytes) -> dict[str, Any] | None:
         process = self._started()

@@ -6,6 +6,7 @@ Students' names may be anything.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import unicodedata
 from collections.abc import Iterable
@@ -44,6 +45,16 @@ class Submission:
         """A short name that no other submission has."""
         both = f"{self.student}\0{self.problem}".encode()
         return hashlib.sha256(both).hexdigest()[:32]
+
+    def seed(self, run: int, course: str) -> int:
+        """Where the submission's own random numbers start: no two start alike.
+
+        Args:
+            run: The run's seed.
+            course: The course's name, or "".
+        """
+        whole = json.dumps([run, course, self.student, self.problem]).encode()
+        return int.from_bytes(hashlib.sha256(whole).digest()[:6], "big")
 
 
 @dataclass(frozen=True)

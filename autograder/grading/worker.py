@@ -56,7 +56,12 @@ class Worker:
         self._starting = 0.0  # seconds of this submission that starting a sandbox took
 
     def grade(
-        self, problem: str, path: Path, within: Path, seed: int
+        self,
+        problem: str,
+        path: Path,
+        within: Path,
+        seed: int,
+        own_seed: int | None = None,
     ) -> dict[str, Any]:
         """Grade one submission.
 
@@ -65,6 +70,7 @@ class Worker:
             path: The submission's file.
             within: The folder of all submissions.
             seed: Decides the questions.
+            own_seed: Where the submission's own random numbers start; None for anywhere.
 
         Returns:
             The fields of the submission's ``Record`` that grading finds out.
@@ -75,7 +81,7 @@ class Worker:
         start = time.perf_counter()
         self._starting = 0.0
         try:
-            result = self._judge(problem, path, within, seed)
+            result = self._judge(problem, path, within, seed, own_seed)
         except SandboxUnavailable:
             raise
         except Exception:  # one row per submission, whatever happens
@@ -85,7 +91,12 @@ class Worker:
         return {**result, "seconds": round(max(0.0, seconds), 3)}
 
     def _judge(
-        self, problem: str, path: Path, within: Path, seed: int
+        self,
+        problem: str,
+        path: Path,
+        within: Path,
+        seed: int,
+        own_seed: int | None,
     ) -> dict[str, Any]:
         try:
             notebook = read_notebook(path, within)

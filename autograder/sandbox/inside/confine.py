@@ -62,6 +62,9 @@ def isolated_fork() -> int:
             child = os.fork()
             if child == 0:
                 os.close(into)
+                # A signal to the own process group would reach the fork server, whose
+                # group it is otherwise, through all namespaces.
+                os.setsid()
                 return 0
             os.write(into, struct.pack("i", child))
         finally:

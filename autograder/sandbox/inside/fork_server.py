@@ -19,23 +19,25 @@ import socket
 import sys
 from typing import Any
 
-from autograder.sandbox.inside import confine, evaluator
+from autograder.sandbox.inside import confine, evaluator, search
 
 MAX_THREADS = 200
 LOOK_EVERY = 0.1
+SECRET = "hidden_checks.py"  # checks that students must not read
 
 
 def main() -> None:
     """Serves the control socket until the grader hangs up."""
     settings = json.loads(sys.argv[1])
     control = socket.socket(fileno=settings["control"])
+    seen = search.first_seen(settings["hidden"], SECRET)
     evaluator.preload(settings["modules"])
     confine.adopt_orphans()
     gc.collect()
     gc.freeze()
     folders: list[str] = settings["folders"]
     try_out(folders)
-    tell(control, {"ready": True})
+    tell(control, {"seen": seen})
     alive: set[int] = set()
     while True:
         watch_threads(alive, control)

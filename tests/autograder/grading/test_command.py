@@ -34,7 +34,7 @@ from autograder.grading.gradebook import Entry
 from autograder.grading.state import Record, State, record_of, write_whole
 from autograder.grading.worker import Worker
 from autograder.sandbox.launcher import Sandbox, SandboxUnavailable
-from autograder.sandbox.student import BUDGET_SECONDS
+from autograder.sandbox.student import BUDGET_SECONDS, SandboxedStudent
 
 # A worker that grades nothing: it does what the notebook's text says, and notes what it
 # was asked. "hold" waits for a file, or until the run is gone; "meet" waits for so many
@@ -63,8 +63,7 @@ for line in sys.stdin:
         if word in ("status", "message"):
             told[word] = value
         if word == "unavailable":
-            print(json.dumps({"unavailable": "apt-get install " + value}), flush=True)
-            continue
+            told = {"unavailable": "apt-get install " + value}
         if word == "points":
             told["checks"] = [{
                 "id": "smooth-grad/form", "title": "Form", "points": 12,
@@ -337,7 +336,24 @@ def test_without_a_sandbox_it_refuses_and_says_what_to_do(
     said = capsys.readouterr()
     assert "apt-get install bubblewrap" in said.err
     assert "Traceback" not in said.err
+    assert "unsafe" not in said.err, "no message recommends less safety"
     assert not (place / "out/grades.csv").exists()
+
+
+def test_a_sandbox_that_fails_later_costs_no_more_than_its_rows(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit(place / "submitted", "ada", "ada points 12")
+    submit(place / "submitted", "ben", "ben unavailable bubblewrap")
+    submit(place / "submitted", "cem", "cem points 3")
+    assert run(place, "--workers", "1") == 1
+    assert {n: (r["status"], r["score"]) for n, r in table(place).items()} == {
+        "ada": ("graded", "12"),
+        "ben": ("grader-error", ""),
+        "cem": ("graded", "3"),
+    }
+    assert "1 of 3 rows" in capsys.readouterr().err
+    assert asked(place) == ["ada", "ben", "ben", "cem"]
 
 
 def test_no_bubblewrap_no_worker(
@@ -628,6 +644,31 @@ def test_a_worker_grades_and_goes_on_after_each_trouble(graded: Graded) -> None:
     assert told["status"] == "unreadable"
     assert "half a character" in told["message"]
 
+    assert points(graded(RIGHT)) == 20
+
+
+def test_a_server_that_dies_during_a_submission_costs_that_one_a_task(
+    graded: Graded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has crashed, and has the points that it had earned; the next has all."""
+    calls: list[str] = []
+
+    class Deadly(SandboxedStudent):
+        """Stands for a submission that has found a way to kill the fork server."""
+
+        def exchange(self, question: Any, *rest: Any) -> Any:
+            calls.append(question["op"])
+            if calls.count("call") == 5:
+                launcher: Any = self._launcher
+                os.kill(launcher._server._server, signal.SIGKILL)
+            return super().exchange(question, *rest)
+
+    monkeypatch.setattr(worker, "SandboxedStudent", Deadly)
+    told = graded(RIGHT)
+    assert told["status"] == "crashed"
+    assert "the process ended while" in told["message"]
+    assert 0 < points(told) < 20
+    monkeypatch.undo()
     assert points(graded(RIGHT)) == 20
 
 

@@ -85,7 +85,7 @@ def test_no_undeserved_answer_and_no_harm(
     attack: hostile.Attack, sandbox: Sandbox, secret: Path, server: socket.socket
 ) -> None:
     rng = np.random.default_rng()
-    before = below(os.getpid())
+    before, ours = below(os.getpid()), sandbox._server
     port = server.getsockname()[1]
     cells = attack.cells("answer", SOLUTION, secret=secret, port=port)
     with SandboxedStudent(sandbox, cells, cell_seconds=2.0) as student:
@@ -100,6 +100,7 @@ def test_no_undeserved_answer_and_no_harm(
     with pytest.raises(BlockingIOError):
         server.accept()
     assert below(os.getpid()) == before
-    # The next student.
+    # The next student, from the same fork server: nothing has reached that.
     with SandboxedStudent(sandbox, [Cell("cell 1", SOLUTION)]) as honest:
         assert outcome(honest, 10, rng) == "right"
+    assert sandbox._server is ours

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,8 @@ from processes import all_end, below
 
 import chapter4
 from autograder.sandbox import launcher as sandbox
-from autograder.sandbox.inside import seccomp
+from autograder.sandbox import mounts
+from autograder.sandbox.fork_client import Lost
 from autograder.sandbox.launcher import Sandbox, SandboxUnavailable
 from autograder.sandbox.notebook import Cell
 from autograder.sandbox.student import SandboxedStudent, StudentError
@@ -73,7 +73,7 @@ def test_only_the_system_and_python_are_there(student: SandboxedStudent) -> None
     allowed = {"bin", "dev", "etc", "grader", "home", "lib", "lib32", "lib64", "libx32"}
     allowed |= {"opt", "proc", "sbin", "tmp", "usr", "root", "student"}
     allowed.add(PROJECT.parts[1])
-    allowed |= {p.parts[1] for p in sandbox.shown()}
+    allowed |= {p.parts[1] for p in mounts.shown()}
     assert set(seen) <= allowed
     assert student.call("visible", "/proc") == []
     assert student.call("visible", "/student") == []
@@ -88,7 +88,7 @@ def test_of_the_project_only_the_environment_is_there(
     student: SandboxedStudent,
 ) -> None:
     seen = student.call("visible", str(PROJECT))
-    assert seen is None or set(seen) <= {p.name for p in sandbox.shown()}
+    assert seen is None or set(seen) <= {p.name for p in mounts.shown()}
     for name in ("solutions", "exercises", "chapter4", "autograder", "tests", "book"):
         assert student.call("visible", str(PROJECT / name)) is None
 
@@ -181,10 +181,68 @@ def test_nothing_is_left_when_it_is_closed(needs_bubblewrap: None) -> None:
         student = SandboxedStudent(launcher, [Cell("cell 1", f"{thread}\nf = abs")])
         assert student.call("f", -1) == 1
         started = below(os.getpid())
-        running = {launcher._bwrap.pid, *below(launcher._bwrap.pid)}
+        running = {launcher._server.process.pid, *below(launcher._server.process.pid)}
     assert len(running) >= 4  # bubblewrap, its own, the fork server, the submission
     assert running <= started
     assert all_end(running)
+
+
+def host_pids(sandbox: Sandbox) -> tuple[int, int]:
+    """Bubblewrap's process and the fork server's, as this machine counts."""
+    return sandbox._server.process.pid, sandbox._server._server
+
+
+@pytest.fixture(scope="module")
+def own(needs_bubblewrap: None) -> Iterator[Sandbox]:
+    """A sandbox whose server may be harmed."""
+    with Sandbox(2) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("whom", "sent"),
+    [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSTOP)],
+    ids=["bubblewrap-killed", "server-killed", "server-stopped"],
+)
+def test_a_server_that_dies_or_stops_is_replaced(
+    own: Sandbox, whom: int, sent: signal.Signals
+) -> None:
+    """The submission that did it has crashed, or goes on; the next one is asked."""
+    cells = [Cell("cell 1", "f = abs")]
+    before = host_pids(own)
+    with SandboxedStudent(own, cells) as guilty:
+        assert guilty.call("f", -1) == 1
+        os.kill(before[whom], sent)
+        with SandboxedStudent(own, cells) as following:
+            assert following.call("f", -2) == 2
+        after = host_pids(own)
+        assert not {*before} & {*after}
+        assert all_end(before)
+        # What the guilty one started is gone with its server.
+        with pytest.raises(StudentError, match="the process ended while f ran") as met:
+            guilty.call("f", -1)
+        assert met.value.kind == "crashed"
+        assert guilty.call("f", -3) == 3
+    assert host_pids(own) == after
+
+
+def test_a_sandbox_that_can_not_start_again_says_so_and_recommends_nothing(
+    needs_bubblewrap: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(2) as made:
+        made._server.process.kill()
+        made._command = ["/bin/false"]
+        with pytest.raises(Lost, match="could not be started again: no answer") as met:
+            made.open()
+    assert "--unsafe" not in str(met.value)
+
+
+def test_a_submission_is_in_a_session_of_its_own(own: Sandbox) -> None:
+    cells = [
+        Cell("cell 1", "import os\ndef f():\n    return [os.getsid(0), os.getpgrp()]")
+    ]
+    with SandboxedStudent(own, cells) as student:
+        assert student.call("f") == [1, 1], "the first process of its process space"
 
 
 def test_it_ends_with_the_grader(needs_bubblewrap: None) -> None:
@@ -211,7 +269,7 @@ time.sleep(600)
 @pytest.mark.parametrize(
     ("platform", "words"),
     [
-        ("linux", ("bwrap is missing", "WSL", "container", "--unsafe-no-sandbox")),
+        ("linux", ("bwrap is missing", "WSL", "container")),
         ("darwin", ("that needs Linux",)),
     ],
 )
@@ -257,7 +315,7 @@ def test_bubblewrap_starts_in_an_empty_environment_and_shares_no_namespace(
     sandboxes: Callable[[int], Sandbox],
 ) -> None:
     """Each submission gets namespaces of its own; these are the fork server's."""
-    bubblewrap = sandboxes(2)._bwrap.pid
+    bubblewrap = sandboxes(2)._server.process.pid
     inside = below(bubblewrap)
     assert len(inside) >= 2
     for pid in (bubblewrap, *inside):
@@ -266,64 +324,3 @@ def test_bubblewrap_starts_in_an_empty_environment_and_shares_no_namespace(
         for kind in ("ipc", "mnt", "net", "pid", "user", "uts"):
             own, ours = (os.readlink(f"/proc/{p}/ns/{kind}") for p in (pid, "self"))
             assert own != ours, kind
-
-
-def run_filter(machine: str, architecture: int, number: int, argument: int = 0) -> int:
-    """What the filter says to one system call: classic BPF by the book."""
-    record = {seccomp.NUMBER: number, seccomp.ARCHITECTURE: architecture}
-    record[seccomp.FIRST_ARGUMENT] = argument
-    program = seccomp.filter_program(machine)
-    steps = [program[i : i + 8] for i in range(0, len(program), 8)]
-    at, held = 0, 0
-    while True:
-        code = int.from_bytes(steps[at][:2], "little")
-        yes, no = steps[at][2:4]
-        operand = int.from_bytes(steps[at][4:], "little")
-        at += 1
-        if code == seccomp.LOAD:
-            held = record[operand]
-        elif code == seccomp.RETURN:
-            return operand
-        else:
-            met: dict[int, Any] = {
-                seccomp.EQUAL: held == operand,
-                seccomp.AT_LEAST: held >= operand,
-                seccomp.ANY_BIT: bool(held & operand),
-            }
-            at += yes if met[code] else no
-
-
-@pytest.mark.parametrize("machine", seccomp.MACHINES)
-def test_the_filter_knows_every_machine(machine: str) -> None:
-    column, architecture, clone, clone3 = seccomp.MACHINES[machine]
-    numbers = {numbers[column] for numbers in seccomp.FORBIDDEN.values()} - {None}
-    refused = seccomp.ERRNO | seccomp.EPERM
-    for number in range(600):
-        said = run_filter(machine, architecture, number, 17)
-        if number in numbers or number == clone:
-            assert said == refused
-        elif number == clone3:
-            assert said == seccomp.ERRNO | seccomp.ENOSYS
-        else:
-            assert said == seccomp.ALLOW
-    assert run_filter(machine, architecture, clone, 0x3D0F00) == seccomp.ALLOW
-    assert run_filter(machine, architecture, seccomp.X32 + 57) == seccomp.KILL
-    assert run_filter(machine, architecture + 1, 0) == seccomp.KILL
-    with pytest.raises(OSError, match="no filter of system calls for riscv64"):
-        seccomp.filter_program("riscv64")
-
-
-def test_the_table_is_the_kernels() -> None:
-    """Against the kernel's own header, where it is installed for this machine."""
-    header = Path("/usr/include/asm-generic/unistd.h")
-    native = Path(f"/usr/include/{os.uname().machine}-linux-gnu/asm/unistd_64.h")
-    checked = 0
-    for path, column in ((native, 0), (header, 1)):
-        for line in path.read_text().splitlines() if path.exists() else ():
-            words = line.split()
-            if len(words) == 3 and words[0] == "#define" and words[2].isdecimal():
-                name = words[1].removeprefix("__NR3264_").removeprefix("__NR_")
-                if name in seccomp.FORBIDDEN:
-                    assert seccomp.FORBIDDEN[name][column] == int(words[2]), name
-                    checked += 1
-    assert checked > 60 or not (native.exists() or header.exists())
