@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from autograder.sandbox import mounts, stub_package
+from autograder.sandbox import cgroup, mounts, stub_package
 from autograder.sandbox.fork_client import Ending, ForkServer, Lost
 from autograder.sandbox.mounts import HOME, INSIDE
 
@@ -130,8 +130,13 @@ class Sandbox(Launcher):
             raise SandboxUnavailable(RECIPE.format(what=what))
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            # The process's own limits don't count what the kernel and the folders in
+            # memory take for it.
+            memory = self.limits.memory + 2 * 2**30
+            group = stack.enter_context(cgroup.limited(memory, 512))
             try:
-                self._command = [command, *mounts.bubblewrap(problem, folder, hide)]
+                mounted = mounts.bubblewrap(problem, folder, hide)
+                self._command = [*group, command, *mounted]
             except mounts.Exposed as error:
                 raise SandboxUnavailable(str(error)) from None
             paths = os.pathsep.join([INSIDE, *map(str, mounts.libraries())])
@@ -203,6 +208,8 @@ class Subprocess(Launcher):
             settings = {"port": port, "token": token, "modules": self._modules}
             process = subprocess.Popen(
                 python("autograder.sandbox.inside.evaluator", settings),
+                # As in the sandbox: an empty folder, and nothing beside the notebook.
+                cwd=tempfile.mkdtemp(dir=self._folder.name),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

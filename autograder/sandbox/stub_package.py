@@ -22,7 +22,7 @@ import chapter4
 # What every problem may use: photos, models and networks.
 ALWAYS = ("inputs", "shapes")
 # Imported before the fork: every submission starts with it at no cost.
-PRELOADED = ("numpy", "torch", "matplotlib.pyplot", "IPython.core.inputtransformer2")
+PRELOADED = ("numpy", "torch", "matplotlib.pyplot")
 
 PACKAGE = Path(chapter4.__file__).parent
 STUB = Path(__file__).with_name("stub.py.txt")

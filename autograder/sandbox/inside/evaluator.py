@@ -6,25 +6,24 @@ trusted, and the grader believes none of it.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import importlib
 import io
 import json
-import linecache
 import socket
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from types import CodeType, ModuleType
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from autograder.sandbox.inside import protocol, values
-from autograder.sandbox.inside.magics import plain_python, stand_in_for_ipython
+from autograder.sandbox.inside import protocol, settings, stand_ins, values
+from autograder.sandbox.inside.shell import Shell
 
 FOREVER = 10.0**7
 MAX_OUTPUT = 4_000
@@ -34,8 +33,13 @@ MAX_COPY = 2**22
 class Output(io.TextIOBase):
     """Keeps the end of what was printed, however much it was."""
 
+    encoding = "utf-8"
+
     def __init__(self) -> None:
         self.kept = ""
+
+    def fileno(self) -> int:  # faulthandler wants one
+        return 2
 
     def writable(self) -> bool:
         return True
@@ -51,25 +55,29 @@ class Output(io.TextIOBase):
 
 def main() -> None:
     """Where there is no sandbox: calls the grader back and answers it."""
-    settings = json.loads(sys.argv[1])
-    with socket.create_connection(("127.0.0.1", settings["port"])) as sock:
-        sock.sendall(settings["token"].encode())
-        preload(settings["modules"])
+    given = json.loads(sys.argv[1])
+    with socket.create_connection(("127.0.0.1", given["port"])) as sock:
+        sock.sendall(given["token"].encode())
+        preload(given["modules"])
         serve(sock)
 
 
 def preload(modules: list[str]) -> None:
-    """Imports what submissions will want."""
-    import torch
-
+    """Imports what submissions will want, and makes the shell for their cells."""
     torch.set_num_threads(1)
     for name in modules:
         importlib.import_module(name)
+    stand_ins.install()
+    Shell.instance()
 
 
 def serve(sock: socket.socket) -> None:
     """Answers the grader's questions until it hangs up."""
-    namespace = fresh_namespace()
+    # The names of the module __main__, where classes and dataclasses find their module.
+    namespace = Shell.instance().user_ns
+    # As in Jupyter: %cd knows this folder, and what %%writefile writes can be imported.
+    namespace["_dh"][:] = [Path.cwd()]
+    sys.path.insert(0, "")
     output = Output()
     sys.stdout = sys.stderr = output
     while True:
@@ -79,18 +87,6 @@ def serve(sock: socket.socket) -> None:
         protocol.send(sock, content, results, time.monotonic() + FOREVER)
 
 
-def fresh_namespace() -> dict[str, Any]:
-    """The names that a notebook starts with.
-
-    They are the module ``__main__``, so that classes and dataclasses find their module.
-    """
-    module = ModuleType("__main__")
-    sys.modules["__main__"] = module
-    vars(module).update(stand_in_for_ipython(vars(module)))
-    vars(module)["__builtins__"] = builtins
-    return vars(module)
-
-
 def answer(
     namespace: dict[str, Any], question: dict[str, Any], arrays: list[np.ndarray]
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
@@ -98,43 +94,49 @@ def answer(
 
     Args:
         namespace: The submission's names.
-        question: ``{"op": "run", "source", "name"}`` runs a cell, and
-            ``{"op": "call", "name", "args", "kwargs"}`` calls a function.
+        question: ``{"op": "run", "source", "name"}`` runs a cell,
+            ``{"op": "call", "name", "args", "kwargs"}`` calls a function, and
+            ``{"op": "seed", "seed"}`` decides the random numbers that follow.
         arrays: The question's arrays.
 
     Returns:
         The answer and its arrays. The answer has "value", or it has "error" with "kind"
-        (missing, raised or bad-reply), "line" and, for a bad-reply, "reason".
+        (missing, raised or bad-reply), "line" and, for a bad-reply, "reason". Its
+        "warnings" are lines that say what code has set for all code after it.
     """
-    try:
-        with warnings.catch_warnings():
-            # A warning costs nothing, even where the notebook, or whoever started us,
-            # turns warnings into errors.
-            warnings.simplefilter("ignore")
-            if question["op"] == "run":
-                run_cell(namespace, question["source"], question["name"])
-                return {"value": None}, []
-            return call(namespace, question, arrays)
-    except values.BadValue as error:
-        said = {"kind": "bad-reply", "line": str(error), "reason": error.reason}
-        return {"error": said}, []
-    except Missing as error:
-        return {"error": {"kind": "missing", "line": str(error)}}, []
-    except BaseException as error:  # a submission may raise SystemExit or worse
-        return {"error": {"kind": "raised", "line": line_of(error)}}, []
+    run = question["op"] == "run"
+    before = settings.present() if run else settings.usual()
+    content: dict[str, Any] = {"value": None}
+    results: list[np.ndarray] = []
+    with contextlib.ExitStack() as stack:
+        # A warning costs nothing, even where the notebook, or whoever started us, turns
+        # warnings into errors.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        if not run:
+            stack.enter_context(settings.as_in_a_fresh_kernel())
+        try:
+            if run:
+                Shell.instance().run(question["source"], question["name"])
+            elif question["op"] == "seed":
+                settings.seed(question["seed"])
+            else:
+                content, results = call(namespace, question, arrays)
+        except values.BadValue as error:
+            said = {"kind": "bad-reply", "line": str(error), "reason": error.reason}
+            content = {"error": said}
+        except Missing as error:
+            content = {"error": {"kind": "missing", "line": str(error)}}
+        except BaseException as error:  # a submission may raise SystemExit or worse
+            content = {"error": {"kind": "raised", "line": line_of(error)}}
+        changed = settings.changed_since(before)
+    if changed:
+        content["warnings"] = [f"{question['name']} {words}" for words in changed]
+    return content, results
 
 
 class Missing(Exception):
     """No function of that name."""
-
-
-def run_cell(namespace: dict[str, Any], source: str, name: str) -> None:
-    """Runs one cell as a notebook would; magics and shell lines do nothing."""
-    source = plain_python(source)
-    # inspect.getsource and the lines of a traceback need this.
-    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
-    code: CodeType = compile(source, name, "exec", dont_inherit=True)
-    exec(code, namespace)
 
 
 def call(
@@ -173,8 +175,6 @@ class Watch:
 
     def decoded(self, name: int | str, tree: Any, arrays: list[np.ndarray]) -> Any:
         """An argument; tensors and models in it are remembered under its name."""
-        import torch
-
         from autograder.sandbox.inside import tiny_models
 
         def tensor(array: np.ndarray) -> Any:
@@ -241,17 +241,17 @@ def same(one: Any, other: Any) -> bool:
 
 def line_of(error: BaseException) -> str:
     """One line: the error's type and message, and the cell and line where it arose."""
-    try:
-        said = str(error).strip().split("\n")[0]
-    except BaseException:  # a message that raises when it is asked for
-        said = ""
-    text = f"{type(error).__name__}: {said[:300]}" if said else type(error).__name__
-    cells = []
-    if isinstance(error, SyntaxError) and str(error.filename).startswith("cell "):
-        cells.append((error.filename, error.lineno))
-    with contextlib.suppress(BaseException):
-        frames = traceback.extract_tb(error.__traceback__)
-        cells += [(f.filename, f.lineno) for f in frames if f.filename[:5] == "cell "]
+    said, places = "", []
+    with contextlib.suppress(BaseException):  # a message that raises when it is asked
+        said = str(error)
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            places.append((frame.f_code.co_filename, line))
+        if isinstance(error, SyntaxError) and error.msg:
+            said = str(error.msg)
+            places.append((str(error.filename), error.lineno or 0))
+    said = said[:MAX_OUTPUT].strip().split("\n")[0][:300]
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    cells = [place for place in places if place[0].startswith("cell ")]
     return f"{text} ({cells[-1][0]}, line {cells[-1][1]})" if cells else text
 
 

@@ -1,6 +1,6 @@
 # ruff: noqa
 # Registers an audit hook that raises from now on.
-# expect: raised bad-reply crashed wrong timed-out
+# expect: raised bad-reply crashed wrong timed-out missing
 import sys
 
 

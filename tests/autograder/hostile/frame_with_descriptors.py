@@ -1,8 +1,9 @@
 # ruff: noqa
 # Sends the grader file descriptors of its own through the socket.
-# expect: missing
+# expect: wrong
 import array, os, socket
 
+got = []
 for descriptor in range(3, 300):
     try:
         sock = socket.socket(fileno=os.dup(descriptor))
@@ -16,9 +17,10 @@ for descriptor in range(3, 300):
                 )
             ],
         )
+        got.append(descriptor)
     except OSError:
         pass
 
 
 def FUNCTION(*args, **kwargs):
-    return 0.0
+    return f"got {got} through" if got else -1.0

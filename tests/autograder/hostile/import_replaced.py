@@ -1,6 +1,6 @@
 # ruff: noqa
 # Replaces the import of every module with one that hands out itself.
-# expect: wrong raised bad-reply
+# expect: wrong raised bad-reply missing
 # fakes: imports
 import builtins, sys
 
