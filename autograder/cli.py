@@ -205,11 +205,16 @@ def run_check(options: argparse.Namespace) -> int:
         failed_cells = [*student.failed_cells.values()]
     if options.json:
         checks = [asdict(result) for result in results]
-        found = {"problem": problem, "failed_cells": failed_cells, "checks": checks}
+        found = {
+            "problem": problem,
+            "failed_cells": failed_cells,
+            "warnings": student.warnings,
+            "checks": checks,
+        }
         print(json.dumps(found, indent=2))
         return FINE if all_passed(results) else FAILED
-    for why in failed_cells:
-        print(why)
+    for line in [*failed_cells, *student.warnings]:
+        print(line)
     for task in dict.fromkeys(r.task for r in results):
         own = [r for r in results if r.task == task]
         hint = "" if all_passed(own) else next_hint(problem, task, 0)

@@ -48,15 +48,14 @@ def self_check(
         None if all checks passed; otherwise the points that the public checks give,
         which is what nbgrader's ``validate`` looks at.
     """
-    results = run_checks(
-        problem, LocalStudent(namespace), seed, public_only=True, task=task
-    )
+    student = LocalStudent(namespace)
+    results = run_checks(problem, student, seed, public_only=True, task=task)
     hidden = points_of(problem)[task] - sum(r.points for r in results)
     hint = ""
     if not all_passed(results):
         hint = next_hint(problem, task, _failures[problem, task])
         _failures[problem, task] += 1
-    print(report(results, hint=hint, hidden=hidden))
+    print(*student.warnings, report(results, hint=hint, hidden=hidden), sep="\n")
     if all_passed(results):
         return None
     return round(sum(r.earned for r in results), 2)

@@ -34,6 +34,7 @@ FEW, REPEATS = 4, 12
 # times; with 3 degrees of freedom it exceeds 22 as seldom.
 ALIKE = {FEW: 22.0, REPEATS: 6.0}
 ROUNDING = 1e-4  # relative to the largest feature; the models are float32
+MOST = 2**18  # features of a reply; right ones have less than 30,000
 KEPT = 20_000  # replies, most of them smaller than 10 kB
 NONE = object()  # the reply of a function that raised an exception
 
@@ -240,10 +241,11 @@ def _built(argument: Any) -> Any:
 def _numbers(features: Features, reply: Any) -> np.ndarray | None:
     """The features as a flat float64 array.
 
-    None if the reply has another form or is not finite.
+    None if the reply has another form, is not finite or is far too large to be kept.
     """
     try:
         values = np.asarray(features(reply), dtype=np.float64).ravel()
     except (ValueError, TypeError, IndexError, AttributeError):
         return None
-    return values if values.size and np.isfinite(values).all() else None
+    fits = 0 < values.size <= MOST and np.isfinite(values).all()
+    return values if fits else None

@@ -24,6 +24,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from autograder.checking.diagnose import Transcript
+from autograder.sandbox.student import one_line
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -52,6 +53,9 @@ STOPS = {
     "timeout": "an earlier call took too long",
     "crashed": "an earlier call ended the process",
 }
+# Characters of a message: a check may quote a student's value of any length.
+MAX_MESSAGE = 1_000
+MAX_TRACEBACK = 10_000
 _PROBLEMS = Path(__file__).parents[1] / "problems"
 
 
@@ -92,6 +96,8 @@ class CheckResult:
             went wrong on our side.
         public: Whether the student's own check runs it.
         hint: The known mistake that explains the numbers, if one does.
+        cause: Why the cell failed that explains an error, if one does. For a hidden
+            check it is always the first that failed.
     """
 
     id: str
@@ -102,6 +108,7 @@ class CheckResult:
     message: str
     public: bool
     hint: str = ""
+    cause: str = ""
 
     @property
     def task(self) -> str:
@@ -112,7 +119,8 @@ def reason_of(result: CheckResult) -> str:
     """Why points were lost, in one line that a student may read.
 
     For a hidden check this is the known mistake that explains the numbers, or else the
-    kind of trouble.
+    kind of trouble and the failed cell before it. A cell ran before any question was
+    put, so why it failed tells nothing of a question.
 
     Args:
         result: The verdict of one check.
@@ -125,7 +133,8 @@ def reason_of(result: CheckResult) -> str:
         return result.message.strip().split("\n")[-1]
     if result.status == "failed" and not result.hint and result.earned:
         return "a part of the answer is not right."
-    return result.hint or HIDDEN_REASONS.get(result.status, "")
+    reason = result.hint or HIDDEN_REASONS.get(result.status, "")
+    return f"{result.cause}; then {reason}" if result.cause else reason
 
 
 class Shortfall(Exception):
@@ -322,9 +331,20 @@ class Run:
             status = STATUS_OF_KIND[kind]
             if status in STOPS:
                 self.stopped[known.task] = STOPS[status]
-            return _result(known, status, str(error))
-        said = "".join(traceback.format_exception(error)).strip()
-        return _result(known, "grader-error", said)
+            cause = getattr(error, "cause", "")
+            said = f"{cause}; then {error}" if cause else str(error)
+            if cause and not known.public:
+                # Code that is asked may choose the name that it lacks, and with it the
+                # cell; so it could tell the student what it was asked.
+                cause = getattr(self.student, "first_failure", "")
+            return replace(_result(known, status, said), cause=cause)
+        # Every array is bounded, and so is what a right check makes of it.
+        if isinstance(error, MemoryError):
+            said = "there is no memory for what your code returned."
+            return _result(known, "error", said)
+        lines = "".join(traceback.format_exception(error)).strip()[-MAX_TRACEBACK:]
+        said = "".join(c if c.isprintable() or c == "\n" else "?" for c in lines)
+        return replace(_result(known, "grader-error", ""), message=said)
 
     def result_of(self, function: Any) -> CheckResult:
         """The verdict of one check, without a hint."""
@@ -349,6 +369,7 @@ class Run:
 def _result(
     known: Check, status: str, message: str, earned: float = 0.0
 ) -> CheckResult:
+    said = one_line(message, MAX_MESSAGE)
     return CheckResult(
-        known.id, known.title, known.points, earned, status, message, known.public
+        known.id, known.title, known.points, earned, status, said, known.public
     )

@@ -9,6 +9,7 @@ same code.
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import signal
 import sys
@@ -29,6 +30,10 @@ from autograder.sandbox.notebook import Cell
 # submission that is slow on purpose keeps a worker busy for no longer.
 BUDGET_SECONDS = 100.0
 MAX_LINE = 300
+MAX_OUTPUT = 4_000
+MAX_WARNINGS = 10
+# Where the cell is looked for that makes a name: failed cells, and characters of each.
+MAX_LOOK = 50, 5_000
 # A cell that kills the process is left out of the next start. A submission gets this
 # many starts.
 MAX_STARTS = 5
@@ -47,6 +52,21 @@ def limits_of(budget: float) -> dict[str, float]:
 
 
 _LIMITS = limits_of(BUDGET_SECONDS)
+# What the line of an error begins with -> what a student can make of it.
+_NO_NETWORK = "there is no network where notebooks are graded"
+REMEDIES = {
+    "ModuleNotFoundError": "it is not installed where notebooks are graded",
+    "FileNotFoundError": "only the notebook is graded, without files beside it",
+    "EOFError": "nobody can answer input() while a notebook is graded",
+    "StdinNotImplementedError": "nobody can answer input() while a notebook is graded",
+    **dict.fromkeys(("URLError", "gaierror", "ConnectionError"), _NO_NETWORK),
+    **dict.fromkeys(("LocalEntryNotFoundError", "OSError: We couldn't"), _NO_NETWORK),
+    "RuntimeError: It looks like there is no internet": _NO_NETWORK,  # torch.hub
+    "PermissionError: [Errno 1]": (
+        "no other process can be started, and there is no network, where notebooks are"
+        " graded"
+    ),
+}
 
 
 class StudentError(Exception):
@@ -57,11 +77,12 @@ class StudentError(Exception):
         line: What happened, in one line that the student understands.
         reason: For a bad reply one of type, size, depth, not-finite, form and protocol;
             otherwise "".
+        cause: Why the cell failed that explains this, or "".
     """
 
     def __init__(self, kind: str, line: str, reason: str = "") -> None:
         super().__init__(line)
-        self.kind, self.line, self.reason = kind, line, reason
+        self.kind, self.line, self.reason, self.cause = kind, line, reason, ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +121,14 @@ class Observation:
 
 
 class Student:
-    """Somebody's functions."""
+    """Somebody's functions.
+
+    Attributes:
+        warnings: What the cells were warned of, a line each: a few, and none twice.
+    """
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
 
     def call(
         self,
@@ -151,6 +179,8 @@ class Student:
         except values.BadValue as error:
             line = f"{name} gave no usable value: {error}"
             raise StudentError("bad-reply", line, error.reason) from None
+        except MemoryError:
+            raise _too_large(name) from None
 
     def _ask(
         self,
@@ -161,6 +191,18 @@ class Student:
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         raise NotImplementedError
 
+    def _answered(
+        self, answer: dict[str, Any], name: str, *, heed: bool
+    ) -> dict[str, Any]:
+        """Return an answer that has the known form; keep its warnings, or drop them."""
+        match answer.pop("warnings", []):
+            case [*lines] if all(isinstance(line, str) for line in lines):
+                new = map(one_line, lines[: MAX_WARNINGS if heed else 0])
+                every = dict.fromkeys([*self.warnings, *new])
+                self.warnings = [*every][:MAX_WARNINGS]
+                return _checked(answer, name)
+        raise _no_answer(name)
+
 
 class LocalStudent(Student):
     """Functions of this very process, which keeps no deadline.
@@ -169,6 +211,7 @@ class LocalStudent(Student):
     """
 
     def __init__(self, namespace: Mapping[str, Any]) -> None:
+        super().__init__()
         self._namespace = dict(namespace)
 
     def _ask(
@@ -184,7 +227,8 @@ class LocalStudent(Student):
             answer, results = evaluator.answer(self._namespace, question, arrays)
         if answer.get("error", {}).get("line", "").startswith("KeyboardInterrupt"):
             raise KeyboardInterrupt
-        return _checked(answer | {"output": printed()}, name), results
+        answer |= {"output": printed()}
+        return self._answered(answer, name, heed=True), results
 
 
 @contextlib.contextmanager
@@ -218,9 +262,11 @@ class SandboxedStudent(Student):
         call_seconds: How long one answer may take.
         cell_seconds: How long one cell may take.
         budget_seconds: How long all answers and cells may take together.
+        seed: Where the notebook's own random numbers start, in each process; None for
+            anywhere.
 
     Attributes:
-        failed_cells: A cell's name -> why it failed.
+        failed_cells: A cell's name -> why it failed at first, with cell and line.
         kinds: The kinds of what went wrong, in calls and in cells.
     """
 
@@ -232,7 +278,10 @@ class SandboxedStudent(Student):
         call_seconds: float = _LIMITS["call_seconds"],
         cell_seconds: float = _LIMITS["cell_seconds"],
         budget_seconds: float = BUDGET_SECONDS,
+        seed: int | None = None,
     ) -> None:
+        super().__init__()
+        self._seed = seed
         self._launcher, self._cells = launcher, list(cells)
         self._call_seconds, self._cell_seconds = call_seconds, cell_seconds
         self._whole, self._budget, self._starts = budget_seconds, budget_seconds, 0
@@ -263,15 +312,32 @@ class SandboxedStudent(Student):
             return self.exchange(question, arrays, name, deadline or self._call_seconds)
         except StudentError as error:
             self.kinds.add(error.kind)
-            if error.kind == "missing":
-                raise StudentError("missing", error.line + self._why(name)) from None
+            error.cause = self._cause(error, name)
             raise
 
-    def _why(self, name: str) -> str:
-        for cell in self._cells:
-            if cell.name in self.failed_cells and f"def {name}" in cell.source:
-                return f" ({cell.name} failed: {self.failed_cells[cell.name]})"
-        return ""
+    @property
+    def first_failure(self) -> str:
+        """Why the first of the cells failed that did, or ""."""
+        return next((self.failed_cells[cell.name] for cell in self._failed()), "")
+
+    def _failed(self) -> list[Cell]:
+        return [cell for cell in self._cells if cell.name in self.failed_cells]
+
+    def _cause(self, error: StudentError, name: str) -> str:
+        """Why the cell failed that explains an error: the one that makes what lacks.
+
+        If none of them makes it, it is the first.
+        """
+        lacking = re.search(r"NameError\b.*: name '(\w+)' is not", error.line)
+        if error.kind == "raised" and lacking:
+            name = lacking[1]
+        elif error.kind != "missing":
+            return ""
+        cells, characters = MAX_LOOK
+        for cell in self._failed()[:cells]:
+            if _binds(cell.source[:characters], name):
+                return self.failed_cells[cell.name]
+        return self.first_failure
 
     def _start(self) -> None:
         """Starts a process, unless there is one, and runs the cells in it."""
@@ -282,9 +348,19 @@ class SandboxedStudent(Student):
                     "crashed", "the notebook ended its process too often"
                 )
             self._process = self._launcher.open()
+            self._sow()
             for cell in self._cells:
                 if cell.name not in self._left_out and self._process is not None:
                     self._run(cell)
+
+    def _sow(self) -> None:
+        if self._seed is None:
+            return
+        question = {"op": "seed", "seed": self._seed}
+        try:
+            self.exchange(question, [], "the start", self._cell_seconds)
+        except StudentError as error:  # none of the student's code has run
+            raise RuntimeError(f"a new process did not answer: {error}") from None
 
     def _run(self, cell: Cell) -> None:
         question = {"op": "run", "source": cell.source, "name": cell.name}
@@ -292,7 +368,10 @@ class SandboxedStudent(Student):
             self.exchange(question, [], cell.name, self._cell_seconds)
         except StudentError as error:
             self.kinds.add(error.kind)
-            self.failed_cells[cell.name] = error.line
+            # Students read this of hidden checks as well, since a cell runs before its
+            # process is asked anything. A process that replaces another has heard no
+            # question either, but only what came first is told of a cell.
+            self.failed_cells.setdefault(cell.name, error.line)
             if self._process is None:
                 self._left_out.add(cell.name)
 
@@ -332,7 +411,10 @@ class SandboxedStudent(Student):
             answer, results = protocol.receive(sock, start + seconds)
             if answer.pop("id", None) != ticket:
                 raise protocol.BadFrame("the answer to another question")
-            return _checked(answer, name), results
+            # A warning that comes with a call could tell the student what a hidden
+            # check asked.
+            heed = question["op"] == "run"
+            return self._answered(answer, name, heed=heed), results
         except TimeoutError:
             self._end()
             if short:
@@ -341,6 +423,9 @@ class SandboxedStudent(Student):
             raise StudentError("timed-out", line) from None
         except protocol.Closed:
             raise self._crash(name, self._end()) from None
+        except MemoryError:
+            self._end()
+            raise _too_large(name) from None
         except protocol.BadFrame as error:
             self._end()
             line = f"the answer to {name} is none of the worker's: {error}"
@@ -379,19 +464,30 @@ def encoded(
     return (both[0], both[1]["dict"]), arrays
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, longest: int = MAX_LINE) -> str:
     """Text from a submission as one printable line.
 
     It has no control characters, no escape sequences, and nothing that changes the
     direction of writing.
     """
-    text = text[: 4 * MAX_LINE]
+    text = text[: 4 * longest]
     kept = "".join(
         " " if unicodedata.category(c)[0] in "CZ" else c
         for c in unicodedata.normalize("NFC", text)
     )
     line = " ".join(kept.split())
-    return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _binds(source: str, name: str) -> bool:
+    """Whether a cell makes a name, by a look at its text, which need not be Python."""
+    for line in source.splitlines() if name in source else ():
+        first, _, _ = line.strip().partition(" ")
+        if first not in ("import", "from", "def", "async", "class", "with", "for"):
+            line = line.partition("=")[0] if "=" in line else ""
+        if name in re.findall(r"\w+", line):
+            return True
+    return False
 
 
 def _checked(answer: dict[str, Any], name: str) -> dict[str, Any]:
@@ -404,25 +500,49 @@ def _checked(answer: dict[str, Any], name: str) -> dict[str, Any]:
             "error": {"kind": str(kind), "line": str(line), **more},
             **rest,
         } if not rest:
+            if kind == "raised":
+                raise StudentError("raised", _raised(name, line))
             line = one_line(line)
             if kind == "missing":
                 raise StudentError("missing", f"{name} is {line} in the notebook")
-            if kind == "raised":
-                raise StudentError("raised", f"{name} raised {line}")
             if kind == "bad-reply":
                 reason = more.get("reason")
                 known = ("type", "size", "depth", "not-finite", "form")
                 reason = reason if reason in known else "form"
                 line = f"{name} gave no usable value: {line}"
                 raise StudentError("bad-reply", line, reason)
+    raise _no_answer(name)
+
+
+def _raised(name: str, line: str) -> str:
+    """What a cell or a function raised: where, the error, and what can be done."""
+    place = re.search(r" \((cell \d+), line (\d+)\)$", line[-40:])
+    said = one_line(line[: -len(place[0])] if place else line)
+    known = [words for begin, words in REMEDIES.items() if said.startswith(begin)]
+    if place and place[1] == name:
+        told = f"{name}, line {place[2]}: {said}"
+    elif place:
+        error, colon, message = said.partition(":")
+        told = f"{name} raised {error} in {place[1]}, line {place[2]}{colon}{message}"
+    else:
+        told = f"{name} raised {said}"
+    return " ".join([told, *(f"({words})" for words in known)])
+
+
+def _no_answer(name: str) -> StudentError:
     line = f"the answer to {name} is none of the worker's"
-    raise StudentError("bad-reply", line, "protocol")
+    return StudentError("bad-reply", line, "protocol")
+
+
+def _too_large(name: str) -> StudentError:
+    line = f"{name} gave no usable value: there is no memory for it"
+    return StudentError("bad-reply", line, "size")
 
 
 def _observation(
     answer: dict[str, Any], arrays: list[np.ndarray], finite: bool
 ) -> Observation:
-    both = values.decode(answer["value"], arrays, finite=finite)
+    both = values.decode(answer["value"], arrays, finite=finite, whole=True)
     match both:
         case {
             "value": value,
@@ -433,7 +553,7 @@ def _observation(
             },
         } if all(isinstance(name, str) for name in changed):
             after = tuple(_model_after(model) for model in models)
-            output = answer["output"]
+            output = answer["output"][-MAX_OUTPUT:]
             return Observation(value, tuple(changed), after, output, seconds)
     raise values.BadValue("a message that follows no known form", "form")
 

@@ -22,11 +22,20 @@ from typing import Any
 
 import numpy as np
 
-from autograder.sandbox.inside.values import DTYPES, MAX_ARRAYS, MAX_BYTES
+from autograder.sandbox.inside.values import (
+    DTYPES,
+    MAX_ARRAYS,
+    MAX_BYTES,
+    MAX_ITEMS,
+    MAX_NUMBERS,
+)
 
 MARK = b"chA4"
 HEAD = struct.Struct(">4sIQ")
 MAX_HEADER = 2 * 2**20
+# Of the header's JSON. ``values`` makes at most 39 levels, and 4 parts for an item.
+MAX_DEPTH = 50
+MAX_PARTS = 5 * MAX_ITEMS
 MAX_DIMENSIONS = 8
 CHUNK = 2**20
 
@@ -74,8 +83,8 @@ def receive(
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Reads one message.
 
-    Sizes are checked before anything is allocated, and no more is allocated than has
-    arrived.
+    What it becomes is bounded before anything is allocated: the header by its parts and
+    depth, and the arrays by the memory that they take as float64.
 
     Args:
         sock: The socket to read from.
@@ -94,20 +103,28 @@ def receive(
         raise BadFrame("not a message, or one that is too large")
     header = _parsed(_pull(sock, header_size, deadline))
     layouts = _layouts(header.get("arrays"), body_size)
+    if sum(math.prod(shape) for _, shape in layouts) > MAX_NUMBERS:
+        raise BadFrame("arrays that are too large")
     content = header.get("content")
     if not isinstance(content, dict) or len(header) != 2:
         raise BadFrame("a message without content")
-    body = _pull(sock, body_size, deadline)
-    arrays, start = [], 0
-    for dtype, shape in layouts:
-        count = math.prod(shape)
-        flat = np.frombuffer(body, dtype, count, start) if count else np.empty(0, dtype)
-        arrays.append(flat.reshape(shape).copy())
-        start += count * dtype.itemsize
-    return content, arrays
+    return content, [_array(sock, *layout, deadline) for layout in layouts]
+
+
+def _array(
+    sock: socket.socket, dtype: np.dtype, shape: tuple[int, ...], deadline: float
+) -> np.ndarray:
+    flat = np.empty(math.prod(shape), dtype)
+    data = flat.view(np.uint8)
+    _fill(sock, data.data, deadline)
+    if dtype.kind == "b" and data.max(initial=0) > 1:
+        raise BadFrame("truth values that are neither true nor false")
+    return flat.reshape(shape)
 
 
 def _parsed(data: bytes | bytearray) -> dict[str, Any]:
+    if not _small(data):
+        raise BadFrame("a header of too many parts, or too deep")
     try:
         header = json.loads(
             data.decode(),
@@ -119,6 +136,24 @@ def _parsed(data: bytes | bytearray) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise BadFrame("a header that is no mapping")
     return header
+
+
+def _small(data: bytes | bytearray) -> bool:
+    """Whether JSON makes few objects and no deep ones; seen before it makes any."""
+    # Without escaped quotes, every second piece between quotes is a text.
+    pieces = data.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
+    plain = b"".join(pieces[::2])
+    if sum(map(plain.count, (b"[", b"{", b","))) > MAX_PARTS:
+        return False
+    depth = 0
+    for bracket in plain.translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return False
+    return True
+
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -167,17 +202,21 @@ def _push(sock: socket.socket, data: bytes, deadline: float) -> None:
 
 
 def _pull(sock: socket.socket, size: int, deadline: float) -> bytearray:
-    data = bytearray()
-    while len(data) < size:
+    data = bytearray(size)
+    _fill(sock, memoryview(data), deadline)
+    return data
+
+
+def _fill(sock: socket.socket, view: memoryview, deadline: float) -> None:
+    while view:
         _wait(sock, deadline)
         try:
-            piece = sock.recv(min(CHUNK, size - len(data)))
+            count = sock.recv_into(view[:CHUNK])
         except ConnectionResetError:
-            piece = b""
-        if not piece:
+            count = 0
+        if not count:
             raise Closed("the other side hung up")
-        data += piece
-    return data
+        view = view[count:]
 
 
 def _wait(sock: socket.socket, deadline: float) -> None:

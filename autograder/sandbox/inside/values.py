@@ -20,9 +20,12 @@ import numpy as np
 
 MAX_DEPTH = 12
 MAX_ITEMS = 20_000
-MAX_TEXT = 100_000
+MAX_TEXT = 100_000  # characters of all texts together
 MAX_ARRAYS = 256
 MAX_BYTES = 64 * 2**20
+# The checks turn every array into float64, so each number counts as 8 bytes. 2 MB are
+# left for all else.
+MAX_NUMBERS = (MAX_BYTES - 2 * 2**20) // 8
 # Integers below this have bits that every reader of JSON and every array can hold.
 MAX_INTEGER = 2**63
 # Little-endian numbers: no objects, no text, nothing with fields. The bytes are the
@@ -81,12 +84,35 @@ def encode(value: Any, *, finite: bool = False) -> tuple[Any, list[np.ndarray]]:
     return _Encoder(arrays, finite).tree(value, MAX_DEPTH), arrays
 
 
-class _Encoder:
+class _Counter:
+    """Bounds the items and the characters of a value."""
+
+    items = characters = 0
+
+    def item(self) -> None:
+        self.items += 1
+        if self.items > MAX_ITEMS:
+            raise _too_large()
+
+    def text(self, value: str) -> str:
+        self.characters += len(value)
+        if self.characters > MAX_TEXT:
+            raise BadValue(f"texts of more than {MAX_TEXT:,} characters", "size")
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                said = "a text with half a character in it"
+                raise BadValue(said, "form") from None
+        return value
+
+
+class _Encoder(_Counter):
     def __init__(self, arrays: list[np.ndarray], finite: bool) -> None:
-        self.arrays, self.finite, self.items, self.bytes = arrays, finite, 0, 0
+        self.arrays, self.finite, self.numbers = arrays, finite, 0
 
     def tree(self, value: Any, depth: int) -> Any:
-        self.items = _counted(self.items)
+        self.item()
         if depth == 0:
             raise _too_deep()
         if value is None or isinstance(value, bool):
@@ -100,7 +126,7 @@ class _Encoder:
         if isinstance(value, float):
             return self.number(float(value))
         if isinstance(value, str):
-            return _text(str(value))
+            return self.text(str(value))
         if isinstance(value, list | tuple):
             return [self.tree(item, depth - 1) for item in value]
         if isinstance(value, dict):
@@ -126,7 +152,7 @@ class _Encoder:
             raise BadValue(
                 f"a dictionary's keys are text, not {type(key).__name__}", "type"
             )
-        return [_text(str(key)), self.tree(value, depth - 1)]
+        return [self.text(str(key)), self.tree(value, depth - 1)]
 
     def number(self, value: float) -> Any:
         if math.isfinite(value):
@@ -144,8 +170,8 @@ class _Encoder:
                 " booleans",
                 "type",
             )
-        self.bytes += array.nbytes
-        if self.bytes > MAX_BYTES or len(self.arrays) >= MAX_ARRAYS:
+        self.numbers += array.size
+        if self.numbers > MAX_NUMBERS or len(self.arrays) >= MAX_ARRAYS:
             raise _too_large()
         if self.finite:
             _check_finite(array)
@@ -159,6 +185,7 @@ def decode(
     arrays: list[np.ndarray],
     *,
     finite: bool = True,
+    whole: bool = False,
     tensor: Callable[[np.ndarray], Any] = lambda array: array,
     model: Callable[[Recipe], Any] | None = None,
 ) -> Any:
@@ -166,8 +193,10 @@ def decode(
 
     Args:
         tree: The JSON tree.
-        arrays: The arrays that it refers to.
+        arrays: The arrays that it refers to, each at most once: a thousand names of one
+            array would be a thousand arrays to whoever stacks them.
         finite: Refuse NaN and infinity.
+        whole: Refuse arrays that the tree does not refer to.
         tensor: Makes something of an array with a mark; by default it stays an array.
         model: Makes something of a recipe; None refuses recipes.
 
@@ -180,10 +209,14 @@ def decode(
     if finite:
         for array in arrays:
             _check_finite(array)
-    return _Decoder(arrays, finite, tensor, model).value(tree, MAX_DEPTH)
+    decoder = _Decoder(arrays, finite, tensor, model)
+    value = decoder.value(tree, MAX_DEPTH)
+    if whole and decoder.unused:
+        raise _bad_form()
+    return value
 
 
-class _Decoder:
+class _Decoder(_Counter):
     def __init__(
         self,
         arrays: list[np.ndarray],
@@ -191,11 +224,11 @@ class _Decoder:
         tensor: Callable[[np.ndarray], Any],
         model: Callable[[Recipe], Any] | None,
     ) -> None:
-        self.arrays, self.finite, self.items = arrays, finite, 0
+        self.unused, self.finite = dict(enumerate(arrays)), finite
         self.tensor, self.model = tensor, model
 
     def value(self, tree: Any, depth: int) -> Any:
-        self.items = _counted(self.items)
+        self.item()
         if depth == 0:
             raise _too_deep()
         if tree is None or isinstance(tree, bool):
@@ -207,7 +240,7 @@ class _Decoder:
                 raise _not_finite()
             return tree
         if isinstance(tree, str):
-            return _text(tree)
+            return self.text(tree)
         if isinstance(tree, list):
             return [self.value(item, depth - 1) for item in tree]
         if isinstance(tree, dict) and len(tree) == 1:
@@ -222,9 +255,9 @@ class _Decoder:
                 raise _not_finite()
             return float(content)
         if mark in ("array", "tensor"):
-            if type(content) is not int or not 0 <= content < len(self.arrays):
+            if type(content) is not int or content not in self.unused:
                 raise _bad_form()
-            array = self.arrays[content]
+            array = self.unused.pop(content)
             return self.tensor(array) if mark == "tensor" else array
         if mark == "model" and self.model is not None:
             match self.value(content, depth - 1):
@@ -237,7 +270,7 @@ class _Decoder:
         for pair in pairs:
             match pair:
                 case [str(key), value] if key not in result:
-                    result[_text(key)] = self.value(value, depth - 1)
+                    result[self.text(key)] = self.value(value, depth - 1)
                 case _:
                     raise _bad_form()
         return result
@@ -255,26 +288,9 @@ def _from_tensor(value: Any) -> np.ndarray:
     return array
 
 
-def _counted(items: int) -> int:
-    if items >= MAX_ITEMS:
-        raise _too_large()
-    return items + 1
-
-
 def _integer(value: int) -> int:
     if not -MAX_INTEGER <= value < MAX_INTEGER:
         raise BadValue("an integer of more than 64 bits", "size")
-    return value
-
-
-def _text(value: str) -> str:
-    if len(value) > MAX_TEXT:
-        raise BadValue(f"a text of more than {MAX_TEXT:,} characters", "size")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise BadValue("a text with half a character in it", "form") from None
     return value
 
 
@@ -293,8 +309,8 @@ def _too_deep() -> BadValue:
 
 def _too_large() -> BadValue:
     return BadValue(
-        f"more than {MAX_BYTES // 2**20} MB, {MAX_ARRAYS} arrays or {MAX_ITEMS:,}"
-        " items",
+        f"more than {MAX_NUMBERS:,} numbers in arrays, {MAX_ARRAYS} arrays or"
+        f" {MAX_ITEMS:,} items",
         "size",
     )
 

@@ -95,3 +95,12 @@ def test_a_hint_explains_what_was_asked_after_it(asked: list[Any]) -> None:
         reply = np.array([factor * 1.0])
         transcript.note("task", (torch.ones(1),), reply, lambda reply: reply)
         assert transcript.hint("task") == wanted
+
+
+def test_a_giant_is_not_kept(asked: list[Any]) -> None:
+    """A few dozen would fill the memory of the process that asks."""
+    transcript = Transcript("problem1", 1)
+    for size in (diagnose.MOST, diagnose.MOST + 1):
+        reply = np.zeros(size, np.int8)
+        transcript.note("task", (torch.ones(1),), reply, lambda reply: reply)
+    assert [probe.seen.size for probe in transcript._probes["task"]] == [diagnose.MOST]

@@ -45,6 +45,22 @@ def test_after(student):
 def test_ours(student):
     {}["our mistake"]
 
+@check("three/memory", 1, "Too much", public=False)
+def test_memory(student):
+    np.zeros((2**23, 2**23))
+
+@check("three/quotes", 1, "Quotes", public=True)
+def test_quotes(student):
+    require(False, f"yours is {chr(27)}[31m {'x' * 10**6}")
+
+@check("three/explained", 1, "Explained", public=False)
+def test_explained(student):
+    student.call("explained")
+
+@check("three/public", 1, "Explained to all", public=True)
+def test_public(student):
+    student.call("explained")
+
 @check("three/leaves", 1, "Leaves", public=False)
 def test_leaves(student):
     sys.exit("our mistake, too")
@@ -66,12 +82,21 @@ def test_not_marked():
 """
 
 
+CAUSE = "cell 2, line 1: ModuleNotFoundError: No module named 'cv2'"
+
+
 class Scripted:
     """A student whose functions end as their names say."""
+
+    first_failure = "cell 1, line 1: FileNotFoundError"
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         if name == "late":
             raise StudentError("timed-out", "late gave no answer within 5 seconds")
+        if name == "explained":
+            error = StudentError("missing", "explained is not defined")
+            error.cause = CAUSE
+            raise error
         if name == "stop":
             raise KeyboardInterrupt
         if name == "crash":
@@ -108,6 +133,10 @@ def test_each_ending_has_its_status(results: dict[str, CheckResult]) -> None:
         "two/late": ("timeout", 0),
         "two/after": ("not-run", 0),
         "three/ours": ("grader-error", 0),
+        "three/memory": ("error", 0),
+        "three/quotes": ("failed", 0),
+        "three/explained": ("error", 0),
+        "three/public": ("error", 0),
         "three/leaves": ("grader-error", 0),
         "three/names": ("grader-error", 0),
         "three/crash": ("crashed", 0),
@@ -120,6 +149,27 @@ def test_messages_are_one_line_and_say_why(results: dict[str, CheckResult]) -> N
     assert results["one/part"].message == "half of it."
     assert results["one/passes"].message == ""
     assert "took too long" in results["two/after"].message
+
+
+def test_a_message_is_short_and_printable_whatever_it_quotes(
+    results: dict[str, CheckResult],
+) -> None:
+    assert results["three/quotes"].message.startswith("yours is [31m xxx")
+    assert len(results["three/quotes"].message) == runner.MAX_MESSAGE
+
+
+def test_the_cell_that_explains_an_error_comes_first(
+    results: dict[str, CheckResult],
+) -> None:
+    """In a hidden check too: a cell fails before any question is put.
+
+    There it is always the first, since an answer decides which cell explains it.
+    """
+    told = f"{CAUSE}; then explained is not defined"
+    assert runner.reason_of(results["three/public"]) == told
+    hidden = f"{Scripted.first_failure}; then {runner.HIDDEN_REASONS['error']}"
+    assert runner.reason_of(results["three/explained"]) == hidden
+    assert results["three/explained"].message == told, "for those who teach"
 
 
 def test_a_mistake_of_ours_comes_with_its_whole_traceback(
@@ -156,7 +206,8 @@ def test_only_what_is_asked_for_is_run(
 ) -> None:
     install(tmp_path, monkeypatch, "problem98", CHECKS)
     public = run_checks("problem98", Scripted(), 1, public_only=True)
-    assert [r.id for r in public] == ["one/passes", "one/fails"]
+    shown = ["one/passes", "one/fails", "three/quotes", "three/public"]
+    assert [r.id for r in public] == shown
     task = run_checks("problem98", Scripted(), 1, task="two")
     assert [r.id for r in task] == ["two/late", "two/after"]
     with pytest.raises(ValueError, match="no task 'four'"):

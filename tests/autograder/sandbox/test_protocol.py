@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from autograder.sandbox.inside import protocol
+from autograder.sandbox.inside.values import MAX_DEPTH, MAX_ITEMS, MAX_NUMBERS, encode
 
 Sockets = tuple[socket.socket, socket.socket]
 
@@ -91,14 +92,72 @@ def array_of(dtype: Any, shape: Any, **more: Any) -> dict[str, Any]:
         frame(array_of("<f8", [0, 2**20, 2**20])),
         frame(array_of("<f8", [1], order="F"), bytes(8)),
         frame(array_of(["<f8"], [1]), bytes(8)),
+        frame(array_of("|b1", [2]), bytes([0, 2])),
+        frame(array_of("|u1", [MAX_NUMBERS + 1]), size=MAX_NUMBERS + 1),
     ],
-    ids=range(29),
+    ids=range(31),
 )
 def test_a_forged_message_is_refused(pair: Sockets, forged: bytes) -> None:
     ours, theirs = pair
     theirs.sendall(forged + bytes(64))
     with pytest.raises(protocol.BadFrame):  # at once: what it promises never comes
         protocol.receive(ours, soon())
+
+
+@pytest.mark.parametrize("many", [[0] * 50, [[]] * 25, [{"a": 0}] * 25])
+def test_a_message_of_many_parts_is_refused(
+    pair: Sockets, many: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = frame({"content": {"a": many}, "arrays": []})
+    for most in (54, 52):
+        monkeypatch.setattr(protocol, "MAX_PARTS", most)
+        pair[1].sendall(message)
+        if most == 54:
+            assert protocol.receive(pair[0], soon())[0] == {"a": many}
+        else:
+            with pytest.raises(protocol.BadFrame, match="too many parts"):
+                protocol.receive(pair[0], soon())
+
+
+def nested(depth: int) -> Any:
+    return [nested(depth - 1)] if depth else []
+
+
+@pytest.mark.parametrize("deeper", [0, 1])
+def test_a_message_is_so_deep_and_no_deeper(pair: Sockets, deeper: int) -> None:
+    # The header and its content are two levels, and the last list is one more.
+    content = {"a": nested(protocol.MAX_DEPTH - 3 + deeper)}
+    pair[1].sendall(frame({"content": content, "arrays": []}))
+    if deeper:
+        with pytest.raises(protocol.BadFrame, match="too deep"):
+            protocol.receive(pair[0], soon())
+    else:
+        assert protocol.receive(pair[0], soon()) == (content, [])
+
+
+def in_dictionaries(value: Any, depth: int) -> Any:
+    return {"a": in_dictionaries(value, depth - 1)} if depth else value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        in_dictionaries(float("nan"), MAX_DEPTH - 1),
+        {f"{i:x}": {} for i in range(MAX_ITEMS - 1)},
+        ['[{,"\\', "\\", '"', '\\"', "[" * 90_000],
+        [np.zeros(MAX_NUMBERS, np.int8)],
+    ],
+    ids=["deep", "many", "text that looks like parts", "large"],
+)
+def test_the_largest_values_still_cross(pair: Sockets, value: Any) -> None:
+    tree, arrays = encode(value)
+    message = (pair[1], {"value": tree}, arrays, soon())
+    sender = threading.Thread(target=protocol.send, args=message)
+    sender.start()
+    content, found = protocol.receive(pair[0], soon())
+    sender.join()
+    assert content["value"] == tree
+    assert [a.shape for a in found] == [a.shape for a in arrays]
 
 
 @pytest.mark.parametrize("cut", [0, 3, 16, 20, -1])

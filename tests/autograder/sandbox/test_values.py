@@ -104,13 +104,17 @@ LOOP.append(LOOP)
         ({1: 2}, "type"),
         (2**63, "size"),
         ("x" * (values.MAX_TEXT + 1), "size"),
+        (["x" * 1000] * (values.MAX_TEXT // 1000 + 1), "size"),
+        ({f"{i:05}": i for i in range(values.MAX_ITEMS - 1)} | {"y" * 10: 0}, "size"),
+        (np.zeros(values.MAX_NUMBERS + 1, np.uint8), "size"),
+        ([np.zeros(values.MAX_NUMBERS // 2 + 1, bool)] * 2, "size"),
         ([0] * values.MAX_ITEMS, "size"),
         ([np.zeros(1)] * (values.MAX_ARRAYS + 1), "size"),
         (np.broadcast_to(np.float64(1), (10**6, 10**6)), "size"),
         (LOOP, "depth"),
         ("\ud800", "form"),
     ],
-    ids=range(17),
+    ids=range(21),
 )
 def test_all_else_is_refused(value: Any, reason: str) -> None:
     with pytest.raises(BadValue) as caught:
@@ -166,10 +170,22 @@ def test_a_forged_tree_is_refused(tree: Any) -> None:
         decode(tree, [np.zeros(1)])
 
 
+def test_an_array_is_named_once() -> None:
+    """Sixty names of one array are sixty arrays to whoever makes one of the list."""
+    arrays = [np.zeros(1), np.ones(1)]
+    for tree in ([{"array": 0}] * 2, [{"array": 0}, {"tensor": 0}], {"dict": []}):
+        with pytest.raises(BadValue, match="no known form"):
+            decode(tree, arrays, whole=True)
+    one, other = decode([{"array": 1}, {"tensor": 0}], arrays, whole=True)
+    assert (one, other) == (1, 0)
+    assert decode({"array": 1}, arrays) == 1, "an argument of several"
+
+
 def test_a_forged_tree_is_no_deeper_or_larger_than_an_honest_one() -> None:
     deep: Any = 0
     for _ in range(values.MAX_DEPTH):
         deep = [deep]
-    for tree in (deep, [0] * values.MAX_ITEMS, "x" * (values.MAX_TEXT + 1)):
+    words = ["x" * 1000] * (values.MAX_TEXT // 1000 + 1)
+    for tree in (deep, [0] * values.MAX_ITEMS, "x" * (values.MAX_TEXT + 1), words):
         with pytest.raises(BadValue):
             decode(tree, [])

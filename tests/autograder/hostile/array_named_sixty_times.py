@@ -1,0 +1,19 @@
+# ruff: noqa
+# Names one array of 8 MB sixty times.
+# expect: bad-reply
+import json, struct
+from autograder.sandbox.inside import protocol
+
+
+def send(sock, content, arrays, deadline):
+    after = {"dict": [["changed", []], ["models", []], ["seconds", 0.1]]}
+    value = {"dict": [["value", [{"array": 0}] * 60], ["after", after]]}
+    content = {"id": content["id"], "output": "", "value": value}
+    header = json.dumps({"content": content, "arrays": [{"dtype": "<f8", "shape": [2**20]}]}).encode()
+    body = bytes(2**23)
+    sock.sendall(struct.pack(">4sIQ", b"chA4", len(header), len(body)) + header + body)
+
+
+def FUNCTION(*args, **kwargs):
+    protocol.send = send
+    return 0.0
