@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,23 @@ from nbgrader.preprocessors import (
     OverwriteKernelspec,
     SaveAutoGrades,
 )
+from tornado.log import LogFormatter
 from traitlets import Bool, Float
 
 from autograder.checking.runner import CheckResult, points_of, run_checks
-from autograder.sandbox.notebook import Unreadable, cells_of, read_notebook
+from autograder.sandbox.notebook import Cell, Unreadable, known_cells, read_notebook
 from autograder.sandbox.student import (
     BUDGET_SECONDS,
     SandboxedStudent,
     limits_of,
     one_line,
+    seed_of,
 )
 from autograder.selfcheck import report
 
 log = logging.getLogger("traitlets")
 
+MAX_MARKDOWN = 10_000  # characters
 TAGS = (
     *("br", "del", "details", "div", "hr", "p", "pre", "span", "sub", "summary", "sup"),
     *("dd", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6"),
@@ -94,20 +98,51 @@ def configure(config: Any) -> None:
     # A student's Markdown must not run scripts in the browser of whoever reads it.
     # sanitize_html alone is not enough: nbgrader's templates bypass it.
     config.HTMLExporter.sanitize_html = True
-    config.HTMLExporter.filters = {"markdown2html": harmless_markdown}
+    config.HTMLExporter.filters = {
+        "markdown2html": harmless_markdown,
+        # This one is for notebooks of 2013, and can take hours.
+        "strip_files_prefix": _unchanged,
+    }
+    console = {"class": f"{__name__}.{HarmlessLog.__name__}"}
+    config.Application.logging_config = {"formatters": {"console": console}}
     config.ZipCollectApp.extractor_plugin = PlatformZip
     config.ZipCollectApp.collector_plugin = PlatformNames
     config.ExtractorPlugin.zip_ext = []
 
 
+class HarmlessLog(LogFormatter):
+    """Shows names of files and students without what a terminal would obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.msg, record.args = _printable(record.getMessage()), ()
+        return super().format(record)
+
+
+def _printable(text: str) -> str:
+    """Lines without control characters; a name has no business with them."""
+    return "\n".join(
+        line if line.isprintable() else one_line(line, len(line))
+        for line in text.split("\n")
+    )
+
+
 def harmless_markdown(source: str) -> str:
-    """Markdown as HTML without scripts, styles, frames or pictures from elsewhere."""
+    """Markdown as HTML without scripts, styles, frames or pictures from elsewhere.
+
+    What is very long stays text: it could take hours.
+    """
+    if len(source) > MAX_MARKDOWN:
+        return f"<pre>{escape(source)}</pre>"
     html = bleach.clean(
         markdown2html_mistune(source),
         tags=[*bleach.ALLOWED_TAGS, *TAGS],
         attributes={"a": ["href", "title"], "*": ["class", "id"]},
     )
     return str(html)
+
+
+def _unchanged(html: str) -> str:
+    return html
 
 
 class PlatformZip(ExtractorPlugin):
@@ -188,15 +223,21 @@ class CappedExporter(NotebookExporter):
     def from_filename(
         self, filename: str, resources: Any = None, **kw: Any
     ) -> tuple[Any, Any]:
-        return self.from_notebook_node(_read(Path(filename)), resources, **kw)
+        converter: Any = self.parent
+        if not converter._sanitizing:  # what we have written ourselves
+            return super().from_filename(filename, resources, **kw)
+        course, path = converter.coursedir, Path(filename)
+        folder = Path(course.format_path(course.submitted_directory, ".", "."))
+        within = folder if folder in path.parents else None
+        return self.from_notebook_node(_read(path, within), resources, **kw)
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, within: Path | None = None) -> Any:
     try:
-        return nbformat.from_dict(read_notebook(path))
+        return nbformat.from_dict(read_notebook(path, within))
     except Unreadable as error:
         why = one_line(str(error))
-        log.warning("%s could not be read: %s", path, why)
+        log.warning("%s could not be read: %s", _printable(str(path)), why)
         cell = nbformat.v4.new_markdown_cell(
             f"**This notebook could not be read, so nothing in it was graded:** {why}"
         )
@@ -212,7 +253,7 @@ def drop_links(assignment: str, student: str, notebooks: Sequence[str]) -> None:
         for path in sorted(folder.rglob("*"), reverse=True):
             kind = path.lstat().st_mode
             if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-                log.warning("removing %s: it is no plain file", path)
+                log.warning("removing %s: it is no plain file", _printable(str(path)))
                 path.unlink()
 
 
@@ -223,7 +264,7 @@ class RestoreRelease(NbGraderPreprocessor):
     """
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
-        course = self.parent.parent.coursedir
+        course = _course_of(self)
         known = resources["nbgrader"]
         problem, name = known["assignment"], known["notebook"]
         release = course.format_path(course.release_directory, ".", problem)
@@ -254,36 +295,40 @@ def restored(submitted: Any, release: Any) -> Any:
     """A submission in the form of its release.
 
     It has the release's metadata and locked cells, and the student's solutions and own
-    cells. A cell is known by its grade_id, or by its id where an editor dropped the
-    metadata. A second copy of a solution stays as the student's own code, but a second
-    copy of one of our cells goes. A missing cell comes back after its predecessor.
+    cells. A second copy of a solution stays as the student's own code, but a second
+    copy of one of our cells goes. A missing cell comes back after its predecessor. What
+    runs says so in its metadata, by its number in the submission.
     """
-    ours = {c.metadata.nbgrader.grade_id: c for c in release.cells if _grade_id(c)}
+    known = known_cells(submitted, release)
+    # Ours is the first that runs, or else the first.
+    firsts: dict[str, int] = {}
+    for wanted in (True, False):
+        for i, (ours, runs) in enumerate(known):
+            if runs == wanted and ours and _grade_id(ours):
+                firsts.setdefault(_grade_id(ours), i)
     found: dict[str, Any] = {}
     cells = []
-    for cell in submitted.cells:
-        grade_id = _grade_id(cell) or cell.get("id", "")
-        own = ours.get(grade_id)
-        if own is None or grade_id in found:
-            if own is None or own.metadata.nbgrader.solution:
-                cell.metadata = nbformat.NotebookNode()
-                cells.append(cell)
+    for i, (cell, (ours, runs)) in enumerate(zip(submitted.cells, known, strict=True)):
+        grade_id = _grade_id(ours) if ours else ""
+        if grade_id and firsts[grade_id] == i:
+            kept = found[grade_id] = copy.deepcopy(ours)
+            if ours.metadata.nbgrader.solution:
+                kept.source = cell.source
+        elif grade_id and not ours.metadata.nbgrader.solution:
             continue
-        kept = copy.deepcopy(own)
-        if own.metadata.nbgrader.solution:
-            kept.source = cell.source
-        found[grade_id] = kept
+        else:
+            kept = _NEW["code" if runs else cell.cell_type](cell.source, id=cell.id)
+        if runs:
+            kept.metadata["autograder"] = {"cell": i + 1}
         cells.append(kept)
-    _put_back(cells, found, ours, release)
+    _put_back(cells, found, release)
     _unique_ids(cells)
     result = copy.deepcopy(release)
     result.cells = cells
     return result
 
 
-def _put_back(
-    cells: list[Any], found: dict[str, Any], ours: dict[str, Any], release: Any
-) -> None:
+def _put_back(cells: list[Any], found: dict[str, Any], release: Any) -> None:
     """Put each missing cell of ours back.
 
     It goes after the nearest cell that is before it in the release and still there.
@@ -292,7 +337,7 @@ def _put_back(
     for cell in release.cells:
         grade_id = _grade_id(cell)
         if grade_id and grade_id not in found:
-            found[grade_id] = copy.deepcopy(ours[grade_id])
+            found[grade_id] = copy.deepcopy(cell)
             cells.insert(place, found[grade_id])
         same = [
             i
@@ -316,6 +361,13 @@ def _grade_id(cell: Any) -> str:
     return ours.get("grade_id", "") if isinstance(ours, dict) else ""
 
 
+_NEW = {
+    "code": nbformat.v4.new_code_cell,
+    "markdown": nbformat.v4.new_markdown_cell,
+    "raw": nbformat.v4.new_raw_cell,
+}
+
+
 class RunChecks(NbGraderPreprocessor):
     """Takes the place of ``Execute``.
 
@@ -332,11 +384,18 @@ class RunChecks(NbGraderPreprocessor):
     ).tag(config=True)
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
-        problem = resources["nbgrader"]["assignment"]
-        launcher = _launcher(problem, _root_of(self), self.unsafe_no_sandbox)
+        problem, course = resources["nbgrader"]["assignment"], _course_of(self)
+        launcher = _launcher(problem, Path(course.root), self.unsafe_no_sandbox)
         seed = secrets.randbits(48)
-        limits = limits_of(self.budget)
-        with SandboxedStudent(launcher, cells_of(nb), **limits) as student:
+        name = resources["nbgrader"]["student"]
+        runs = [cell for cell in nb.cells if "autograder" in cell.metadata]
+        cells = [Cell(f"cell {c.metadata.autograder.cell}", c.source) for c in runs]
+        with SandboxedStudent(
+            launcher,
+            cells,
+            seed=seed_of(seed, course.course_id, name, problem),
+            **limits_of(self.budget),
+        ) as student:
             results = run_checks(problem, student, seed)
         ours = [r for r in results if r.status == "grader-error"]
         if ours:
@@ -357,24 +416,24 @@ class RunChecks(NbGraderPreprocessor):
                         f"the checks of {task} give {points[task]:g} points, its cell"
                         f" {cell.metadata.nbgrader.points:g}"
                     )
-                cell.outputs = verdict_outputs(own)
+                cell.outputs = verdict_outputs(own, student.warnings)
         nb.metadata["autograder"] = {"seed": seed}
         return nb, resources
 
 
-def _root_of(preprocessor: Any) -> Path:
-    """The course's folder.
-
-    A preprocessor's parent is the exporter, and the exporter's parent is the converter.
-    """
-    return Path(preprocessor.parent.parent.coursedir.root)
+def _course_of(preprocessor: Any) -> Any:
+    """A preprocessor's parent is the exporter, and its parent is the converter."""
+    return preprocessor.parent.parent.coursedir
 
 
-def verdict_outputs(results: Sequence[CheckResult]) -> list[Any]:
+def verdict_outputs(
+    results: Sequence[CheckResult], warnings: Sequence[str] = ()
+) -> list[Any]:
     """A graded cell's output: the report, then the points, where nbgrader looks."""
+    text = "\n".join([*(f"Warning: {line}" for line in warnings), report(results), ""])
     earned = round(sum(r.earned for r in results), 6)
     return [
-        nbformat.v4.new_output("stream", name="stdout", text=report(results) + "\n"),
+        nbformat.v4.new_output("stream", name="stdout", text=text),
         # nbgrader takes the last expression as the points.
         nbformat.v4.new_output(
             "execute_result", data={"text/plain": str(earned)}, execution_count=1

@@ -8,8 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,9 +159,10 @@ def _graded(options: argparse.Namespace) -> int:
             [options.submitted, options.output, options.course],
             options.budget,
             course.directory.course_id if course is not None else "",
+            _releases(options, found.submissions, course),
         )
         records = scheduler.grade_all(found.submissions, plan, state, _say)
-        rows = _rows(options, found.submissions, records, course, run)
+        rows = _rows(options, found.submissions, records, course, run, plan.releases)
         _write(options.output, rows, run)
         bad = [row for row in rows if row.status == "grader-error" or row.note]
         run["finished"] = not bad
@@ -184,7 +184,6 @@ def _checked(options: argparse.Namespace) -> list[str]:
     from autograder.grading.submissions import problems_with_checks
     from autograder.sandbox.student import BUDGET_SECONDS
 
-    import_module("nbformat")  # here and not in each worker, if it is missing
     if not options.submitted.is_dir():
         raise WrongUsage(f"there is no folder {options.submitted}")
     inner, outer = options.output.resolve(), options.submitted.resolve()
@@ -221,19 +220,49 @@ def _say(record: Record, done: int, of: int) -> None:
     )
 
 
+def _releases(
+    options: argparse.Namespace, found: Sequence[Submission], course: Course | None
+) -> dict[str, Path]:
+    """Problem -> the notebook that was handed out: the course's, or else ours."""
+    from autograder.course.release import COURSE
+
+    releases = {}
+    for problem in {submission.problem for submission in found}:
+        name = f"exercises/{problem}/{problem}.ipynb"
+        places = [options.course / name, COURSE / name]
+        if course is not None:
+            places.insert(0, course.release(problem))
+        there = [place.resolve() for place in places if place.is_file()]
+        if there:
+            _check_release(there[0])
+            releases[problem] = there[0]
+    return releases
+
+
+def _check_release(path: Path) -> None:
+    from autograder.grading.state import Refused
+    from autograder.sandbox.notebook import Unreadable, read_notebook
+
+    try:
+        read_notebook(path)
+    except Unreadable as error:
+        raise Refused(f"{path} should be what was handed out, but {error}") from None
+
+
 def _rows(
     options: argparse.Namespace,
     found: Sequence[Submission],
     records: dict[str, Record],
     course: Course | None,
     run: dict[str, Any],
+    releases: Mapping[str, Path],
 ) -> list[Row]:
-    from autograder.course.release import COURSE
     from autograder.grading.export import hand_points, row
+    from autograder.sandbox.student import one_line
 
     rows = []
     hand = {
-        problem: hand_points(problem, [options.course, COURSE])
+        problem: hand_points(releases.get(problem))
         for problem in {submission.problem for submission in found}
     }
     for i, submission in enumerate(found, start=1):
@@ -245,7 +274,8 @@ def _rows(
                 course.write(submission, record, run["seed"], options.submitted)
                 entry = course.entry(submission)
             except Exception as error:  # the other rows go on
-                note = f"not in the gradebook: {type(error).__name__}: {error}"
+                why = one_line(f"{type(error).__name__}: {error}")
+                note = f"not in the gradebook: {why}"
         hand_max = hand[submission.problem]
         rows.append(row(record, hand_max=hand_max, entry=entry, note=note))
     if course is not None and sys.stderr.isatty():

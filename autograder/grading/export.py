@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,8 @@ from typing import Any
 
 from autograder.checking.runner import points_of
 from autograder.grading.state import DIGITS, Record, versions
-from autograder.sandbox.notebook import Unreadable, read_notebook
+from autograder.grading.submissions import shown
+from autograder.sandbox.notebook import read_notebook
 
 COLUMNS = (
     "student",
@@ -29,8 +31,9 @@ COLUMNS = (
     "status",
     "seconds",
 )
-# Characters that a spreadsheet takes for the start of a formula, also in full width.
-_FORMULA = tuple("=+-@\t\r＝＋－＠")
+# What a spreadsheet takes for the start of a formula: also in full width, behind blanks
+# and characters that nobody sees, and after a semicolon where that separates columns.
+_FORMULA = re.compile(r"(^|;)(?=[\s\u00ad\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠])")
 
 
 @dataclass(frozen=True)
@@ -94,18 +97,11 @@ def row(
     return Row(record, status, score, max_score, auto_max, by_hand, note)
 
 
-def hand_points(problem: str, courses: Sequence[Path]) -> float:
-    """The points of a problem that a person gives.
-
-    The problem's release says so, in the first of the courses that has one.
-    """
-    for course in courses:
-        try:
-            release = read_notebook(course / "exercises" / problem / f"{problem}.ipynb")
-        except Unreadable:
-            continue
-        return sum(_hand_points(cell) for cell in release["cells"])
-    return 0.0
+def hand_points(release: Path | None) -> float:
+    """The points that a person gives for a problem, as its release says."""
+    if release is None:
+        return 0.0
+    return sum(_hand_points(cell) for cell in read_notebook(release)["cells"])
 
 
 def _hand_points(cell: Mapping[str, Any]) -> float:
@@ -122,27 +118,30 @@ def number(value: float | None) -> str:
 def grades_csv(rows: Sequence[Row]) -> str:
     """The text of ``grades.csv``.
 
-    A name that a spreadsheet would take for a formula gets an apostrophe here; in
+    A text that a spreadsheet would take for a formula gets an apostrophe here; in
     ``grades.json`` it does not.
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     for r in rows:
-        student = r.record.student
         table.writerow(
             [
-                f"'{student}" if student.lstrip().startswith(_FORMULA) else student,
-                r.record.problem,
+                _no_formula(r.record.student),
+                _no_formula(r.record.problem),
                 number(r.score),
                 number(r.max_score),
                 number(r.record.auto_score),
                 number(r.auto_max),
-                r.status,
+                _no_formula(r.status),
                 f"{r.record.seconds:.2f}",
             ]
         )
     return text.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    return _FORMULA.sub(r"\1'", text)
 
 
 def grades_json(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
@@ -167,6 +166,7 @@ def grades_json(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
                 "seed": run["seed"],
                 "notebook_sha256": r.record.digest,
                 "failed_cells": dict(r.record.failed_cells),
+                "warnings": list(r.record.warnings),
                 "checks": [asdict(check) for check in r.record.checks],
             }
             for r in rows
@@ -226,10 +226,6 @@ def _verdict(case: ElementTree.Element, status: str, message: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """The text without the characters that XML can't hold."""
-    return "".join(
-        c
-        for c in text
-        if c in "\t\n"
-        or (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff")
-    )
+    """The text with escapes for what XML can't hold or a terminal would obey."""
+    kept = text.replace("\ufffe", "").replace("\uffff", "")
+    return "\n".join(map(shown, kept.split("\n")))

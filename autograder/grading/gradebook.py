@@ -116,8 +116,8 @@ class Course:
                 f"the gradebook has other tasks or points for {problem} than its"
                 f" checks: {again}"
             )
-        if not self._release(problem).is_file():
-            raise NoGradebook(f"there is no {self._release(problem)}: {again}")
+        if not self.release(problem).is_file():
+            raise NoGradebook(f"there is no {self.release(problem)}: {again}")
 
     def write(
         self, submission: Submission, record: Record, seed: int, within: Path
@@ -165,7 +165,8 @@ class Course:
         with _quiet(), Gradebook(course.db_url, course.course_id) as book:
             yield book
 
-    def _release(self, problem: str) -> Path:
+    def release(self, problem: str) -> Path:
+        """Where the notebook is that was handed out."""
         course = self.directory
         folder = course.format_path(course.release_directory, ".", problem)
         return Path(folder) / f"{problem}.ipynb"
@@ -283,9 +284,8 @@ class _KnownResults(RunChecks):
             for cell in nb.cells:
                 if is_grade(cell) and cell.cell_type == "code":
                     task = cell.metadata.nbgrader.grade_id
-                    cell.outputs = verdict_outputs(
-                        [c for c in record.checks if c.task == task]
-                    )
+                    own = [c for c in record.checks if c.task == task]
+                    cell.outputs = verdict_outputs(own, record.warnings)
             nb.metadata["autograder"] = {"seed": self.parent.parent.seed}
         else:
             for cell in nb.cells:

@@ -6,6 +6,7 @@ A run that was stopped can be continued.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import queue
@@ -14,8 +15,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Plan:
         hide: Folders that no sandbox may show.
         budget: Seconds that a submission's own code may take in all.
         course: The course's name, or "".
+        releases: Problem -> the notebook that was handed out, where there is one.
     """
 
     within: Path
@@ -56,9 +58,13 @@ class Plan:
     hide: Sequence[Path] = ()
     budget: float = BUDGET_SECONDS
     course: str = ""
+    releases: Mapping[str, Path] = field(default_factory=dict)
 
     def basis(self, digest: str, problem: str) -> str:
         """A digest of everything that decides a notebook's result in this run."""
+        release = self.releases.get(problem)
+        if release is not None:
+            digest += hashlib.sha256(release.read_bytes()).hexdigest()
         return basis_of(digest, problem, self.seed, self.sandbox, self.budget)
 
 
@@ -182,6 +188,7 @@ class _WorkerProcess:
             "within": str(self._plan.within),
             "seed": self._plan.seed,
             "own_seed": submission.seed(self._plan.seed, self._plan.course),
+            "release": str(self._plan.releases.get(submission.problem, "")),
         }
         why = ""
         for _ in range(2):

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import metadata
@@ -41,6 +41,7 @@ class Record:
         basis: Stands for everything that decided the result.
         checks: The verdicts of all checks.
         failed_cells: A cell's name -> why it failed.
+        warnings: What cells have set for all code, a line each.
     """
 
     student: str
@@ -52,6 +53,7 @@ class Record:
     basis: str = ""
     checks: tuple[CheckResult, ...] = ()
     failed_cells: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
     @property
     def auto_score(self) -> float | None:

@@ -62,6 +62,7 @@ class Worker:
         within: Path,
         seed: int,
         own_seed: int | None = None,
+        release: str = "",
     ) -> dict[str, Any]:
         """Grade one submission.
 
@@ -70,7 +71,8 @@ class Worker:
             path: The submission's file.
             within: The folder of all submissions.
             seed: Decides the questions.
-            own_seed: Where the submission's own random numbers start; None for anywhere.
+            own_seed: Where the submission's own random numbers start, or None.
+            release: The notebook that was handed out, or "".
 
         Returns:
             The fields of the submission's ``Record`` that grading finds out.
@@ -81,7 +83,7 @@ class Worker:
         start = time.perf_counter()
         self._starting = 0.0
         try:
-            result = self._judge(problem, path, within, seed, own_seed)
+            result = self._judge(problem, path, within, seed, own_seed, release)
         except SandboxUnavailable:
             raise
         except Exception:  # one row per submission, whatever happens
@@ -97,14 +99,17 @@ class Worker:
         within: Path,
         seed: int,
         own_seed: int | None,
+        release: str,
     ) -> dict[str, Any]:
         try:
             notebook = read_notebook(path, within)
-            cells = cells_of(notebook)
         except Unreadable as error:
             return {"status": "unreadable", "message": one_line(str(error))}
+        cells = cells_of(notebook, read_notebook(release) if release else None)
         for _ in range(2):
-            student = SandboxedStudent(self._ready(problem), cells, **self._limits)
+            student = SandboxedStudent(
+                self._ready(problem), cells, seed=own_seed, **self._limits
+            )
             with student:
                 results = run_checks(problem, student, seed)
             if _ENDED.is_set():
@@ -115,10 +120,11 @@ class Worker:
         status = status_of(results, student.kinds)
         return {
             "status": status,
-            "message": _why(status, results),
+            "message": _why(status, results, student.first_failure),
             "digest": digest_of(notebook),
             "checks": [asdict(result) for result in results],
             "failed_cells": student.failed_cells,
+            "warnings": student.warnings,
         }
 
     def _ready(self, problem: str) -> Launcher:
@@ -157,12 +163,13 @@ def status_of(results: Sequence[CheckResult], kinds: set[str]) -> str:
     return next((status for name, status in _GRAVEST.items() if name in met), "graded")
 
 
-def _why(status: str, results: Sequence[CheckResult]) -> str:
-    """The message of the first check that explains the status."""
-    for result in results:
-        if _GRAVEST.get(result.status, result.status) == status:
-            return result.message
-    return ""
+def _why(status: str, results: Sequence[CheckResult], first_failure: str) -> str:
+    """What explains the status or the loss of points: first the cell that failed."""
+    if all(result.earned == result.points for result in results):
+        return ""
+    states = [_GRAVEST.get(result.status, result.status) for result in results]
+    messages = [r.message for r, s in zip(results, states, strict=True) if s == status]
+    return "; ".join(filter(None, dict.fromkeys([first_failure, *messages[:1]])))
 
 
 def main() -> None:

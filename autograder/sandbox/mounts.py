@@ -21,6 +21,11 @@ INSIDE = "/grader"
 # No machine has a folder of this name. Another folder might hold the Python that the
 # sandbox shows.
 HOME = "/student"
+# A student's copy of a cell that checks their work does not fail.
+SELF_CHECK = """\
+def self_check(*_, **__):
+    print("not run here: self_check")
+"""
 # Where an installation keeps what it knows, in a folder of libraries.
 RECORDS = (
     *("*.pth", "*.egg-link", "__editable__*", "__pycache__/__editable__*"),
@@ -52,6 +57,7 @@ def bubblewrap(problem: int, folder: Path, hide: Sequence[Path] = ()) -> list[st
     stub_package.copy_code(Path(__file__).with_name("inside"), own)
     for package in (own.parent, own.parents[1]):
         (package / "__init__.py").write_text("", encoding="utf-8")
+    (own.parents[1] / "selfcheck.py").write_text(SELF_CHECK, encoding="utf-8")
     arguments = ["--unshare-all", "--unshare-user", "--disable-userns"]
     arguments += ["--uid", "65534", "--gid", "65534", "--hostname", "grader"]
     # The fork server makes namespaces and mounts; its children give the right up.

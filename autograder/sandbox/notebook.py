@@ -1,9 +1,10 @@
-"""Reads a submission's file: the student's cells in order, without our cells.
+"""Reads a submission's file, and decides which of its cells run.
 
-Nothing in the file is trusted, and nothing in it is run here.
+Nothing in the file is trusted, and nothing in it is run here. What is needed of it is
+copied, checked, into a notebook of our own, before any library looks at it.
 
-Both ways of grading, nbgrader's and the batch run's, read files here. So they always
-agree whether a file is a notebook.
+Both ways of grading, nbgrader's and the batch run's, read files here and ask here what
+runs. So they always agree.
 """
 
 from __future__ import annotations
@@ -12,16 +13,45 @@ import json
 import os
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from autograder.sandbox.inside.protocol import unique_keys
-
-MAX_FILE = 20 * 2**20
+MAX_FILE = 50 * 2**20
 MAX_CELLS = 1_000
-MAX_SOURCE = 200_000
-MAX_DEPTH = 50
+MAX_SOURCE = 200_000  # characters in a cell
+MAX_TEXT = 500_000  # characters in all cells
+# Bytes that a character outside of strings can cost at most once JSON is parsed, and
+# how many all of them may cost: a file of 50 MB could become gigabytes.
+COSTS = {b"{": 100, b"[": 100, b",": 80, b":": 260}
+MAX_COST = 600 * 2**20
+MAX_QUOTES = 4_000_000  # in a file whose strings are looked at one by one
+# A string of JSON; one that is not closed goes to the end.
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+# A picture inside of Markdown.
+PICTURE = re.compile(r"data:[\w/+.-]{1,100};base64,[\w+/=%]*", re.ASCII)
+MENDED = "submitted-"  # so begins an id that a cell has from us
+
+HAND_IN = "hand in the notebook itself, the file that ends in .ipynb"
+ARCHIVE = "unpack it and hand in the .ipynb inside"
+DOCUMENT = f"a text document: {HAND_IN}"
+ZIP = b"PK\x03\x04"
+OTHERS = {
+    ZIP: f"a zip archive: {ARCHIVE}",
+    b"\x1f\x8b": f"an archive: {ARCHIVE}",
+    b"Rar!": f"an archive: {ARCHIVE}",
+    b"7z\xbc\xaf": f"an archive: {ARCHIVE}",
+    b"%PDF": f"a PDF: {HAND_IN}",
+    b"{\\rtf": DOCUMENT,
+    b"\xd0\xcf\x11\xe0": DOCUMENT,
+}
+# What we believe of nbgrader's metadata, and its types.
+MARKS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("grade", "locked", "solution", "task"), (bool,)),
+    **dict.fromkeys(("grade_id", "cell_type"), (str,)),
+    "points": (int, float),
+}
 
 
 class Unreadable(ValueError):
@@ -41,8 +71,20 @@ class Cell:
     source: str
 
 
+class Known(NamedTuple):
+    """What a submission's cell is.
+
+    Attributes:
+        ours: The cell of the release that it is, or None.
+        runs: Whether it is the student's code.
+    """
+
+    ours: Any
+    runs: bool
+
+
 def read_cells(path: Path | str, within: Path | None = None) -> list[Cell]:
-    """The code cells of a submission, without nbgrader's test and locked cells.
+    """The student's code in a file, as its metadata tells it from ours.
 
     Args:
         path: The submission's file.
@@ -61,8 +103,9 @@ def read_cells(path: Path | str, within: Path | None = None) -> list[Cell]:
 def read_notebook(path: Path | str, within: Path | None = None) -> dict[str, Any]:
     """A submission as a valid notebook of format 4.5, whatever minor version it has.
 
-    Nobody should lose points for a missing or repeated id of a cell, or for metadata of
-    the wrong form, so these are mended. Outputs and pictures are left out.
+    It has the cells' types, ids and texts, and what nbgrader's metadata says of them.
+    Outputs, pictures and all other metadata are left out. Nobody should lose points for
+    a missing or repeated id or for odd metadata, so these are mended.
 
     Args:
         path: The submission's file.
@@ -73,91 +116,188 @@ def read_notebook(path: Path | str, within: Path | None = None) -> dict[str, Any
         The notebook, valid by nbformat's schema.
 
     Raises:
-        Unreadable: The file is not a plain file, is too large, is not JSON, or is not a
-            notebook by nbformat's schema. The message is one line.
+        Unreadable: The file is not a plain file, is too large, is not JSON, or has no
+            cells in the form of a notebook. The message is one line.
     """
     path = Path(path)
     if within is not None and path.resolve() != within.resolve() / path.relative_to(
         within
     ):
         raise Unreadable("the file or its folder is a link")
-    data = _bytes_of(path)
     try:
-        notebook = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique_keys)
-    except UnicodeDecodeError:
-        raise Unreadable("the file is no text in UTF-8") from None
+        return _notebook(_parsed(_bytes_of(path)))
     except RecursionError:
         raise Unreadable("the file is nested too deep for a notebook") from None
-    except (ValueError, MemoryError) as error:
-        raise Unreadable(f"the file is no JSON: {str(error)[:200]}") from None
-    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
-        raise Unreadable("the file is no notebook: it has no list of cells")
-    if notebook.get("nbformat") != 4:
-        raise Unreadable(
-            "the notebook is not of format 4: open it in Jupyter and save it"
-        )
-    if len(notebook["cells"]) > MAX_CELLS:
-        raise Unreadable(f"the notebook has more than {MAX_CELLS:,} cells")
-    return _valid(notebook)
+    except MemoryError:
+        raise _too_much() from None
 
 
-def cells_of(notebook: dict[str, Any]) -> list[Cell]:
-    """The student's code cells in a notebook."""
+def cells_of(
+    submitted: Mapping[str, Any], release: Mapping[str, Any] | None = None
+) -> list[Cell]:
+    """The student's code in a notebook, in the order in which it stands there."""
+    known = known_cells(submitted, release)
     return [
         Cell(f"cell {i}", cell["source"])
-        for i, cell in enumerate(notebook["cells"], start=1)
-        if cell["cell_type"] == "code" and not _is_ours(cell)
+        for i, cell in enumerate(submitted["cells"], start=1)
+        if known[i - 1].runs
     ]
 
 
-def _valid(notebook: dict[str, Any]) -> dict[str, Any]:
-    """The notebook in format 4.5, with the parts that matter to us; or Unreadable."""
-    import nbformat
-    from nbformat.validator import normalize
+def known_cells(
+    submitted: Mapping[str, Any], release: Mapping[str, Any] | None = None
+) -> list[Known]:
+    """What each cell of a submission is, whatever an editor did to it.
 
-    minor = notebook.get("nbformat_minor")
-    cells = [_cell(cell, i) for i, cell in enumerate(notebook["cells"], start=1)]
-    if not isinstance(minor, int) or isinstance(minor, bool):
-        raise Unreadable("the notebook does not say its nbformat_minor")
-    if not isinstance(notebook.get("metadata"), dict):
-        raise Unreadable("the notebook has no metadata")
-    # Since 4.0, minor versions have only added things.
-    whole = {
+    - Our test cells and locked cells are known by their text, and do not run. With
+      other text in it such a cell is the student's own.
+    - A cell for an answer is known by its grade_id, or by its id where the metadata is
+      lost. As Markdown or raw text it is code all the same, unless a code cell is known
+      by the same name: then somebody keeps an old version.
+    - Every other code cell runs: split, copied or moved, where it stands.
+
+    Args:
+        submitted: The submission.
+        release: The notebook that was handed out. Without it, as on a student's
+            machine, the metadata alone says which cells are ours.
+
+    Returns:
+        What each cell is, in order.
+    """
+    ours = release["cells"] if release is not None else ()
+    locked = {_plain(cell): cell for cell in ours if _is_locked(cell)}
+    named = {name: c for c in ours if not _is_locked(c) for name in _names(c)}
+    found = []
+    for cell in submitted["cells"]:
+        names = _names(cell)
+        name = next((n for n in names if n in named), names[0] if names else "")
+        found.append((cell, locked.get(_plain(cell)) or named.get(name), name))
+    as_code = {name for cell, _, name in found if cell["cell_type"] == "code"}
+    known = []
+    for cell, own, name in found:
+        if _is_locked(own or ({} if release else cell)):
+            runs = False
+        elif cell["cell_type"] == "code":
+            runs = True
+        else:
+            mark = _mark(cell)
+            kind = (
+                own["cell_type"]
+                if own
+                else mark.get("solution") and mark.get("cell_type")
+            )
+            runs = kind == "code" and name not in as_code
+        known.append(Known(own, runs))
+    return known
+
+
+def _parsed(data: bytes) -> Any:
+    """The JSON in a file."""
+    for start, what in OTHERS.items():
+        if data.startswith(start):
+            word = start == ZIP and b"word/" in data
+            raise Unreadable(f"the file is {DOCUMENT if word else what}")
+    try:
+        text = data.decode(json.detect_encoding(data))
+    except UnicodeDecodeError:
+        raise Unreadable(f"the file is no text in UTF-8: {HAND_IN}") from None
+    if _costs_too_much(text.encode()):
+        raise _too_much()
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        why = _other_text(text) or f"no JSON: {str(error)[:200]}"
+        raise Unreadable(f"the file is {why}") from None
+
+
+def _costs_too_much(data: bytes) -> bool:
+    """Whether JSON could take too much memory as objects."""
+    if _cost(data) <= MAX_COST:
+        return False
+    # Text in strings may look like JSON, such as what a cell has printed.
+    quotes = data.count(b'"') - data.count(b'\\"')
+    return quotes > MAX_QUOTES or _cost(STRING.sub(b"", data)) > MAX_COST
+
+
+def _cost(data: bytes) -> int:
+    return sum(cost * data.count(mark) for mark, cost in COSTS.items())
+
+
+def _too_much() -> Unreadable:
+    return Unreadable(
+        "the notebook holds too much data: clear its outputs and save it again"
+    )
+
+
+def _other_text(text: str) -> str:
+    """What a text that is no JSON seems to be, and what to do; or ""."""
+    start = text[:10_000].lstrip().lower()
+    if not text.strip():
+        return f"empty: save it in Jupyter, and {HAND_IN}"
+    if start.startswith(("<!doctype", "<html", "<?xml")):
+        return f"a web page: {HAND_IN}"
+    if start[:1] != "{" and re.search("^(import|from|def|class) ", start, re.M):
+        return "Python code: copy it into the cells of the notebook, and hand that in"
+    return ""
+
+
+def _notebook(found: Any) -> dict[str, Any]:
+    """What we need of a notebook, checked and copied."""
+    if not isinstance(found, dict) or not isinstance(found.get("cells"), list):
+        if isinstance(found, dict) and "worksheets" in found:
+            found = {"cells": [], "nbformat": 3}
+        else:
+            raise Unreadable("the file is no notebook: it has no list of cells")
+    if found.get("nbformat") != 4:
+        raise Unreadable(
+            "the notebook is not of format 4: open it in Jupyter and save it"
+        )
+    if len(found["cells"]) > MAX_CELLS:
+        raise Unreadable(f"the notebook has more than {MAX_CELLS:,} cells")
+    cells = [_cell(cell, i) for i, cell in enumerate(found["cells"], start=1)]
+    if sum(len(cell["source"]) for cell in cells) > MAX_TEXT:
+        raise Unreadable(f"the cells have more than {MAX_TEXT:,} characters")
+    language = _language(found.get("metadata"))
+    if language and not any("def " in cell["source"] for cell in cells):
+        raise Unreadable(f"the notebook is written in {language}, not in Python")
+    return {
         "cells": _with_ids(cells),
-        "metadata": notebook["metadata"],
+        "metadata": {},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    if _depth(whole) > MAX_DEPTH:
-        raise Unreadable("the file is nested too deep for a notebook")
-    try:
-        json.dumps(whole, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise Unreadable("the notebook has half a character in it") from None
-    _, found = normalize(nbformat.from_dict(whole), strip_invalid_metadata=True)
-    try:
-        nbformat.validate(found)
-    except nbformat.ValidationError as error:
-        first = str(error).strip().split("\n")[0]
-        raise Unreadable(f"the file is no notebook: {first[:200]}") from None
-    valid: dict[str, Any] = found
-    return valid
+
+
+def _language(metadata: Any) -> str:
+    """The language of a notebook's kernel if it says one, and not Python; or ""."""
+    for part, key in (("kernelspec", "language"), ("language_info", "name")):
+        said = metadata.get(part) if isinstance(metadata, dict) else None
+        language = said.get(key) if isinstance(said, dict) else None
+        if isinstance(language, str) and language.strip():
+            return "" if "python" in language.lower() else ascii(language[:20])[1:-1]
+    return ""
 
 
 def _cell(cell: Any, i: int) -> dict[str, Any]:
-    """Cell number ``i``, with the parts that matter to us."""
+    """What we need of cell number ``i``, checked and copied."""
     if not isinstance(cell, dict):
         raise Unreadable(f"cell {i} is no cell")
     kind = cell.get("cell_type")
     if kind not in ("code", "markdown", "raw"):
-        raise Unreadable(f"cell {i} has no cell_type that there is: {str(kind)[:40]!r}")
-    found = {"id": cell.get("id"), "cell_type": kind, "source": _source_of(cell, i)}
-    if not isinstance(cell.get("metadata"), dict):
-        raise Unreadable(f"cell {i} has no metadata")
-    found["metadata"] = cell["metadata"]
-    if kind == "code":
-        found |= {"outputs": [], "execution_count": None}
-    return found
+        said = ascii(kind[:40]) if isinstance(kind, str) else "none"
+        raise Unreadable(f"cell {i} has no cell_type that there is: {said}")
+    mark = {
+        key: value
+        for key, value in _mark(cell).items()
+        if type(value) in MARKS.get(key, ())
+    }
+    return {
+        "id": cell.get("id"),
+        "cell_type": kind,
+        "source": _source_of(cell, i),
+        "metadata": {"nbgrader": mark} if mark else {},
+        **({"outputs": [], "execution_count": None} if kind == "code" else {}),
+    }
 
 
 def _with_ids(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -166,24 +306,14 @@ def _with_ids(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for i, cell in enumerate(cells):
         known = cell["id"]
         if not isinstance(known, str) or not re.fullmatch(r"[\w-]{1,64}", known, re.A):
-            known = f"submitted-{i}"
+            known = f"{MENDED}{i}"
         again = 0
         while known in seen:
             again += 1
-            known = f"submitted-{i}-{again}"
+            known = f"{MENDED}{i}-{again}"
         cell["id"] = known
         seen.add(known)
     return cells
-
-
-def _depth(value: Any) -> int:
-    """How deep lists and mappings are nested."""
-    depth, level = 0, [value]
-    while level:
-        depth += 1
-        inner = [v for v in level if isinstance(v, dict | list)]
-        level = [x for v in inner for x in (v.values() if isinstance(v, dict) else v)]
-    return depth
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -200,20 +330,16 @@ def _bytes_of(path: Path) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("it is no plain file")
+            folder = stat.S_ISDIR(status.st_mode)
+            raise Unreadable(f"it is no plain file{' but a folder' if folder else ''}")
         if status.st_size > MAX_FILE:
-            raise Unreadable(f"the file has more than {MAX_FILE // 2**20} MB")
+            raise Unreadable(
+                f"the file has more than {MAX_FILE // 2**20} MB: clear the outputs and"
+                " save it again"
+            )
         return os.read(descriptor, status.st_size)
     finally:
         os.close(descriptor)
-
-
-def _is_ours(cell: dict[str, Any]) -> bool:
-    metadata = cell.get("metadata")
-    ours = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    if not isinstance(ours, dict) or ours.get("solution"):
-        return False
-    return bool(ours.get("grade") or ours.get("locked"))
 
 
 def _source_of(cell: dict[str, Any], i: int) -> str:
@@ -222,10 +348,32 @@ def _source_of(cell: dict[str, Any], i: int) -> str:
         source = "".join(source)
     if not isinstance(source, str):
         raise Unreadable(f"the source of cell {i} is no text")
-    if cell["cell_type"] == "code" and len(source) > MAX_SOURCE:
+    if cell["cell_type"] != "code":
+        source = PICTURE.sub("", source)
+    if len(source) > MAX_SOURCE:
         raise Unreadable(f"cell {i} has more than {MAX_SOURCE:,} characters")
-    try:
-        source.encode()
-    except UnicodeEncodeError:
-        raise Unreadable(f"cell {i} has half a character in it") from None
-    return source
+    return source.encode(errors="replace").decode()  # no half characters
+
+
+def _mark(cell: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What nbgrader's metadata say of a cell; {} if nothing."""
+    metadata = cell.get("metadata")
+    mark = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    return mark if isinstance(mark, dict) else {}
+
+
+def _is_locked(cell: Mapping[str, Any]) -> bool:
+    """Whether a cell is a test cell or locked: ours, and nobody's answer."""
+    mark = _mark(cell)
+    return not mark.get("solution") and bool(mark.get("grade") or mark.get("locked"))
+
+
+def _names(cell: Mapping[str, Any]) -> list[str]:
+    """What a cell can be known by: its grade_id, then its id."""
+    both = (_mark(cell).get("grade_id"), cell.get("id", MENDED))
+    return [name for name in both if name and not name.startswith(MENDED)]
+
+
+def _plain(cell: Mapping[str, Any]) -> str:
+    """A cell's text, however an editor ends its lines."""
+    return "\n".join(line.rstrip() for line in cell["source"].strip().splitlines())

@@ -9,6 +9,8 @@ same code.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import re
 import secrets
 import signal
@@ -49,6 +51,19 @@ def limits_of(budget: float) -> dict[str, float]:
         "cell_seconds": budget / 2,
         "call_seconds": budget / 5,
     }
+
+
+def seed_of(run: int, course: str, student: str, problem: str) -> int:
+    """Where a submission's own random numbers start: no two start alike.
+
+    Args:
+        run: The run's seed.
+        course: The course's name, or "".
+        student: The student's name.
+        problem: The problem, such as "problem2".
+    """
+    whole = json.dumps([run, course, student, problem]).encode()
+    return int.from_bytes(hashlib.sha256(whole).digest()[:6], "big")
 
 
 _LIMITS = limits_of(BUDGET_SECONDS)

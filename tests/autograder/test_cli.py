@@ -168,7 +168,7 @@ def test_wrong_usage_ends_with_2(
     assert "no JSON" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [*cli.OF_THE_COURSE, "check"])
+@pytest.mark.parametrize("command", cli.OF_THE_COURSE)
 def test_what_is_missing_is_said_in_a_line_with_the_remedy(
     command: str,
     solved: Path,
@@ -182,13 +182,12 @@ def test_what_is_missing_is_said_in_a_line_with_the_remedy(
     output = tmp_path / "output"
     rest = {
         "bundle": ["--output", str(output)],
-        "check": [str(solved)],
-        "grade": [str(submitted.parents[1]), "--output", str(output), "--no-gradebook"],
+        "grade": [str(submitted.parents[1]), "--output", str(output)],
         "release": [],
         "sample-class": [str(output)],
     }
     if command != "bundle":
-        name = {"check": "nbformat", "grade": "nbformat"}.get(command, "nbgrader")
+        name = "nbgrader"
         for module in [m for m in sys.modules if m.partition(".")[0] == name]:
             monkeypatch.setitem(sys.modules, module, None)
         monkeypatch.setitem(sys.modules, name, None)

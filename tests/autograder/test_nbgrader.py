@@ -5,15 +5,19 @@ Release, a class of seven, autograde, hand grading, re-grade, feedback, export.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import pytest
 from courses import exported, from_here, nbgrader, set_by_hand, solution, submit
+from traitlets import import_item
+from traitlets.config import Config
 
 from autograder import nbgrader_plugin
 from autograder.checking.runner import CheckResult, checks_of
@@ -188,19 +192,46 @@ def test_markdown_keeps_its_form() -> None:
         assert part in html
 
 
+def test_long_markdown_is_shown_as_text() -> None:
+    """Many an attack on Markdown takes time that grows with the square."""
+    html = nbgrader_plugin.harmless_markdown("<b>[" * 50_000)
+    assert html.startswith("<pre>&lt;b&gt;[")
+
+
+def test_a_name_in_nbgraders_log_does_nothing_to_a_terminal() -> None:
+    config = Config()
+    nbgrader_plugin.configure(config)
+    name = config.Application.logging_config["formatters"]["console"]["class"]
+    log = import_item(name)("%(message)s")
+    record = logging.LogRecord(
+        "", 20, "", 1, "of %s\nby %s", ("\x1b[1m", "a\u202e"), None
+    )
+    assert log.format(record).split() == ["of", "[1m", "by", "a"]
+
+
 def notebooks() -> tuple[Any, Any]:
     """A released notebook, and a submission of it to spoil."""
     path = release.COURSE / "exercises" / "problem2" / "problem2.ipynb"
     return nbformat.read(path, 4), nbformat.read(path, 4)
 
 
+def grade_id(cell: Any) -> str:
+    return nbgrader_plugin._grade_id(cell)
+
+
 def grade_ids(notebook: Any) -> list[str]:
-    return [nbgrader_plugin._grade_id(c) for c in notebook.cells]
+    return [grade_id(c) for c in notebook.cells]
 
 
 def test_a_submission_in_order_is_left_as_it_is() -> None:
     ours, theirs = notebooks()
-    assert nbgrader_plugin.restored(theirs, ours) == ours
+    restored = nbgrader_plugin.restored(theirs, ours)
+    marks = [c.metadata.pop("autograder", None) for c in restored.cells]
+    assert restored == ours
+    # What runs: the imports and the answers.
+    assert marks == [
+        {"cell": i + 1} if i in (1, 3, 6, 9, 12) else None for i in range(13)
+    ]
 
 
 def test_cells_are_brought_back_in_their_places() -> None:
@@ -218,10 +249,15 @@ def test_locked_cells_and_metadata_are_ours_again() -> None:
             own.update(points=999, locked=False, solution=not own.solution)
             cell.source = "mine"
     restored = nbgrader_plugin.restored(theirs, ours)
-    assert [c.metadata for c in restored.cells] == [c.metadata for c in ours.cells]
-    by_id = {c.id: c.source for c in restored.cells}
-    assert by_id["smooth-grad-code"] == "mine"
-    assert "self_check" in by_id["smooth-grad"]
+    assert [i for i in grade_ids(restored) if i] == [i for i in grade_ids(ours) if i]
+    known = {c.metadata.nbgrader.grade_id: c for c in restored.cells if grade_id(c)}
+    for cell in ours.cells:
+        if name := grade_id(cell):
+            assert known[name].metadata.nbgrader == cell.metadata.nbgrader
+    assert known["smooth-grad-code"].source == "mine"
+    assert "self_check" in known["smooth-grad"].source
+    # What they wrote into a test cell stays, as code of their own.
+    assert [c.source for c in restored.cells if not grade_id(c)].count("mine") == 3
 
 
 @pytest.mark.parametrize(
@@ -240,8 +276,9 @@ def test_a_mistake_of_ours_is_never_a_score(
     ]
     monkeypatch.setattr(nbgrader_plugin, "run_checks", lambda *_: results)
     monkeypatch.setattr(nbgrader_plugin, "_launcher", lambda *_: None)
-    monkeypatch.setattr(nbgrader_plugin, "_root_of", lambda _: Path())
+    course = SimpleNamespace(root="", course_id="")
+    monkeypatch.setattr(nbgrader_plugin, "_course_of", lambda _: course)
     ours, _ = notebooks()
-    resources = {"nbgrader": {"assignment": "problem2"}}
+    resources = {"nbgrader": {"assignment": "problem2", "student": "ada"}}
     with pytest.raises(nbgrader_plugin.GraderError, match=words):
         nbgrader_plugin.RunChecks().preprocess(ours, resources)

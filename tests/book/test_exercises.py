@@ -211,7 +211,7 @@ def test_title_difficulty_minutes_and_points_are_the_checks_and_the_sources(
     box = page.select_one("div.exercise p.admonition-title")
     assert words(box).endswith(f"({title.partition(': ')[2]})")
     automatic = sum(points_of(problem).values())
-    by_hand = hand_points(problem, [release.COURSE])
+    by_hand = hand_points(release.COURSE / "exercises" / problem / f"{problem}.ipynb")
     first = notebook(problem).cells[0].source
     difficulty, minutes, total = re.search(
         r"^(Easy|Medium|Hard)\. About (\d+) minutes\. (\d+) points: ",

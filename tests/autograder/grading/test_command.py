@@ -9,6 +9,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -429,6 +430,7 @@ def test_only_the_problem_that_is_asked_for(place: Path) -> None:
 
 NAMES = [
     *("=HYPERLINK(1)", "+1", "-1+2", "@sum", "＝1", '"quoted", and, commas"'),
+    *("a;=1", " =1", "\u3000=1", "\u200b=1", "a; ＋1", "--help", "]]>", "#1?x=%41"),
     *("two\nlines", "\x1b[31mred", "ev\u202ecila", "<script>alert(1)<script>", "Zoë"),
     *("..hidden", "...", "a b  ", "名前", "[a-z]*", "{student_id}", "%2e%2e", "&amp;"),
     *("n" * 255, "é" * 127, "C:\\name", "CON"),
@@ -448,8 +450,9 @@ def test_names_that_are_traps(place: Path, capsys: pytest.CaptureFixture[str]) -
     assert len(rows) == len(list(folder.iterdir())) - 2, "two begin with a dot"
     for name, told in rows.items():
         assert told["status"] == "graded"
-        assert not name.startswith(tuple("=+-@＝\t\r"))
-        assert name.isprintable()
+        parts = [part.strip(" \u3000\u200b") for part in name.split(";")]
+        assert not any(part.startswith(tuple("=+-@＝＋\t\r")) for part in parts)
+        assert re.sub("[\u3000\u200b]", "", name).isprintable()
     assert rows["'=HYPERLINK(1)"]["score"] == "0"
     assert rows["Zoë"]["score"] == str(NAMES.index("Zoë") / 4)
     students = {s["student"] for s in everything(place)["submissions"]}
@@ -595,6 +598,49 @@ def test_points_are_written_as_people_write_them() -> None:
 # The real worker.
 
 
+def test_files_as_they_come(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is a row with its reason, and nothing of it runs anywhere."""
+    folder = tmp_path / "submitted"
+    files = {
+        "zip": (b"PK\x03\x04", "a zip archive: unpack it"),
+        "latin": ("{'ü'}".encode("latin-1"), "no text in UTF-8"),
+        "empty": (b"", "empty"),
+        "many": (json.dumps(notebook(*"x" * 10_000)).encode(), "more than 1,000 cells"),
+        "=cmd\n\x1b[31m<b>]]>": (b"\x1b[31m<script>]]>", "no JSON"),
+        "--output=x": (
+            b'{"cells": [{"cell_type": "\\u001b<b>"}], "nbformat": 4}',
+            "<b>",
+        ),
+    }
+    for name, (data, _) in files.items():
+        submit(folder, name).write_bytes(data)
+    path = submit(folder, "pipe")
+    path.unlink()
+    os.mkfifo(path)
+    path = submit(folder, "folder")
+    path.unlink()
+    path.mkdir()
+    (folder / "link").symlink_to(folder / "many")
+    out = tmp_path / "out"
+    told = ["grade", str(folder), "--output", str(out), "--no-gradebook"]
+    assert cli.main([*told, "--unsafe-no-sandbox"]) == 0
+    rows = json.loads((out / "grades.json").read_bytes())["submissions"]
+    reasons = {row["student"]: row["message"] for row in rows}
+    assert {row["status"] for row in rows} == {"unreadable"}
+    whys = [why for _, why in files.values()]
+    for why in (*whys, "no plain file", "no plain file but a folder", "is a link"):
+        assert any(why in reason for reason in reasons.values()), why
+    assert len(rows) == len(files) + 3
+    said = capsys.readouterr()
+    pages = [p.read_text("utf-8") for p in out.rglob("*.html")]
+    junit = (out / "junit.xml").read_text("utf-8")
+    for text in (said.out, said.err, junit, *pages, *reasons.values(), *reasons):
+        assert "\x1b" not in text
+    assert all("<b>" not in page and "<script" not in page for page in pages)
+    assert "\n'=cmd" in (out / "grades.csv").read_text("utf-8")
+    assert len(ElementTree.fromstring(junit)) == len(rows)
+
+
 Graded = Callable[..., dict[str, Any]]
 
 
@@ -604,10 +650,12 @@ def graded(sandboxes: Callable[[int], Sandbox], tmp_path: Path) -> Graded:
     found = Worker(True, [])
     found._problem, found._launcher = "problem2", sandboxes(2)
 
-    def one(*sources: str, **limits: float) -> dict[str, Any]:
+    def one(
+        *sources: str, own_seed: int | None = None, **limits: float
+    ) -> dict[str, Any]:
         found._limits = limits
         path = submit(tmp_path, "ada", *sources)
-        return found.grade("problem2", path, tmp_path, 11)
+        return found.grade("problem2", path, tmp_path, 11, own_seed)
 
     return one
 
@@ -640,9 +688,9 @@ def test_a_worker_grades_and_goes_on_after_each_trouble(graded: Graded) -> None:
     told = graded(RIGHT, "while True: pass", cell_seconds=3.0)
     assert (told["status"], points(told)) == ("graded", 20), "it cost nothing"
 
-    told = graded("x = 1\n\ud800")
+    told = graded("x" * 200_001)
     assert told["status"] == "unreadable"
-    assert "half a character" in told["message"]
+    assert "more than 200,000 characters" in told["message"]
 
     assert points(graded(RIGHT)) == 20
 
@@ -670,6 +718,33 @@ def test_a_server_that_dies_during_a_submission_costs_that_one_a_task(
     assert 0 < points(told) < 20
     monkeypatch.undo()
     assert points(graded(RIGHT)) == 20
+
+
+def test_no_two_submissions_have_the_same_random_numbers(graded: Graded) -> None:
+    """By the run's seed, the course, the student and the problem; each run repeats."""
+    ada = submissions.Submission("ada", "problem2", Path())
+    others = [
+        submissions.Submission("ben", "problem2", Path()).seed(1, "course"),
+        submissions.Submission("ada", "problem3", Path()).seed(1, "course"),
+        ada.seed(2, "course"),
+        ada.seed(1, "another"),
+    ]
+    assert len({ada.seed(1, "course"), *others}) == 5
+
+    drawn = (
+        "import random, numpy, torch\n"
+        "raise ValueError([random.random(), numpy.random.rand(), torch.rand(1).item()])"
+    )
+
+    def told(seed: int) -> list[float]:
+        line = graded(drawn, own_seed=seed)["failed_cells"]["cell 1"]
+        found: list[float] = json.loads(line.partition("ValueError: ")[2])
+        return found
+
+    first = told(ada.seed(1, "course"))
+    assert first == told(ada.seed(1, "course"))
+    for other in others:
+        assert all(a != b for a, b in zip(first, told(other), strict=True))
 
 
 def test_one_that_is_slow_in_every_call_gets_no_more_once_its_budget_is_used_up(

@@ -9,7 +9,9 @@ def send(sock, content, arrays, deadline):
     after = {"dict": [["changed", []], ["models", []], ["seconds", 0.1]]}
     value = {"dict": [["value", [{"array": 0}] * 19_000], ["after", after]]}
     content = {"id": content["id"], "output": "", "value": value}
-    header = json.dumps({"content": content, "arrays": [{"dtype": "<f8", "shape": [2**17]}]}).encode()
+    header = json.dumps(
+        {"content": content, "arrays": [{"dtype": "<f8", "shape": [2**17]}]}
+    ).encode()
     body = bytes(2**20)
     sock.sendall(struct.pack(">4sIQ", b"chA4", len(header), len(body)) + header + body)
 

@@ -77,7 +77,10 @@ def test_only_the_system_and_python_are_there(student: SandboxedStudent) -> None
     assert set(seen) <= allowed
     assert student.call("visible", "/proc") == []
     assert student.call("visible", "/student") == []
-    assert student.call("visible", "/grader/autograder") == ["__init__.py", "sandbox"]
+    own = ["__init__.py", "sandbox", "selfcheck.py"]
+    assert student.call("visible", "/grader/autograder") == own
+    checked = student.call("call", "autograder.selfcheck", "self_check", "problem2")
+    assert checked is None, "a copy of a cell that checks"
     inside = "/grader/autograder/sandbox"
     assert student.call("visible", inside) == ["__init__.py", "inside"]
     parts = Path(sandbox.__file__).with_name("inside").glob("*.py")

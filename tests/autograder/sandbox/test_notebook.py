@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -76,18 +79,27 @@ def test_test_cells_and_locked_cells_are_ours(
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no JSON"),
+        (b"", "empty"),
+        (b" \n", "empty"),
         (b"\x00" * 100, "no JSON"),
         (b"\xff\xfe{", "no text in UTF-8"),
+        ('{"cells": ["Gr\xfc\xdfe"]}'.encode("latin-1"), "no text in UTF-8"),
         (b"[]", "no list of cells"),
         (b"{}", "no list of cells"),
         (b'{"cells": {}}', "no list of cells"),
-        (b'{"cells": [], "cells": [], "nbformat": 4}', "twice"),
+        (b'{"cells": [', "no JSON"),
+        (b"[NaN, 1e999]", "no list of cells"),
         (b"[" * 200_000, "too deep"),
         (b'{"a":' * 200_000, "too deep"),
         (b'{"cells": [], "nbformat": ' + b"4" * 10_000 + b"}", "no JSON"),
+        (b"PK\x03\x04 problem2.ipynb", "a zip archive: unpack it"),
+        (b"PK\x03\x04 word/document.xml", "a text document: hand in the notebook"),
+        (b"%PDF-1.7", "a PDF: hand in the notebook"),
+        (b"\n<!DOCTYPE html><html>", "a web page: hand in the notebook"),
+        (b"#!/usr/bin/python\nimport torch\n", "Python code: copy it into the cells"),
+        (b'{"worksheets": [], "nbformat": 3}', "not of format 4: open it in Jupyter"),
     ],
-    ids=range(10),
+    ids=range(19),
 )
 def test_what_is_no_notebook(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "a.ipynb"
@@ -107,6 +119,7 @@ def without(thing: dict[str, Any], *names: str) -> dict[str, Any]:
 SAVED = code("x = 1") | {"id": "a", "outputs": [], "execution_count": None}
 TEXT = {"cell_type": "markdown", "source": "text", "metadata": {}, "id": "t"}
 NESTED = reduce(lambda inner, _: {"x": inner}, range(60), {})
+R = {"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}}
 NO_IDS = without(TEXT, "id"), without(SAVED, "id")
 ODD_METADATA = (
     {"nbgrader": []},
@@ -132,28 +145,34 @@ READABLE = {
         *(SAVED | {"metadata": odd} for odd in ODD_METADATA),
         metadata={"kernelspec": {"name": "python3"}, "authors": "me"},
     ),
+    "no metadata": without(whole(TEXT | {"metadata": None}), "metadata"),
+    "no minor version": without(whole(without(SAVED, "metadata")), "nbformat_minor"),
+    "an odd minor version": whole(SAVED, nbformat_minor="5"),
+    "deep metadata": whole(SAVED | {"metadata": NESTED}, metadata=NESTED),
+    "half a character": whole(SAVED | {"metadata": {"x": "\ud800"}}),
+    "Python with another kernel": whole(code("def f(): pass"), metadata=R),
 }
-NO_MINOR = "the notebook does not say its nbformat_minor"
 NO_TYPE = "cell 1 has no cell_type that there is: "
 UNREADABLE = [
-    ("cell 1 has no metadata", whole(without(SAVED, "metadata"))),
-    ("cell 2 has no metadata", whole(TEXT, TEXT | {"metadata": None})),
-    ("the notebook has no metadata", without(whole(SAVED), "metadata")),
-    (NO_MINOR, without(whole(SAVED), "nbformat_minor")),
-    (NO_MINOR, whole(SAVED, nbformat_minor="5")),
-    (NO_MINOR, whole(SAVED, nbformat_minor=True)),
     ("not of format 4: open it in Jupyter", whole(SAVED, nbformat=3)),
     ("not of format 4", whole(SAVED, nbformat=5)),
     ("not of format 4", whole(SAVED, nbformat="4")),
     (f"{NO_TYPE}'poem'", whole(SAVED | {"cell_type": "poem"})),
-    (f"{NO_TYPE}'None'", whole(without(SAVED, "cell_type"))),
-    (f"{NO_TYPE}\"['code']\"", whole(SAVED | {"cell_type": ["code"]})),
+    (f"{NO_TYPE}none", whole(without(SAVED, "cell_type"))),
+    (f"{NO_TYPE}none", whole(SAVED | {"cell_type": ["code"]})),
     ("cell 2 is no cell", whole(SAVED, "x = 1")),
     ("the source of cell 1 is no text", whole(without(SAVED, "source"))),
     ("the source of cell 2 is no text", whole(SAVED, TEXT | {"source": [1]})),
-    ("cell 1 has half a character", whole(TEXT | {"source": "\ud800"})),
-    ("the notebook has half a character", whole(SAVED, metadata={"x": "\ud800"})),
-    ("nested too deep", whole(SAVED | {"metadata": NESTED})),
+    ("written in R, not in Python", whole(SAVED | {"source": "x <- 3"}, metadata=R)),
+    ("more than 1,000 cells", whole(*[SAVED] * 1001)),
+    (
+        "cell 1 has more than 200,000 characters",
+        whole(SAVED | {"source": "x" * 200_001}),
+    ),
+    (
+        "the cells have more than 500,000",
+        whole(*[SAVED | {"source": "x" * 190_000}] * 3),
+    ),
 ]
 
 
@@ -207,17 +226,125 @@ def test_both_ways_of_grading_read_the_same_files(
 
 
 def test_what_the_schema_allows_can_be_read() -> None:
-    """All but what would break a file or a stack later on."""
+    """All but what is too much, or in another language."""
     schema = get_validator(4, 5, relax_add_props=True)
-    assert {
+    allowed = [
         reason
         for reason, book in UNREADABLE
         if book["nbformat"] == 4 and not [*schema.iter_errors(book)]
-    } == {
-        "cell 1 has half a character",
-        "the notebook has half a character",
-        "nested too deep",
-    }
+    ]
+    assert allowed == [
+        "written in R, not in Python",
+        "more than 1,000 cells",
+        "cell 1 has more than 200,000 characters",
+        "the cells have more than 500,000",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_other_encodings_of_unicode(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(whole(code("x = 'ü'")), ensure_ascii=False), encoding)
+    assert read_cells(path) == [Cell("cell 1", "x = 'ü'")]
+
+
+def test_half_a_character_and_pictures_in_text_are_left_out(tmp_path: Path) -> None:
+    picture = "![me](data:image/png;base64," + "A" * 300_000 + "=)"
+    path = written(tmp_path, code("x = '\ud800'"), TEXT | {"source": picture})
+    found = [c["source"] for c in notebook.read_notebook(path)["cells"]]
+    assert found == ["x = '?'", "![me]()"]
+
+
+SAID = "[1, 2, 3], {'a': 1}, "  # looks like JSON in an output
+OUTPUT = {"output_type": "stream", "name": "stdout"}
+MB = 2**20
+
+
+def filled(unit: str, head: str = '"metadata": {"x": [', tail: str = "0]}") -> str:
+    """A notebook file of almost 50 MB."""
+    count = (49 * MB) // len(unit.encode())
+    return f'{{"nbformat": 4, "cells": [], {head}{unit * count}{tail}}}'
+
+
+def dearest(unit: str) -> str:
+    """A file with as much of the unit as is not yet too much."""
+    cost = sum(unit.encode().count(mark) * c for mark, c in notebook.COSTS.items())
+    count = min(notebook.MAX_COST // cost - 100, 49 * MB // len(unit.encode()))
+    return f'{{"nbformat": 4, "cells": [], "x": ["😀", {unit * count}0]}}'
+
+
+MIXED = [x for i in range(12_000) for x in ([i], {"a": i}, str(i), i)]
+HEAVY = {
+    "tags of mixed types": lambda: json.dumps(
+        whole(code("x") | {"metadata": {"tags": MIXED}})
+    ),
+    "bad metadata everywhere": lambda: json.dumps(
+        whole(*[SAVED | {"metadata": {"tags": 1, "name": [2], "jupyter": 3}}] * 1000)
+    ),
+    "10,000 cells": lambda: json.dumps(whole(*[SAVED] * 10_000)),
+    "outputs": lambda: json.dumps(
+        whole(*[SAVED | {"outputs": [OUTPUT | {"text": SAID * 20_000}]}] * 100)
+    ),
+    "lists": lambda: filled("[],"),
+    "deep": lambda: filled("[", tail=""),
+    "deep and wide": lambda: filled("[" * 900 + "]" * 900 + ","),
+    "strings": lambda: filled('"ā",'),
+    "keys": lambda: filled('"a":0,', head='"x": {', tail='"b": 0}'),
+    "open strings": lambda: filled('\\"', head='"'),
+    "a number": lambda: filled("1", head='"x": ', tail=""),
+    "a number with a point": lambda: filled("1", head='"x": 1.', tail=""),
+    "a key": lambda: filled("k", head='"😀', tail='": 0'),
+    "NaN": lambda: filled("NaN,"),
+    **{u: lambda u=u: dearest(u) for u in ("[[0]],", '{"a":[]},', '"ā",', '"😀a",')},
+}
+MEASURED = """
+import resource, sys, time
+from autograder.sandbox.notebook import Unreadable, read_notebook
+most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before, start = most(), time.process_time()
+try:
+    read_notebook(sys.argv[1])
+except Unreadable:
+    pass
+print(most() - before, time.process_time() - start)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="measures as Unix does")
+@pytest.mark.parametrize("heavy", HEAVY.values(), ids=HEAVY)
+def test_no_file_takes_long_or_much_memory(
+    heavy: Callable[[], str], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(heavy(), encoding="utf-8")
+    assert path.stat().st_size < notebook.MAX_FILE
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, path],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+    megabytes, seconds = map(float, done.stdout.split())
+    assert megabytes < 1000
+    assert seconds < 20
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    with path.open("wb") as file:
+        file.truncate(notebook.MAX_FILE + 1)
+    with pytest.raises(Unreadable, match="more than 50 MB: clear the outputs"):
+        read_cells(path)
+
+
+def test_no_memory_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loads(text: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(notebook.json, "loads", loads)
+    with pytest.raises(Unreadable, match="clear its outputs"):
+        read_cells(written(tmp_path))
 
 
 def test_only_a_plain_file_is_opened(tmp_path: Path) -> None:
@@ -228,7 +355,7 @@ def test_only_a_plain_file_is_opened(tmp_path: Path) -> None:
     for path, reason in [
         (link, "a link"),
         (pipe, "no plain file"),
-        (tmp_path, "no plain file"),
+        (tmp_path, "no plain file but a folder"),
         (Path("/dev/zero"), "no plain file"),
         (tmp_path / "none.ipynb", "no such file"),
     ]:
