@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +26,7 @@ from autograder.course import release
 from autograder.grading import worker
 from autograder.sandbox.launcher import Sandbox
 from autograder.sandbox.notebook import MAX_CELLS
+from autograder.sandbox.student import SandboxedStudent
 
 PROBLEM = "problem2"
 RELEASE = release.COURSE / "exercises" / PROBLEM / f"{PROBLEM}.ipynb"
@@ -388,6 +391,43 @@ def test_both_give_the_same_points_and_say_the_same(
         task: nbgrader_plugin.verdict_outputs([r for r in results if r.task == task])
         for task in tasks
     }
+
+
+class Deadly(SandboxedStudent):
+    """Stands for a submission that has found a way to kill the fork server."""
+
+    calls = 0
+
+    def exchange(self, question: Any, *rest: Any) -> Any:
+        self.calls += question["op"] == "call"
+        if self.calls == 5:
+            launcher: Any = self._launcher
+            os.kill(launcher._server._server, signal.SIGKILL)
+            self.calls += 1
+        return super().exchange(question, *rest)
+
+
+def test_a_server_that_dies_costs_one_submission_one_task_on_both(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sandboxes: Callable[[int], Sandbox],
+) -> None:
+    """It has crashed, and keeps what it had earned; the next one has all points."""
+    path = damaged(nothing, tmp_path)
+
+    def points_on_both() -> list[float]:
+        results = by_the_batch(path, sandboxes(2))
+        outputs = by_nbgrader(path, sandboxes(2), monkeypatch)
+        shown = [float(o[1].data["text/plain"]) for o in outputs.values()]
+        return [sum(r.earned for r in results), sum(shown)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "SandboxedStudent", Deadly)
+        patch.setattr(nbgrader_plugin, "SandboxedStudent", Deadly)
+        assert "crashed" in {r.status for r in by_the_batch(path, sandboxes(2))}
+        for points in points_on_both():
+            assert 0 < points < FULL
+    assert points_on_both() == [FULL, FULL]
 
 
 def as_many_cells_as_there_may_be(nb: dict[str, Any]) -> None:

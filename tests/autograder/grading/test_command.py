@@ -35,7 +35,7 @@ from autograder.grading.gradebook import Entry
 from autograder.grading.state import Record, State, record_of, write_whole
 from autograder.grading.worker import Worker
 from autograder.sandbox.launcher import Sandbox, SandboxUnavailable
-from autograder.sandbox.student import BUDGET_SECONDS, SandboxedStudent
+from autograder.sandbox.student import BUDGET_SECONDS
 
 # A worker that grades nothing: it does what the notebook's text says, and notes what it
 # was asked. "hold" waits for a file, or until the run is gone; "meet" waits for so many
@@ -692,31 +692,6 @@ def test_a_worker_grades_and_goes_on_after_each_trouble(graded: Graded) -> None:
     assert told["status"] == "unreadable"
     assert "more than 200,000 characters" in told["message"]
 
-    assert points(graded(RIGHT)) == 20
-
-
-def test_a_server_that_dies_during_a_submission_costs_that_one_a_task(
-    graded: Graded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has crashed, and has the points that it had earned; the next has all."""
-    calls: list[str] = []
-
-    class Deadly(SandboxedStudent):
-        """Stands for a submission that has found a way to kill the fork server."""
-
-        def exchange(self, question: Any, *rest: Any) -> Any:
-            calls.append(question["op"])
-            if calls.count("call") == 5:
-                launcher: Any = self._launcher
-                os.kill(launcher._server._server, signal.SIGKILL)
-            return super().exchange(question, *rest)
-
-    monkeypatch.setattr(worker, "SandboxedStudent", Deadly)
-    told = graded(RIGHT)
-    assert told["status"] == "crashed"
-    assert "the process ended while" in told["message"]
-    assert 0 < points(told) < 20
-    monkeypatch.undo()
     assert points(graded(RIGHT)) == 20
 
 
