@@ -156,7 +156,7 @@ def _graded(options: argparse.Namespace) -> int:
             run["seed"],
             options.workers or scheduler.cores(),
             sandbox,
-            [options.submitted, options.output, options.course],
+            _hidden(options),
             options.budget,
             course.directory.course_id if course is not None else "",
             _releases(options, found.submissions, course),
@@ -177,6 +177,15 @@ def _graded(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return FAILED if bad else FINE
+
+
+def _hidden(options: argparse.Namespace) -> list[Path]:
+    """Folders that no submission may see, with the course that this may be part of."""
+    from autograder.sandbox import mounts
+
+    course = options.submitted.resolve().parent
+    around = [] if course in mounts.shown() else [course]
+    return [options.submitted, options.output, options.course, *around]
 
 
 def _checked(options: argparse.Namespace) -> list[str]:

@@ -199,7 +199,7 @@ class _WorkerProcess:
                 self._begun.set()
                 return answer
             elif self._begun.is_set():
-                why = answer["unavailable"]
+                why = answer["unavailable"].splitlines()[0]
             else:
                 raise SandboxUnavailable(answer["unavailable"])
         return {"status": "grader-error", "message": why}

@@ -21,6 +21,8 @@ INSIDE = "/grader"
 # No machine has a folder of this name. Another folder might hold the Python that the
 # sandbox shows.
 HOME = "/student"
+# Where nbgrader collects submissions, unless its configuration says otherwise.
+EXCHANGE = Path("/usr/local/share/nbgrader")
 # A student's copy of a cell that checks their work does not fail.
 SELF_CHECK = """\
 def self_check(*_, **__):
@@ -141,6 +143,7 @@ def hidden(problem: int, hide: Sequence[Path]) -> list[Path]:
     """Folders that must look empty inside, if anything shows them at all."""
     names = ("chapter4", "autograder", *stub_package.stubbed(problem))
     candidates = [folder / name for folder in libraries() for name in names]
+    candidates.append(EXCHANGE)
     found = {path.resolve() for path in [*candidates, *hide] if path.is_dir()}
     found |= {*_project()}
     # A folder that is shown under a second name has these folders in it as well.

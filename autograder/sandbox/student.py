@@ -463,7 +463,9 @@ class SandboxedStudent(Student):
             return StudentError("timed-out", line)
         how = f"exit code {ending.code}"
         if ending.code < 0:
-            how = signal.Signals(-ending.code).name
+            how = f"signal {-ending.code}"
+            with contextlib.suppress(ValueError):  # a signal without a name
+                how = signal.Signals(-ending.code).name
         return StudentError("crashed", f"the process ended while {name} ran ({how})")
 
     def _end(self) -> Ending | None:

@@ -191,6 +191,8 @@ def test_what_is_missing_is_said_in_a_line_with_the_remedy(
         for module in [m for m in sys.modules if m.partition(".")[0] == name]:
             monkeypatch.setitem(sys.modules, module, None)
         monkeypatch.setitem(sys.modules, name, None)
+        for ours in ("autograder.grading.gradebook", "autograder.nbgrader_plugin"):
+            monkeypatch.delitem(sys.modules, ours, raising=False)
         assert cli.main([command, *rest[command]]) == 2
         said = capsys.readouterr().err
         assert said.startswith(f"autograder: {command} needs {name}: run make install")

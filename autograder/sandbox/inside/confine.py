@@ -21,6 +21,7 @@ NEW_MOUNTS, NEW_UTS, NEW_IPC = 0x00020000, 0x04000000, 0x08000000
 NEW_PIDS, NEW_NET = 0x20000000, 0x40000000
 NAMESPACES = NEW_MOUNTS | NEW_UTS | NEW_IPC | NEW_PIDS | NEW_NET
 NO_SUID, NO_DEV, READ_ONLY = 2, 4, 1
+REMOUNT, BIND = 32, 4096
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 24, 38, 22
 PR_SET_CHILD_SUBREAPER, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 47, 4
 SECCOMP_MODE_FILTER = 2
@@ -93,6 +94,11 @@ def confine(keep: int, folders: list[str], memory: int, cpu_seconds: int) -> Non
     mapped = int(Path("/proc/self/statm").read_text().split()[0])
     for folder in folders:
         mount_own(folder)
+    # Their owner, root on this machine, could change the modes of devices for all.
+    for device in Path("/dev").iterdir():
+        if device.is_char_device() and not device.is_symlink():
+            remount_read_only(str(device))
+    mount_own("/dev/pts", READ_ONLY, "size=4k,nr_inodes=2,mode=555")
     # An empty /proc shows nothing of other processes, and nothing of this one.
     mount_own("/proc", READ_ONLY, "size=4k,nr_inodes=2,mode=555")
     os.chdir(folders[0])
@@ -106,6 +112,12 @@ def mount_own(folder: str, flags: int = 0, options: str = FOLDER_OPTIONS) -> Non
     """Mounts a fresh folder in memory over an old one."""
     given = (folder.encode(), b"tmpfs", NO_SUID | NO_DEV | flags, options.encode())
     _check(_libc.mount(b"tmpfs", *given), f"mount {folder}")
+
+
+def remount_read_only(path: str) -> None:
+    """Keeps anybody from changing the mode or the times of a device; not its use."""
+    flags = REMOUNT | BIND | NO_SUID | READ_ONLY
+    _check(_libc.mount(None, path.encode(), None, flags, None), f"mount {path}")
 
 
 def close_all_but(keep: int) -> None:
@@ -131,7 +143,7 @@ def limit(mapped: int, cpu_seconds: int) -> None:
         resource.RLIMIT_FSIZE: FILE_BYTES,
         resource.RLIMIT_NOFILE: OPEN_FILES,
         resource.RLIMIT_NPROC: PROCESSES,
-        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CORE: 1,  # 0 would still start a handler of crashes
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
         resource.RLIMIT_SIGPENDING: 64,

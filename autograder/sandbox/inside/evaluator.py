@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import io
 import json
+import selectors
 import socket
 import sys
 import time
@@ -67,6 +68,9 @@ def preload(modules: list[str]) -> None:
     torch.set_num_threads(1)
     for name in modules:
         importlib.import_module(name)
+    # The sandbox has no epoll. Windows has no poll.
+    usual = selectors.DefaultSelector
+    vars(selectors)["DefaultSelector"] = getattr(selectors, "PollSelector", usual)
     stand_ins.install()
     Shell.instance()
 
@@ -78,6 +82,7 @@ def serve(sock: socket.socket) -> None:
     # As in Jupyter: %cd knows this folder, and what %%writefile writes can be imported.
     namespace["_dh"][:] = [Path.cwd()]
     sys.path.insert(0, "")
+    sys.argv = ["ipykernel_launcher.py", "-f", "kernel.json"]  # and not our own
     output = Output()
     sys.stdout = sys.stderr = output
     while True:

@@ -36,9 +36,12 @@ CONFIG = {
     "IPythonDisplayFormatter": {"enabled": False},
     "MimeBundleFormatter": {"enabled": False},
 }
-# Magics that start another program.
+# Magics that start another program, and Jupyter's own.
 PROGRAMS = {
-    "line": ("conda", "mamba", "micromamba", "pip", "uv"),
+    "line": (
+        *("conda", "mamba", "micromamba", "pip", "uv", "less", "more", "man"),
+        *("autosave", "clear", "connect_info", "qtconsole", "subshell"),
+    ),
     "cell": (
         *("!", "bash", "cmd", "perl", "pypy", "python", "python2", "python3"),
         *("ruby", "script", "sh", "sx", "system"),
@@ -138,13 +141,16 @@ class Shell(InteractiveShell):
     @default("profile_dir")
     def _profile_dir(self) -> ProfileDir:
         """A folder that is made only if somebody asks for it, as ``%store`` does."""
-        return ProfileDir(location=os.path.abspath(".ipython"))
+        return ProfileDir(location=os.path.join(self.user_ns["_dh"][0], ".ipython"))
 
     def init_ipython_dir(self, ipython_dir: Any) -> None:
         pass
 
     def init_virtualenv(self) -> None:
         pass
+
+    def enable_matplotlib(self, gui: str | None = None) -> Any:
+        return super().enable_matplotlib("inline")  # whatever is installed at home
 
     def enable_gui(self, gui: Any = None) -> None:
         pass

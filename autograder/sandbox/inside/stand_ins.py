@@ -1,17 +1,19 @@
 """Stand-ins for what notebooks rely on and has no place here.
 
-``google.colab`` does nothing, and a ``DataLoader`` loads in the process itself.
+``google.colab`` does nothing, unless a cell asks whether it is there; and a
+``DataLoader`` loads in the process itself.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import linecache
 import sys
 from collections.abc import Callable
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -57,7 +59,8 @@ class Finder(MetaPathFinder, Loader):
     def find_spec(
         self, name: str, path: Any = None, target: Any = None
     ) -> ModuleSpec | None:
-        if f"{name}.".startswith(f"{COLAB}.") or name == "google":
+        wanted = f"{name}.".startswith(f"{COLAB}.") or name == "google"
+        if wanted and not guarded():
             return ModuleSpec(name, self, is_package=True)
         return None
 
@@ -66,6 +69,27 @@ class Finder(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         pass
+
+
+def guarded() -> bool:
+    """Whether the cell imports in a ``try``: then it finds out where it runs."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and not frame.f_code.co_filename.startswith("cell "):
+        frame = frame.f_back
+    if frame is None:
+        return False
+    lines = linecache.getlines(frame.f_code.co_filename)[: frame.f_lineno]
+    inner = indent(lines[-1])
+    for line in reversed(lines):  # each line that begins a block around the import
+        if line.strip() and indent(line) < inner:
+            inner = indent(line)
+            if line.split()[0] == "try:":
+                return True
+    return False
+
+
+def indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def without_workers(make: Callable[..., None]) -> Callable[..., None]:

@@ -28,7 +28,7 @@ from processes import all_end, below, soon
 
 from autograder import cli
 from autograder.checking.runner import CheckResult
-from autograder.grading import scheduler, submissions, worker
+from autograder.grading import command, scheduler, submissions, worker
 from autograder.grading.command import add_grade_command
 from autograder.grading.export import grades_csv, row
 from autograder.grading.gradebook import Entry
@@ -339,6 +339,15 @@ def test_without_a_sandbox_it_refuses_and_says_what_to_do(
     assert "Traceback" not in said.err
     assert "unsafe" not in said.err, "no message recommends less safety"
     assert not (place / "out/grades.csv").exists()
+
+
+def test_the_course_around_the_submissions_is_hidden(tmp_path: Path) -> None:
+    """Whoever calls the command from elsewhere; but never Python's own folder."""
+    options = argparse.Namespace(output=Path("out"), course=Path("there"))
+    for course, around in ((tmp_path, [tmp_path]), (Path(sys.prefix), [])):
+        options.submitted = course / "submitted"
+        hidden = command._hidden(options)
+        assert hidden == [options.submitted, Path("out"), Path("there"), *around]
 
 
 def test_a_sandbox_that_fails_later_costs_no_more_than_its_rows(

@@ -122,6 +122,30 @@ NOTEBOOKS: dict[str, tuple[tuple[str, ...], str, Any]] = {
         "[kind, 'google.colab' in sys.modules, __name__]",
         ["ZMQInteractiveShell", False, "__main__"],
     ),
+    "where-it-runs-by-a-try": (
+        (
+            "try:\n    import google.colab  # noqa\n    where = 'there'\n"
+            "except ImportError:\n    where = 'here'",
+            "def at_home():\n    try:\n        if where:\n"
+            "            from google.colab import drive\n        return False\n"
+            "    except Exception:\n        return True",
+        ),
+        "[where, at_home()]",
+        ["here", True],
+    ),
+    "command-line": (
+        (
+            "import argparse\nparser = argparse.ArgumentParser()\n"
+            "parser.add_argument('-f')\nx = parser.parse_args().f is not None",
+        ),
+        "x",
+        True,
+    ),
+    "folders": (
+        ("import os\nos.mkdir('b')", "%cd b", "%cd ..\n%who\nx = os.path.isdir('b')"),
+        "x",
+        True,
+    ),
     "names": (("a, b = 1, 2", "x = %who_ls int", "%whos\n%history"), "x", ["a", "b"]),
     "stored": (("a = 5\n%store a", "del a", "%store -r a"), "a", 5),
     "contexts": (
@@ -297,6 +321,8 @@ NOT_RUN = {
     "%%sh -e\nls": "not run here: %%sh -e\n",
     "%%script perl\n1": "not run here: %%script perl\n",
     "%%python3\n1": "not run here: %%python3 \n",
+    "%autosave 60": "not run here: %autosave 60\n",
+    "%clear": "not run here: %clear \n",
     "from google.colab import drive\ndrive.mount('/content/drive')": (
         "not run here: google.colab.drive.mount\n"
     ),

@@ -158,6 +158,9 @@ RULES = [
     ("sendto", (3, POINTER, 1, 0, NULL), ALLOWED),
     ("sendto", (3, POINTER, 1, 0, POINTER), REFUSED),
     ("sendto", (3, POINTER, 1, 0, HIGH), REFUSED),
+    ("sendto", (3, POINTER, 1, 1, NULL), REFUSED),  # MSG_OOB
+    ("recvfrom", (3, POINTER, 1, 0), ALLOWED),
+    ("recvfrom", (3, POINTER, 1, 1), REFUSED),  # MSG_OOB
     ("getsockopt", (3, 1, 3), ALLOWED),  # SO_TYPE
     ("getsockopt", (3, 1, 77), REFUSED),  # SO_PEERPIDFD
     ("prctl", (15,), ALLOWED),  # PR_SET_NAME
