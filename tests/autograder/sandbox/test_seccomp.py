@@ -239,6 +239,7 @@ def test_shared_files_are_never_locked(student: SandboxedStudent) -> None:
     assert not locked()
 
 
+@pytest.mark.slow
 def test_honest_notebooks_miss_nothing(sandboxes: Callable[[int], Sandbox]) -> None:
     cells = [Cell(title, source) for title, source in honest.CELLS.items()]
     last = Cell("last", "def right():\n    return torch.ones(3).sum().item()")
