@@ -27,7 +27,8 @@ from typing import Any
 import bleach
 import nbformat
 from nbconvert.exporters import NotebookExporter
-from nbconvert.filters import markdown2html_mistune
+from nbconvert.filters import Highlight2HTML
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbgrader.plugins import ExtractorPlugin, FileNameCollectorPlugin
 from nbgrader.preprocessors import (
     AssignLatePenalties,
@@ -56,7 +57,9 @@ from autograder.selfcheck import report
 
 log = logging.getLogger("traitlets")
 
-MAX_MARKDOWN = 10_000  # characters
+MAX_SHOWN = 10_000  # characters of a cell that are shown with markup
+MAX_TAGS = 200
+MAX_LINES = 1_000
 TAGS = (
     *("br", "del", "details", "div", "hr", "p", "pre", "span", "sub", "summary", "sup"),
     *("dd", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6"),
@@ -100,6 +103,7 @@ def configure(config: Any) -> None:
     config.HTMLExporter.sanitize_html = True
     config.HTMLExporter.filters = {
         "markdown2html": harmless_markdown,
+        "highlight_code": coloured_code,
         # This one is for notebooks of 2013, and can take hours.
         "strip_files_prefix": _unchanged,
     }
@@ -129,16 +133,32 @@ def _printable(text: str) -> str:
 def harmless_markdown(source: str) -> str:
     """Markdown as HTML without scripts, styles, frames or pictures from elsewhere.
 
-    What is very long stays text: it could take hours.
+    What is very long or full of tags stays text: it could take hours. No element has an
+    id or a class, because the formgrader finds its own buttons and fields by them.
     """
-    if len(source) > MAX_MARKDOWN:
+    if len(source) > MAX_SHOWN or source.count("<") > MAX_TAGS:
         return f"<pre>{escape(source)}</pre>"
     html = bleach.clean(
-        markdown2html_mistune(source),
+        MarkdownWithMath(renderer=PlainCode(escape=False)).render(source),
         tags=[*bleach.ALLOWED_TAGS, *TAGS],
-        attributes={"a": ["href", "title"], "*": ["class", "id"]},
+        attributes={"a": ["href", "title"]},
     )
     return str(html)
+
+
+class PlainCode(IPythonRenderer):
+    """Shows code in Markdown without colours: some lexers take minutes for 3 kB."""
+
+    def block_code(self, code: str, info: str | None = None) -> str:
+        return f"<pre>{escape(code)}</pre>\n"
+
+
+def coloured_code(source: str, language: str = "", metadata: Any = None) -> str:
+    """Code as HTML in colours, unless it is so long that these could take an hour."""
+    if len(source) > MAX_SHOWN or source.count("\n") > MAX_LINES:
+        return f'<div class="highlight"><pre>{escape(source)}</pre></div>'
+    html: str = Highlight2HTML(pygments_lexer="ipython3")(source, metadata=metadata)
+    return html
 
 
 def _unchanged(html: str) -> str:

@@ -133,7 +133,7 @@ class Sandbox(Launcher):
             # The process's own limits don't count what the kernel and the folders in
             # memory take for it.
             memory = self.limits.memory + 2 * 2**30
-            group = stack.enter_context(cgroup.limited(memory, 512))
+            group = stack.enter_context(cgroup.limited(memory, 4096))
             try:
                 mounted = mounts.bubblewrap(problem, folder, hide)
                 self._command = [*group, command, *mounted]

@@ -31,6 +31,8 @@ MAX_QUOTES = 4_000_000  # in a file whose strings are looked at one by one
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 # A picture inside of Markdown.
 PICTURE = re.compile(r"data:[\w/+.-]{1,100};base64,[\w+/=%]*", re.ASCII)
+# What a cell defines.
+DEFINES = re.compile(r"^(?:async )?(?:def|class) (\w+)", re.MULTILINE)
 MENDED = "submitted-"  # so begins an id that a cell has from us
 
 HAND_IN = "hand in the notebook itself, the file that ends in .ipynb"
@@ -120,9 +122,7 @@ def read_notebook(path: Path | str, within: Path | None = None) -> dict[str, Any
             cells in the form of a notebook. The message is one line.
     """
     path = Path(path)
-    if within is not None and path.resolve() != within.resolve() / path.relative_to(
-        within
-    ):
+    if within is not None and _is_link(path, within):
         raise Unreadable("the file or its folder is a link")
     try:
         return _notebook(_parsed(_bytes_of(path)))
@@ -130,6 +130,13 @@ def read_notebook(path: Path | str, within: Path | None = None) -> dict[str, Any
         raise Unreadable("the file is nested too deep for a notebook") from None
     except MemoryError:
         raise _too_much() from None
+
+
+def _is_link(path: Path, within: Path) -> bool:
+    try:
+        return path.resolve() != within.resolve() / path.relative_to(within)
+    except (RuntimeError, OSError):  # a link that leads to itself
+        return True
 
 
 def cells_of(
@@ -153,7 +160,7 @@ def known_cells(
       other text in it such a cell is the student's own.
     - A cell for an answer is known by its grade_id, or by its id where the metadata is
       lost. As Markdown or raw text it is code all the same, unless a code cell is known
-      by the same name: then somebody keeps an old version.
+      by the same name or defines the same: then somebody keeps an old version.
     - Every other code cell runs: split, copied or moved, where it stands.
 
     Args:
@@ -172,7 +179,9 @@ def known_cells(
         names = _names(cell)
         name = next((n for n in names if n in named), names[0] if names else "")
         found.append((cell, locked.get(_plain(cell)) or named.get(name), name))
-    as_code = {name for cell, _, name in found if cell["cell_type"] == "code"}
+    code = [(cell, name) for cell, _, name in found if cell["cell_type"] == "code"]
+    as_code = {name for _, name in code}
+    defined = {each for cell, _ in code for each in DEFINES.findall(cell["source"])}
     known = []
     for cell, own, name in found:
         if _is_locked(own or ({} if release else cell)):
@@ -186,7 +195,8 @@ def known_cells(
                 if own
                 else mark.get("solution") and mark.get("cell_type")
             )
-            runs = kind == "code" and name not in as_code
+            again = defined & {*DEFINES.findall(cell["source"])}
+            runs = kind == "code" and name not in as_code and not again
         known.append(Known(own, runs))
     return known
 

@@ -301,6 +301,7 @@ class SandboxedStudent(Student):
         self._call_seconds, self._cell_seconds = call_seconds, cell_seconds
         self._whole, self._budget, self._starts = budget_seconds, budget_seconds, 0
         self._process: Process | None = None
+        self._asked = False
         self.failed_cells: dict[str, str] = {}
         self.kinds: set[str] = set()
         self._left_out: set[str] = set()
@@ -323,6 +324,7 @@ class SandboxedStudent(Student):
         deadline: float | None,
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         self._start()
+        self._asked = True
         try:
             return self.exchange(question, arrays, name, deadline or self._call_seconds)
         except StudentError as error:
@@ -383,10 +385,11 @@ class SandboxedStudent(Student):
             self.exchange(question, [], cell.name, self._cell_seconds)
         except StudentError as error:
             self.kinds.add(error.kind)
-            # Students read this of hidden checks as well, since a cell runs before its
-            # process is asked anything. A process that replaces another has heard no
-            # question either, but only what came first is told of a cell.
-            self.failed_cells.setdefault(cell.name, error.line)
+            # Students read this of hidden checks as well. A process that replaces
+            # another one runs the cells again, and they could tell by the clock what
+            # the other one was asked. So cells tell nothing once a question was put.
+            if not self._asked:
+                self.failed_cells[cell.name] = error.line
             if self._process is None:
                 self._left_out.add(cell.name)
 

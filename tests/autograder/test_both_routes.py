@@ -157,6 +157,13 @@ def old_version_above_as_markdown(nb: dict[str, Any]) -> None:
     retype("markdown", cell(nb))
 
 
+def old_version_below_and_the_answer_in_a_new_cell(nb: dict[str, Any]) -> None:
+    answer = cell(nb)["source"]
+    nb["cells"].insert(place(nb, "smooth-grad-code"), new(answer))
+    retype("raw", cell(nb))
+    cell(nb)["source"] = "def smooth_grad(*args):\n    " + WRONG
+
+
 def metadata_lost(nb: dict[str, Any]) -> None:
     for each in nb["cells"]:
         each["metadata"] = {}
@@ -305,7 +312,7 @@ DAMAGES: list[Damage] = [
     *(answer_not_written, own_cells, metadata_of_two_cells_swapped),
     *(everything_locked, odd_metadata, unknown_grade_ids, the_same_id_everywhere),
     *(lines_of_windows, lines_as_a_list, a_cell_fails_half_way, a_cell_is_no_python),
-    another_kernel,
+    *(another_kernel, old_version_below_and_the_answer_in_a_new_cell),
 ]
 
 

@@ -630,6 +630,9 @@ def test_files_as_they_come(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     path.unlink()
     path.mkdir()
     (folder / "link").symlink_to(folder / "many")
+    path = submit(folder, "itself")
+    path.unlink()
+    path.symlink_to(path)
     out = tmp_path / "out"
     told = ["grade", str(folder), "--output", str(out), "--no-gradebook"]
     assert cli.main([*told, "--unsafe-no-sandbox"]) == 0
@@ -639,7 +642,7 @@ def test_files_as_they_come(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     whys = [why for _, why in files.values()]
     for why in (*whys, "no plain file", "no plain file but a folder", "is a link"):
         assert any(why in reason for reason in reasons.values()), why
-    assert len(rows) == len(files) + 3
+    assert len(rows) == len(files) + 4
     said = capsys.readouterr()
     pages = [p.read_text("utf-8") for p in out.rglob("*.html")]
     junit = (out / "junit.xml").read_text("utf-8")

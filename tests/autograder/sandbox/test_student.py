@@ -260,6 +260,7 @@ def test_why_a_cell_failed_is_what_came_before_any_question(start: Start) -> Non
         student.call("f", 0)
     first = dict(student.failed_cells)
     student._cells[0] = Cell("cell 1", "raise ValueError('the question was 0')")
+    student._cells.append(Cell("cell 3", "raise ValueError('at 32.82 by the clock')"))
     with pytest.raises(StudentError):
         student.call("f", 0)
     assert student.failed_cells == first
