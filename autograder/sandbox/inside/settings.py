@@ -108,8 +108,8 @@ def put(wanted: list[Any]) -> None:
 def changed_since(before: list[Any]) -> list[str]:
     """What has another value now, in words that follow a cell's or function's name."""
     return [
-        f"changed {setting.words} for all; your functions are called as in a fresh"
-        " kernel"
+        f"changed {setting.words} for all code after it; your functions are called"
+        " without this change"
         for setting, value in zip(SETTINGS, before, strict=True)
         if setting.read() != value
     ]
