@@ -20,15 +20,11 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import Any
 
-import bleach
 import nbformat
 from nbconvert.exporters import NotebookExporter
-from nbconvert.filters import Highlight2HTML
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbgrader.plugins import ExtractorPlugin, FileNameCollectorPlugin
 from nbgrader.preprocessors import (
     AssignLatePenalties,
@@ -45,26 +41,18 @@ from tornado.log import LogFormatter
 from traitlets import Bool, Float
 
 from autograder.checking.runner import CheckResult, points_of, run_checks
+from autograder.feedback import coloured_code, harmless_markdown
+from autograder.sandbox.error_lines import one_line
 from autograder.sandbox.notebook import Cell, Unreadable, known_cells, read_notebook
 from autograder.sandbox.student import (
     BUDGET_SECONDS,
     SandboxedStudent,
     limits_of,
-    one_line,
     seed_of,
 )
 from autograder.selfcheck import report
 
 log = logging.getLogger("traitlets")
-
-MAX_SHOWN = 10_000  # characters of a cell that are shown with markup
-MAX_TAGS = 200
-MAX_LINES = 1_000
-TAGS = (
-    *("br", "del", "details", "div", "hr", "p", "pre", "span", "sub", "summary", "sup"),
-    *("dd", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6"),
-    *("table", "tbody", "td", "th", "thead", "tr"),
-)
 
 
 class GraderError(RuntimeError):
@@ -128,37 +116,6 @@ def _printable(text: str) -> str:
         line if line.isprintable() else one_line(line, len(line))
         for line in text.split("\n")
     )
-
-
-def harmless_markdown(source: str) -> str:
-    """Markdown as HTML without scripts, styles, frames or pictures from elsewhere.
-
-    What is very long or full of tags stays text: it could take hours. No element has an
-    id or a class, because the formgrader finds its own buttons and fields by them.
-    """
-    if len(source) > MAX_SHOWN or source.count("<") > MAX_TAGS:
-        return f"<pre>{escape(source)}</pre>"
-    html = bleach.clean(
-        MarkdownWithMath(renderer=PlainCode(escape=False)).render(source),
-        tags=[*bleach.ALLOWED_TAGS, *TAGS],
-        attributes={"a": ["href", "title"]},
-    )
-    return str(html)
-
-
-class PlainCode(IPythonRenderer):
-    """Shows code in Markdown without colours: some lexers take minutes for 3 kB."""
-
-    def block_code(self, code: str, info: str | None = None) -> str:
-        return f"<pre>{escape(code)}</pre>\n"
-
-
-def coloured_code(source: str, language: str = "", metadata: Any = None) -> str:
-    """Code as HTML in colours, unless it is so long that these could take an hour."""
-    if len(source) > MAX_SHOWN or source.count("\n") > MAX_LINES:
-        return f'<div class="highlight"><pre>{escape(source)}</pre></div>'
-    html: str = Highlight2HTML(pygments_lexer="ipython3")(source, metadata=metadata)
-    return html
 
 
 def _unchanged(html: str) -> str:

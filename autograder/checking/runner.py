@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from autograder.checking.diagnose import Transcript
-from autograder.sandbox.student import one_line
+from autograder.sandbox.error_lines import one_line
 
 Function = TypeVar("Function", bound=Callable[..., None])
 

@@ -21,6 +21,7 @@ NAME = "chapter4-student"
 NOT_FOR_STUDENTS = {
     "conftest.py",
     "course",
+    "feedback.py",
     "grading",
     "instructors",
     "nbgrader_plugin.py",

@@ -267,7 +267,7 @@ def _rows(
     releases: Mapping[str, Path],
 ) -> list[Row]:
     from autograder.grading.export import hand_points, row
-    from autograder.sandbox.student import one_line
+    from autograder.sandbox.error_lines import one_line
 
     rows = []
     hand = {

@@ -23,6 +23,7 @@ from typing import Any
 
 from autograder.checking.runner import CheckResult, run_checks
 from autograder.grading.state import digest_of
+from autograder.sandbox.error_lines import one_line
 from autograder.sandbox.launcher import (
     Launcher,
     Limits,
@@ -31,7 +32,7 @@ from autograder.sandbox.launcher import (
     Subprocess,
 )
 from autograder.sandbox.notebook import Unreadable, cells_of, read_notebook
-from autograder.sandbox.student import SandboxedStudent, limits_of, one_line
+from autograder.sandbox.student import SandboxedStudent, limits_of
 
 # Status of a check, or kind of a cell's failure -> the submission's status. The gravest
 # comes first.

@@ -16,13 +16,13 @@ import secrets
 import signal
 import sys
 import time
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from autograder.sandbox.error_lines import binds, one_line, raised
 from autograder.sandbox.inside import protocol, values
 from autograder.sandbox.launcher import Ending, Launcher, Process
 from autograder.sandbox.notebook import Cell
@@ -31,7 +31,6 @@ from autograder.sandbox.notebook import Cell
 # takes 2.2 s of computing, and 9.7 s on a busy machine; the budget is ten times that. A
 # submission that is slow on purpose keeps a worker busy for no longer.
 BUDGET_SECONDS = 100.0
-MAX_LINE = 300
 MAX_OUTPUT = 4_000
 MAX_WARNINGS = 10
 # Where the cell is looked for that makes a name: failed cells, and characters of each.
@@ -67,21 +66,6 @@ def seed_of(run: int, course: str, student: str, problem: str) -> int:
 
 
 _LIMITS = limits_of(BUDGET_SECONDS)
-# What the line of an error begins with -> what a student can make of it.
-_NO_NETWORK = "there is no network where notebooks are graded"
-REMEDIES = {
-    "ModuleNotFoundError": "it is not installed where notebooks are graded",
-    "FileNotFoundError": "only the notebook is graded, without files beside it",
-    "EOFError": "nobody can answer input() while a notebook is graded",
-    "StdinNotImplementedError": "nobody can answer input() while a notebook is graded",
-    **dict.fromkeys(("URLError", "gaierror", "ConnectionError"), _NO_NETWORK),
-    **dict.fromkeys(("LocalEntryNotFoundError", "OSError: We couldn't"), _NO_NETWORK),
-    "RuntimeError: It looks like there is no internet": _NO_NETWORK,  # torch.hub
-    "PermissionError: [Errno 1]": (
-        "no other process can be started, and there is no network, where notebooks are"
-        " graded"
-    ),
-}
 
 
 class StudentError(Exception):
@@ -352,7 +336,7 @@ class SandboxedStudent(Student):
             return ""
         cells, characters = MAX_LOOK
         for cell in self._failed()[:cells]:
-            if _binds(cell.source[:characters], name):
+            if binds(cell.source[:characters], name):
                 return self.failed_cells[cell.name]
         return self.first_failure
 
@@ -484,32 +468,6 @@ def encoded(
     return (both[0], both[1]["dict"]), arrays
 
 
-def one_line(text: str, longest: int = MAX_LINE) -> str:
-    """Text from a submission as one printable line.
-
-    It has no control characters, no escape sequences, and nothing that changes the
-    direction of writing.
-    """
-    text = text[: 4 * longest]
-    kept = "".join(
-        " " if unicodedata.category(c)[0] in "CZ" else c
-        for c in unicodedata.normalize("NFC", text)
-    )
-    line = " ".join(kept.split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
-
-
-def _binds(source: str, name: str) -> bool:
-    """Whether a cell makes a name, by a look at its text, which need not be Python."""
-    for line in source.splitlines() if name in source else ():
-        first, _, _ = line.strip().partition(" ")
-        if first not in ("import", "from", "def", "async", "class", "with", "for"):
-            line = line.partition("=")[0] if "=" in line else ""
-        if name in re.findall(r"\w+", line):
-            return True
-    return False
-
-
 def _checked(answer: dict[str, Any], name: str) -> dict[str, Any]:
     """Return an answer that has the known form; raise the error in it."""
     match answer:
@@ -521,7 +479,7 @@ def _checked(answer: dict[str, Any], name: str) -> dict[str, Any]:
             **rest,
         } if not rest:
             if kind == "raised":
-                raise StudentError("raised", _raised(name, line))
+                raise StudentError("raised", raised(name, line))
             line = one_line(line)
             if kind == "missing":
                 raise StudentError("missing", f"{name} is {line} in the notebook")
@@ -532,21 +490,6 @@ def _checked(answer: dict[str, Any], name: str) -> dict[str, Any]:
                 line = f"{name} gave no usable value: {line}"
                 raise StudentError("bad-reply", line, reason)
     raise _no_answer(name)
-
-
-def _raised(name: str, line: str) -> str:
-    """What a cell or a function raised: where, the error, and what can be done."""
-    place = re.search(r" \((cell \d+), line (\d+)\)$", line[-40:])
-    said = one_line(line[: -len(place[0])] if place else line)
-    known = [words for begin, words in REMEDIES.items() if said.startswith(begin)]
-    if place and place[1] == name:
-        told = f"{name}, line {place[2]}: {said}"
-    elif place:
-        error, colon, message = said.partition(":")
-        told = f"{name} raised {error} in {place[1]}, line {place[2]}{colon}{message}"
-    else:
-        told = f"{name} raised {said}"
-    return " ".join([told, *(f"({words})" for words in known)])
 
 
 def _no_answer(name: str) -> StudentError:

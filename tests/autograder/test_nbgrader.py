@@ -20,7 +20,7 @@ from courses import exported, from_here, nbgrader, set_by_hand, solution, submit
 from traitlets import import_item
 from traitlets.config import Config
 
-from autograder import nbgrader_plugin
+from autograder import feedback, nbgrader_plugin
 from autograder.checking.runner import CheckResult, checks_of
 from autograder.course import release
 from autograder.sandbox.launcher import Sandbox
@@ -184,7 +184,7 @@ def test_validate_fails_the_release_and_passes_the_solution(
     ],
 )
 def test_markdown_can_do_no_harm_in_a_browser(attack: str) -> None:
-    html = nbgrader_plugin.harmless_markdown(attack)
+    html = feedback.harmless_markdown(attack)
     for part in ("<script", "<img", "<iframe", 'href="javascript', "style="):
         assert part not in html
     assert " id=" not in html
@@ -193,14 +193,14 @@ def test_markdown_can_do_no_harm_in_a_browser(attack: str) -> None:
 
 def test_markdown_keeps_its_form() -> None:
     text = "# Title\n\n- `a < b`\n\n<details><summary>Hint</summary>\n\nx\n\n</details>"
-    html = nbgrader_plugin.harmless_markdown(text)
+    html = feedback.harmless_markdown(text)
     for part in ("<h1", "<li>", "a &lt; b", "<details>", "<summary>"):
         assert part in html
 
 
 def test_long_markdown_is_shown_as_text() -> None:
     """Many an attack on Markdown takes time that grows with the square."""
-    html = nbgrader_plugin.harmless_markdown("<b>[" * 50_000)
+    html = feedback.harmless_markdown("<b>[" * 50_000)
     assert html.startswith("<pre>&lt;b&gt;[")
 
 
@@ -218,18 +218,18 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 )
 def test_markdown_that_would_take_minutes(source: str) -> None:
     start = time.process_time()
-    assert "x" in nbgrader_plugin.harmless_markdown(source)
+    assert "x" in feedback.harmless_markdown(source)
     assert time.process_time() - start < 5
 
 
 def test_code_has_colours_unless_they_would_take_an_hour() -> None:
     start = time.process_time()
     for source in ("x = 1" + "\n" * 20_000 + "1 < 2", "f'{" * 60_000 + "1 < 2"):
-        html = nbgrader_plugin.coloured_code(source)
+        html = feedback.coloured_code(source)
         assert "1 &lt; 2</pre>" in html
         assert "<span" not in html
     assert time.process_time() - start < 5
-    assert '<span class="o">' in nbgrader_plugin.coloured_code("1 < 2")
+    assert '<span class="o">' in feedback.coloured_code("1 < 2")
 
 
 def test_a_name_in_nbgraders_log_does_nothing_to_a_terminal() -> None:
