@@ -183,9 +183,14 @@ def _hidden(options: argparse.Namespace) -> list[Path]:
     """Folders that no submission may see, with the course that this may be part of."""
     from autograder.sandbox import mounts
 
-    course = options.submitted.resolve().parent
-    around = [] if course in mounts.shown() else [course]
-    return [options.submitted, options.output, options.course, *around]
+    courses = [options.course.resolve(), options.submitted.resolve().parent]
+    # Whoever calls the command from Python's own folder has no course there.
+    around = [
+        course
+        for course in courses
+        if course not in mounts.shown() or (course / "nbgrader_config.py").is_file()
+    ]
+    return [options.submitted, options.output, *around]
 
 
 def _checked(options: argparse.Namespace) -> list[str]:

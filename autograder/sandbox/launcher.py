@@ -145,7 +145,7 @@ class Sandbox(Launcher):
             self._settings = {
                 "modules": stub_package.preloaded(problem),
                 "folders": mounts.writable(),
-                "hidden": mounts.canaries(hide),
+                "hidden": mounts.canaries(hide, folder),
             }
             try:
                 self._server = ForkServer(self._command, self._settings)

@@ -174,15 +174,31 @@ def records() -> Iterator[Path]:
             yield path
 
 
-def canaries(hide: Sequence[Path]) -> list[list[int]]:
-    """What to look for inside: the device and the number of each folder to hide."""
+def canaries(hide: Sequence[Path], folder: Path) -> list[list[int]]:
+    """What to look for inside: the device and the number of each folder to hide.
+
+    Args:
+        hide: The folders; with them, the folders that lie directly in them are looked
+            for.
+        folder: The folder of texts that are made for the sandbox.
+    """
     folders = {path.resolve() for path in [*hide, *_project()] if path.is_dir()}
-    below = [p for folder in sorted(folders) for p in sorted(folder.iterdir())]
-    found = [*sorted(folders), *(path for path in below if path.is_dir())]
+    folders.discard(Path("/"))
+    found = [*sorted(folders), *chain.from_iterable(map(_below, sorted(folders)))]
     # These are shown on purpose, such as an environment that lies in a course.
-    needed = {_number(path) for path in [*shown(), *stub_package.data().values()]}
+    wanted = [folder, *shown(), *stub_package.data().values()]
+    needed = {_number(path) for path in wanted}
     numbers = [_number(path) for path in found[:MAX_CANARIES]]
     return [list(number) for number in numbers if number not in needed]
+
+
+def _below(folder: Path) -> list[Path]:
+    """The folders in a folder, as far as it may be read."""
+    try:
+        below = sorted(folder.iterdir())
+        return [path for path in below if path.is_dir() and not path.is_symlink()]
+    except OSError:
+        return []
 
 
 def _number(path: Path) -> tuple[int, int]:

@@ -342,12 +342,15 @@ def test_without_a_sandbox_it_refuses_and_says_what_to_do(
 
 
 def test_the_course_around_the_submissions_is_hidden(tmp_path: Path) -> None:
-    """Whoever calls the command from elsewhere; but never Python's own folder."""
-    options = argparse.Namespace(output=Path("out"), course=Path("there"))
-    for course, around in ((tmp_path, [tmp_path]), (Path(sys.prefix), [])):
+    """Whoever calls the command from elsewhere; Python's own folder is no course."""
+    prefix, output = Path(sys.prefix), Path("out")
+    options = argparse.Namespace(output=output, course=tmp_path / "elsewhere")
+    for course, around in ((tmp_path, [tmp_path]), (prefix, [])):
         options.submitted = course / "submitted"
         hidden = command._hidden(options)
-        assert hidden == [options.submitted, Path("out"), Path("there"), *around]
+        assert hidden == [options.submitted, output, options.course, *around]
+    options.course = prefix
+    assert command._hidden(options) == [options.submitted, output]
 
 
 def test_a_sandbox_that_fails_later_costs_no_more_than_its_rows(

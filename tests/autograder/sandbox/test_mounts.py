@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ from autograder.sandbox.student import SandboxedStudent
 walk, names, project, hide = json.loads(sys.argv[1])
 try:
     with (
-        Sandbox(2, hide=map(Path, hide)) as sandbox,
+        Sandbox(2, hide=[*map(Path, hide)]) as sandbox,
         SandboxedStudent(sandbox, [Cell("cell 1", walk)]) as student,
     ):
         print(json.dumps(student.call("seen", names, project, deadline=100)))
@@ -155,6 +156,20 @@ def test_a_folder_that_python_needs_cant_be_hidden(
 ) -> None:
     refused = seen(PROJECT, hide=[PREFIX])
     assert f"{PREFIX} can't be hidden from submissions" in refused["refused"]
+
+
+def test_a_course_may_lie_where_temporary_folders_do(needs_bubblewrap: None) -> None:
+    """The sandbox's own folder lies there, too, and is shown."""
+    assert seen(PROJECT, hide=[Path(tempfile.gettempdir())]) == []
+
+
+def test_links_and_the_root_are_nobodys_course(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "link").symlink_to("/usr/lib")
+    looked_for = mounts.canaries([tmp_path, Path("/")], tmp_path / "own")
+    assert [*mounts._number(tmp_path)] in looked_for
+    assert [*mounts._number(Path("/usr/lib"))] not in looked_for
+    assert [*mounts._number(Path("/"))] not in looked_for
 
 
 def test_shown_in_hidden_in_shown(monkeypatch: pytest.MonkeyPatch) -> None:
