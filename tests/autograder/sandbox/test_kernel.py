@@ -136,7 +136,7 @@ NOTEBOOKS: dict[str, tuple[tuple[str, ...], str, Any]] = {
     "command-line": (
         (
             "import argparse\nparser = argparse.ArgumentParser()\n"
-            "parser.add_argument('-f')\nx = parser.parse_args().f is not None",
+            "parser.add_argument('-f')\nx = parser.parse_known_args()[0].f is not None",
         ),
         "x",
         True,
