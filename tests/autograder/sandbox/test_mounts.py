@@ -124,6 +124,7 @@ def test_an_installed_copy_and_its_records(
     assert seen(library) == []
 
 
+@pytest.mark.slow
 def test_the_course_and_others_submissions(needs_bubblewrap: None) -> None:
     """Below Python's own folder, and reached there by a second mount."""
     course, again = PREFIX / "include/course", Path("/usr/src/again")
