@@ -26,7 +26,7 @@ from autograder.grading.state import Record, State, basis_of, digest_of
 from autograder.grading.submissions import Submission
 from autograder.sandbox.launcher import SandboxUnavailable
 from autograder.sandbox.notebook import Unreadable, read_notebook
-from autograder.sandbox.student import BUDGET_SECONDS
+from autograder.sandbox.student import BUDGET_SECONDS, seed_of
 
 # Seconds that a submission may take beyond twice the student's own time, the start of
 # the sandbox included. Only a mistake of ours takes longer.
@@ -182,13 +182,14 @@ class _WorkerProcess:
 
     def ask(self, submission: Submission) -> dict[str, Any]:
         """A submission's result; a grader-error if we fail over it twice."""
+        plan, student, problem = self._plan, submission.student, submission.problem
         order = {
-            "problem": submission.problem,
+            "problem": problem,
             "path": str(submission.path),
-            "within": str(self._plan.within),
-            "seed": self._plan.seed,
-            "own_seed": submission.seed(self._plan.seed, self._plan.course),
-            "release": str(self._plan.releases.get(submission.problem, "")),
+            "within": str(plan.within),
+            "seed": plan.seed,
+            "own_seed": seed_of(plan.seed, plan.course, student, problem),
+            "release": str(plan.releases.get(problem, "")),
         }
         why = ""
         for _ in range(2):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.checking.runner import problems_with_checks
-from autograder.sandbox.student import seed_of
 
 # Characters that turn the direction of writing, so that a name reads as another one.
 _TURNING = {
@@ -45,15 +44,6 @@ class Submission:
         """A short name that no other submission has."""
         both = f"{self.student}\0{self.problem}".encode()
         return hashlib.sha256(both).hexdigest()[:32]
-
-    def seed(self, run: int, course: str) -> int:
-        """Where the submission's own random numbers start: no two start alike.
-
-        Args:
-            run: The run's seed.
-            course: The course's name, or "".
-        """
-        return seed_of(run, course, self.student, self.problem)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if given.unsafe_no_sandbox:
             started = launcher.Subprocess(number)
         else:
-            started = launcher.Sandbox(number, hide=[PROBLEMS.parents[1]])
+            started = launcher.Sandbox(number)
     except Unreadable as error:
         raise pytest.UsageError(f"{given.submission}: {error}") from None
     except launcher.SandboxUnavailable as error:

@@ -54,8 +54,8 @@ On macOS and Windows: run the same command in a Linux container or in WSL.
 CONTRIBUTING.md has the recipes, and what to do where it is there but cannot start."""
 EXPOSED = """\
 submissions could read {path} inside the sandbox, and it belongs to the course or to \
-the project. Nothing is graded like this: keep both outside of /usr, of Python's \
-folders and of folders that are mounted there."""
+the project. Nothing is graded like this: keep both out of /usr and of Python's \
+folders, and mount neither of them there."""
 
 
 class SandboxUnavailable(RuntimeError):

@@ -28,6 +28,7 @@ SECCOMP_MODE_FILTER = 2
 CAPABILITY_VERSION_3 = 0x20080522
 
 FOLDER_OPTIONS = "size=64m,nr_inodes=4096,mode=700"
+NOTHING = "size=4k,nr_inodes=2,mode=555"
 OPEN_FILES = 256
 FILE_BYTES = 64 * 2**20
 PROCESSES = 256
@@ -38,6 +39,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def adopt_orphans() -> None:
     """Makes this process the parent of children whose parent has gone."""
     _check(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+
+
+def guard_devices() -> None:
+    """Keeps everybody from the modes and times of devices, and from new terminals.
+
+    The devices are this machine's, and their owner, root outside, could change them for
+    all. The fork server itself has no right to these mounts; its children have it to
+    their own copies.
+    """
+    flags = REMOUNT | BIND | NO_SUID | READ_ONLY
+    for path in Path("/dev").iterdir():
+        if path.is_char_device() and not path.is_symlink():
+            _check(_libc.mount(None, bytes(path), None, flags, None), f"mount {path}")
+    mount_own("/dev/pts", READ_ONLY, NOTHING)
 
 
 def isolated_fork() -> int:
@@ -94,13 +109,9 @@ def confine(keep: int, folders: list[str], memory: int, cpu_seconds: int) -> Non
     mapped = int(Path("/proc/self/statm").read_text().split()[0])
     for folder in folders:
         mount_own(folder)
-    # Their owner, root on this machine, could change the modes of devices for all.
-    for device in Path("/dev").iterdir():
-        if device.is_char_device() and not device.is_symlink():
-            remount_read_only(str(device))
-    mount_own("/dev/pts", READ_ONLY, "size=4k,nr_inodes=2,mode=555")
+    guard_devices()
     # An empty /proc shows nothing of other processes, and nothing of this one.
-    mount_own("/proc", READ_ONLY, "size=4k,nr_inodes=2,mode=555")
+    mount_own("/proc", READ_ONLY, NOTHING)
     os.chdir(folders[0])
     close_all_but(keep)
     limit(mapped * resource.getpagesize() + memory, cpu_seconds)
@@ -112,12 +123,6 @@ def mount_own(folder: str, flags: int = 0, options: str = FOLDER_OPTIONS) -> Non
     """Mounts a fresh folder in memory over an old one."""
     given = (folder.encode(), b"tmpfs", NO_SUID | NO_DEV | flags, options.encode())
     _check(_libc.mount(b"tmpfs", *given), f"mount {folder}")
-
-
-def remount_read_only(path: str) -> None:
-    """Keeps anybody from changing the mode or the times of a device; not its use."""
-    flags = REMOUNT | BIND | NO_SUID | READ_ONLY
-    _check(_libc.mount(None, path.encode(), None, flags, None), f"mount {path}")
 
 
 def close_all_but(keep: int) -> None:

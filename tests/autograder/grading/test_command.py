@@ -35,7 +35,7 @@ from autograder.grading.gradebook import Entry
 from autograder.grading.state import Record, State, record_of, write_whole
 from autograder.grading.worker import Worker
 from autograder.sandbox.launcher import Sandbox, SandboxUnavailable
-from autograder.sandbox.student import BUDGET_SECONDS
+from autograder.sandbox.student import BUDGET_SECONDS, seed_of
 
 # A worker that grades nothing: it does what the notebook's text says, and notes what it
 # was asked. "hold" waits for a file, or until the run is gone; "meet" waits for so many
@@ -712,14 +712,14 @@ def test_a_worker_grades_and_goes_on_after_each_trouble(graded: Graded) -> None:
 
 def test_no_two_submissions_have_the_same_random_numbers(graded: Graded) -> None:
     """By the run's seed, the course, the student and the problem; each run repeats."""
-    ada = submissions.Submission("ada", "problem2", Path())
+    ada = seed_of(1, "course", "ada", "problem2")
     others = [
-        submissions.Submission("ben", "problem2", Path()).seed(1, "course"),
-        submissions.Submission("ada", "problem3", Path()).seed(1, "course"),
-        ada.seed(2, "course"),
-        ada.seed(1, "another"),
+        seed_of(1, "course", "ben", "problem2"),
+        seed_of(1, "course", "ada", "problem3"),
+        seed_of(2, "course", "ada", "problem2"),
+        seed_of(1, "another", "ada", "problem2"),
     ]
-    assert len({ada.seed(1, "course"), *others}) == 5
+    assert len({ada, *others}) == 5
 
     drawn = (
         "import random, numpy, torch\n"
@@ -731,8 +731,8 @@ def test_no_two_submissions_have_the_same_random_numbers(graded: Graded) -> None
         found: list[float] = json.loads(line.partition("ValueError: ")[2])
         return found
 
-    first = told(ada.seed(1, "course"))
-    assert first == told(ada.seed(1, "course"))
+    first = told(ada)
+    assert first == told(ada)
     for other in others:
         assert all(a != b for a, b in zip(first, told(other), strict=True))
 
