@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import ModuleType
@@ -35,7 +35,7 @@ FEW, REPEATS = 4, 12
 ALIKE = {FEW: 22.0, REPEATS: 6.0}
 ROUNDING = 1e-4  # relative to the largest feature; the models are float32
 MOST = 2**18  # features of a reply; right ones have less than 30,000
-KEPT = 20_000  # replies, most of them smaller than 10 kB
+KEPT = 200 * 2**20  # bytes of replies
 NONE = object()  # the reply of a function that raised an exception
 
 
@@ -172,11 +172,7 @@ class Transcript:
                 probe.reseed(probe.arguments, k) if probe.reseed else probe.arguments
             )
             question = variant, *map(_key, arguments)
-            if question not in self._replies:
-                if len(self._replies) >= KEPT:
-                    self._replies.clear()
-                self._replies[question] = _reply(function, arguments)
-            reply = self._replies[question]
+            reply = self._replies.to(question, function, arguments)
             row = None if reply is NONE else _numbers(probe.features, reply)
             if row is None or row.shape != probe.seen.shape:
                 return False
@@ -193,10 +189,38 @@ class Transcript:
         return True
 
 
+class _Replies:
+    """What the known mistakes replied; when it gets too much, all is forgotten."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Any] = {}
+        self._bytes = 0
+
+    def to(
+        self, question: Hashable, function: Callable[..., Any], arguments: Iterable[Any]
+    ) -> Any:
+        if question not in self._known:
+            reply = _reply(function, arguments)
+            self._bytes += _bytes(reply)
+            if self._bytes > KEPT:
+                self._known.clear()
+                self._bytes = _bytes(reply)
+            self._known[question] = reply
+        return self._known[question]
+
+
 @lru_cache(maxsize=1)
-def _replies_to_the_same(problem: str, seed: int) -> dict[Hashable, Any]:
+def _replies_to_the_same(problem: str, seed: int) -> _Replies:
     """What the known mistakes replied to whom was asked with this seed before."""
-    return {}
+    return _Replies()
+
+
+def _bytes(reply: Any) -> int:
+    """About how much memory a reply takes."""
+    if isinstance(reply, (list, tuple, dict)):
+        parts = reply.values() if isinstance(reply, dict) else reply
+        return 100 + sum(map(_bytes, parts))
+    return 200 + int(getattr(reply, "nbytes", 0))
 
 
 def _known_mistakes(problem: str) -> Any:
@@ -208,7 +232,7 @@ def _known_mistakes(problem: str) -> Any:
         return None
 
 
-def _reply(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _reply(function: Callable[..., Any], arguments: Iterable[Any]) -> Any:
     """What a variant returns; ``NONE`` if it is too wrong for this question."""
     try:
         return function(*map(_built, arguments))

@@ -25,6 +25,7 @@ import numpy as np
 
 from autograder.checking.diagnose import Transcript
 from autograder.sandbox.error_lines import one_line
+from autograder.sandbox.stopwatch import Starved
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -338,6 +339,8 @@ class Run:
                 # cell; so it could tell the student what it was asked.
                 cause = getattr(self.student, "first_failure", "")
             return replace(_result(known, status, said), cause=cause)
+        if isinstance(error, Starved):
+            return _result(known, "grader-error", str(error))
         # Every array is bounded, and so is what a right check makes of it.
         if isinstance(error, MemoryError):
             said = "there is no memory for what your code returned."

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autograder.sandbox.inside.meter import Usage
+
 # A busy machine takes long. A server that is dead or stopped is known at once.
 START_SECONDS = 300.0
 ORDER_SECONDS = 120.0
@@ -102,6 +104,14 @@ class ForkServer:
                 raise
         self._open[pid] = ours
         return Forked(ours, pid, self)
+
+    def usage(self, pid: int) -> Usage:
+        """What a submission's process has used.
+
+        Raises:
+            Lost: The server is dead, stopped or silent.
+        """
+        return Usage(**self._told({"look": pid}))
 
     def end(self, pid: int) -> Ending:
         """Ends a submission's process.
@@ -191,6 +201,9 @@ class Forked:
     def __init__(self, sock: socket.socket, pid: int, server: ForkServer) -> None:
         self.sock, self.pid, self._server = sock, pid, server
         self._ending: Ending | None = None
+
+    def usage(self) -> Usage:
+        return self._server.usage(self.pid)
 
     def end(self) -> Ending:
         if self._ending is None:

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from autograder.sandbox import cgroup, mounts, stub_package
+from autograder.sandbox.family import Family
 from autograder.sandbox.fork_client import Ending, ForkServer, Lost
+from autograder.sandbox.inside.meter import Usage
 from autograder.sandbox.mounts import HOME, INSIDE
 
 START_SECONDS = 300.0
@@ -80,6 +82,13 @@ class Process(Protocol):
 
     sock: socket.socket
 
+    def usage(self) -> Usage:
+        """What it has used, with everything that it started.
+
+        Raises:
+            Lost: It has gone with the whole sandbox.
+        """
+
     def end(self) -> Ending:
         """Kills the process, if it still runs, and everything that it started."""
 
@@ -114,6 +123,8 @@ class Sandbox(Launcher):
         problem: 1 to 5. It decides which parts of ``chapter4`` and Captum are inside.
         limits: What each submission's process may use; None for the defaults.
         hide: Folders that must not be seen even if they are in a folder that is shown.
+        core: Each submission gets one processor core, of those that this process may
+            use: the one with this number, counted round and round; None for any.
 
     Raises:
         SandboxUnavailable: Bubblewrap is missing, cannot start here, or shows what it
@@ -121,8 +132,14 @@ class Sandbox(Launcher):
     """
 
     def __init__(
-        self, problem: int, *, limits: Limits | None = None, hide: Sequence[Path] = ()
+        self,
+        problem: int,
+        *,
+        limits: Limits | None = None,
+        hide: Sequence[Path] = (),
+        core: int | None = None,
     ) -> None:
+        self._core = os.getpid() if core is None else core
         self.limits = limits or Limits()
         command = shutil.which("bwrap")
         if command is None:
@@ -158,9 +175,11 @@ class Sandbox(Launcher):
             self._stack = stack.pop_all()
 
     def open(self) -> Process:
+        cores = sorted(os.sched_getaffinity(0))
         limits = {
             "memory": self.limits.memory,
             "cpu_seconds": self.limits.cpu_seconds,
+            "core": cores[self._core % len(cores)],
         }
         try:
             return self._server.open(limits)
@@ -255,14 +274,19 @@ class _Spawned:
 
     def __init__(self, sock: socket.socket, process: subprocess.Popen[bytes]) -> None:
         self.sock, self._process = sock, process
+        self._family = Family(process.pid)
+
+    def usage(self) -> Usage:
+        return self._family.usage()
 
     def end(self) -> Ending:
+        ran = self.usage().ran
         self.sock.close()
         if hasattr(os, "killpg"):  # also ends what the process has started
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
-        return Ending(self._process.wait(), 0.0)
+        return Ending(self._process.wait(), ran)
 
 
 def python(module: str, settings: dict[str, Any]) -> list[str]:

@@ -15,7 +15,6 @@ import re
 import secrets
 import signal
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,13 +22,15 @@ from typing import Any
 import numpy as np
 
 from autograder.sandbox.error_lines import binds, one_line, raised
+from autograder.sandbox.fork_client import Lost
 from autograder.sandbox.inside import protocol, values
 from autograder.sandbox.launcher import Ending, Launcher, Process
 from autograder.sandbox.notebook import Cell
+from autograder.sandbox.stopwatch import IDLE_SECONDS, Starved, Stopwatch
 
-# A whole submission's time by the clock. The slowest right answer of the five problems
-# takes 2.2 s of computing, and 9.7 s on a busy machine; the budget is ten times that. A
-# submission that is slow on purpose keeps a worker busy for no longer.
+# Seconds of computing for a whole submission. The slowest right one takes a twentieth,
+# and an old machine may be several times as slow. One that is slow on purpose keeps a
+# worker busy for no longer.
 BUDGET_SECONDS = 100.0
 MAX_OUTPUT = 4_000
 MAX_WARNINGS = 10
@@ -41,9 +42,9 @@ MAX_STARTS = 5
 
 
 def limits_of(budget: float) -> dict[str, float]:
-    """What ``SandboxedStudent`` allows within a budget of seconds.
+    """What ``SandboxedStudent`` allows within a budget of seconds of computing.
 
-    Five calls or two cells that hang use it up.
+    Five calls or two cells without an end use it up.
     """
     return {
         "budget_seconds": budget,
@@ -77,11 +78,13 @@ class StudentError(Exception):
         reason: For a bad reply one of type, size, depth, not-finite, form and protocol;
             otherwise "".
         cause: Why the cell failed that explains this, or "".
+        killed: Whether the process was killed, which others can do as well.
     """
 
     def __init__(self, kind: str, line: str, reason: str = "") -> None:
         super().__init__(line)
         self.kind, self.line, self.reason, self.cause = kind, line, reason, ""
+        self.killed = False
 
 
 @dataclass(frozen=True)
@@ -109,14 +112,12 @@ class Observation:
         changed: Names or positions of the arguments that were written to.
         models: The state in which the call left each model.
         output: The end of what was printed.
-        seconds: How long the call took.
     """
 
     value: Any
     changed: tuple[str, ...]
     models: tuple[ModelAfter, ...]
     output: str
-    seconds: float
 
 
 class Student:
@@ -134,7 +135,6 @@ class Student:
         name: str,
         /,
         *args: Any,
-        deadline: float | None = None,
         finite: bool = True,
         **kwargs: Any,
     ) -> Any:
@@ -146,7 +146,6 @@ class Student:
         Args:
             name: The function's name.
             *args: Its positional arguments.
-            deadline: Seconds that the answer may take; None for the usual limit.
             finite: Refuse NaN and infinity.
             **kwargs: Its keyword arguments.
 
@@ -156,23 +155,20 @@ class Student:
         Raises:
             StudentError: The code gave no usable answer.
         """
-        return self.observe(
-            name, *args, deadline=deadline, finite=finite, **kwargs
-        ).value
+        return self.observe(name, *args, finite=finite, **kwargs).value
 
     def observe(
         self,
         name: str,
         /,
         *args: Any,
-        deadline: float | None = None,
         finite: bool = True,
         **kwargs: Any,
     ) -> Observation:
         """As ``call``, with what the call left behind."""
         (positional, named), arrays = encoded(args, kwargs)
         question = {"op": "call", "name": name, "args": positional, "kwargs": named}
-        answer, results = self._ask(question, arrays, name, deadline)
+        answer, results = self._ask(question, arrays, name)
         try:
             return _observation(answer, results, finite)
         except values.BadValue as error:
@@ -186,7 +182,6 @@ class Student:
         question: dict[str, Any],
         arrays: list[np.ndarray],
         name: str,
-        deadline: float | None,
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         raise NotImplementedError
 
@@ -204,7 +199,7 @@ class Student:
 
 
 class LocalStudent(Student):
-    """Functions of this very process, which keeps no deadline.
+    """Functions of this very process, where nothing is limited.
 
     It is for the student's own check in their own kernel, and for nothing else.
     """
@@ -218,7 +213,6 @@ class LocalStudent(Student):
         question: dict[str, Any],
         arrays: list[np.ndarray],
         name: str,
-        deadline: float | None,
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         from autograder.sandbox.inside import evaluator
 
@@ -253,20 +247,25 @@ class SandboxedStudent(Student):
     """A submission's functions in a process of its own; a context manager.
 
     The process starts with the first question. A process that hangs or dies is replaced
-    for the next call.
+    for the next call. One that is killed may not be to blame: the first time, the same
+    question is put again.
 
     Args:
         launcher: A ``Sandbox`` or ``Subprocess``.
         cells: The submission's code.
-        call_seconds: How long one answer may take.
-        cell_seconds: How long one cell may take.
-        budget_seconds: How long all answers and cells may take together.
+        call_seconds: How long one answer may compute.
+        cell_seconds: How long one cell may compute.
+        budget_seconds: How long all answers and cells may compute together.
+        idle_seconds: How long one answer or cell may wait for something other than a
+            processor core.
         seed: Where the notebook's own random numbers start, in each process; None for
             anywhere.
 
     Attributes:
         failed_cells: A cell's name -> why it failed at first, with cell and line.
         kinds: The kinds of what went wrong, in calls and in cells.
+        starved: How the machine was too busy, in a line, or "". If it was, nothing is
+            known of this submission: ask it again, alone.
     """
 
     def __init__(
@@ -277,15 +276,17 @@ class SandboxedStudent(Student):
         call_seconds: float = _LIMITS["call_seconds"],
         cell_seconds: float = _LIMITS["cell_seconds"],
         budget_seconds: float = BUDGET_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
         seed: int | None = None,
     ) -> None:
         super().__init__()
         self._seed = seed
         self._launcher, self._cells = launcher, list(cells)
         self._call_seconds, self._cell_seconds = call_seconds, cell_seconds
-        self._whole, self._budget, self._starts = budget_seconds, budget_seconds, 0
+        self._watch, self._starts = Stopwatch(budget_seconds, idle_seconds), 0
         self._process: Process | None = None
-        self._asked = False
+        self._asked, self._spared = False, False
+        self.starved = ""
         self.failed_cells: dict[str, str] = {}
         self.kinds: set[str] = set()
         self._left_out: set[str] = set()
@@ -305,13 +306,16 @@ class SandboxedStudent(Student):
         question: dict[str, Any],
         arrays: list[np.ndarray],
         name: str,
-        deadline: float | None,
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        if self.starved:
+            raise Starved(self.starved)
         self._start()
         self._asked = True
         try:
-            return self.exchange(question, arrays, name, deadline or self._call_seconds)
+            return self.exchange(question, arrays, name, self._call_seconds)
         except StudentError as error:
+            if self._spares(error):
+                return self._ask(question, arrays, name)
             self.kinds.add(error.kind)
             error.cause = self._cause(error, name)
             raise
@@ -343,6 +347,8 @@ class SandboxedStudent(Student):
     def _start(self) -> None:
         """Starts a process, unless there is one, and runs the cells in it."""
         while self._process is None:
+            if self._watch.used_up:
+                raise StudentError("timed-out", self._watch.used_up)
             self._starts += 1
             if self._starts > MAX_STARTS:
                 raise StudentError(
@@ -368,6 +374,8 @@ class SandboxedStudent(Student):
         try:
             self.exchange(question, [], cell.name, self._cell_seconds)
         except StudentError as error:
+            if self._spares(error):
+                return
             self.kinds.add(error.kind)
             # Students read this of hidden checks as well. A process that replaces
             # another one runs the cells again, and they could tell by the clock what
@@ -376,6 +384,12 @@ class SandboxedStudent(Student):
                 self.failed_cells[cell.name] = error.line
             if self._process is None:
                 self._left_out.add(cell.name)
+
+    def _spares(self, error: StudentError) -> bool:
+        """Whether this does not count: the first time that a process was killed."""
+        spared = error.killed and not self._spared
+        self._spared |= spared
+        return spared
 
     def exchange(
         self,
@@ -392,38 +406,39 @@ class SandboxedStudent(Student):
             question: What ``evaluator.answer`` understands.
             arrays: The question's arrays.
             name: The function or cell, for messages.
-            seconds: How long the answer may take.
+            seconds: How long the answer may compute.
 
         Returns:
             The answer and its arrays.
 
         Raises:
             StudentError: No usable answer came, or the answer is an error.
+            Starved: The machine was too busy to say so. Nothing is answered any more.
         """
         assert self._process is not None
-        if self._budget <= 0:
-            raise self._used_up()
-        short = self._budget < seconds
-        seconds = min(seconds, self._budget)
-        sock, start = self._process.sock, time.monotonic()
+        if self._watch.used_up:
+            raise StudentError("timed-out", self._watch.used_up)
+        sock, wait = self._process.sock, self._watch.wait
         # An answer that was written before the question was read can't know the ticket.
         ticket = secrets.token_hex(8)
         try:
-            protocol.send(sock, question | {"id": ticket}, arrays, start + seconds)
-            answer, results = protocol.receive(sock, start + seconds)
+            self._watch.begin(self._process, name, seconds)
+            protocol.send(sock, question | {"id": ticket}, arrays, wait)
+            answer, results = protocol.receive(sock, wait)
             if answer.pop("id", None) != ticket:
                 raise protocol.BadFrame("the answer to another question")
             # A warning that comes with a call could tell the student what a hidden
             # check asked.
             heed = question["op"] == "run"
             return self._answered(answer, name, heed=heed), results
-        except TimeoutError:
+        except TimeoutError as error:
             self._end()
-            if short:
-                raise self._used_up() from None
-            line = f"{name} gave no answer within {seconds:.3g} seconds"
-            raise StudentError("timed-out", line) from None
-        except protocol.Closed:
+            raise StudentError("timed-out", str(error)) from None
+        except Starved as error:
+            self._end()
+            self.starved = str(error)
+            raise
+        except (protocol.Closed, Lost):
             raise self._crash(name, self._end()) from None
         except MemoryError:
             self._end()
@@ -432,12 +447,6 @@ class SandboxedStudent(Student):
             self._end()
             line = f"the answer to {name} is none of the worker's: {error}"
             raise StudentError("bad-reply", line, "protocol") from None
-        finally:
-            self._budget -= time.monotonic() - start
-
-    def _used_up(self) -> StudentError:
-        line = f"the notebook has used up its time of {self._whole:g} seconds"
-        return StudentError("timed-out", line)
 
     def _crash(self, name: str, ending: Ending | None) -> StudentError:
         limits = self._launcher.limits
@@ -453,11 +462,17 @@ class SandboxedStudent(Student):
             how = f"signal {-ending.code}"
             with contextlib.suppress(ValueError):  # a signal without a name
                 how = signal.Signals(-ending.code).name
-        return StudentError("crashed", f"the process ended while {name} ran ({how})")
+        crash = StudentError("crashed", f"the process ended while {name} ran ({how})")
+        crash.killed = ending.code == -signal.SIGKILL
+        return crash
 
     def _end(self) -> Ending | None:
         process, self._process = self._process, None
-        return process.end() if process is not None else None
+        if process is None:
+            return None
+        ending = process.end()
+        self._watch.end(ending.cpu_seconds)
+        return ending
 
 
 def encoded(
@@ -509,15 +524,11 @@ def _observation(
     match both:
         case {
             "value": value,
-            "after": {
-                "changed": list(changed),
-                "models": list(models),
-                "seconds": float(seconds),
-            },
+            "after": {"changed": list(changed), "models": list(models)},
         } if all(isinstance(name, str) for name in changed):
             after = tuple(_model_after(model) for model in models)
             output = answer["output"][-MAX_OUTPUT:]
-            return Observation(value, tuple(changed), after, output, seconds)
+            return Observation(value, tuple(changed), after, output)
     raise values.BadValue("a message that follows no known form", "form")
 
 

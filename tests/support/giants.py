@@ -11,7 +11,6 @@ import os
 import socket
 import struct
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,7 +33,7 @@ Forged = tuple[Any, list[tuple[str, list[int]]]]
 
 def answer(value: Any, **more: Any) -> dict[str, Any]:
     """An answer whose value is this tree."""
-    after = {"dict": [["changed", []], ["models", []], ["seconds", 0.1]]}
+    after = {"dict": [["changed", []], ["models", []]]}
     both = {"dict": [["value", value], ["after", after]]}
     return {"output": "", "value": both, **more}
 
@@ -108,7 +107,7 @@ def forge(sock: socket.socket, name: str) -> None:
     described = [{"dtype": dtype, "shape": shape} for dtype, shape in arrays]
     size = sum(np.dtype(d).itemsize * int(np.prod(s)) for d, s in arrays)
     while True:
-        question, _ = protocol.receive(sock, time.monotonic() + 10**6)
+        question, _ = protocol.receive(sock)
         run = question["op"] != "call"
         said = {"output": "", "value": None} if run else content
         header = {
@@ -134,6 +133,11 @@ class Forger:
             finally:
                 os._exit(0)
         theirs.close()
+
+    def usage(self) -> Any:
+        from autograder.sandbox.inside.meter import Usage
+
+        return Usage()  # nobody asks how long it takes
 
     def end(self) -> Any:
         from autograder.sandbox.launcher import Ending

@@ -9,7 +9,7 @@ The first comment of a file says in a sentence what it tries. More comments may 
 
 * ``expect``: how a call of its function may end.
 * ``honest``: where the same notebook has an honest solution.
-* ``seconds``: how long a call may take.
+* ``seconds``: how long a call may compute, and how long it may wait.
 * ``pause``: how long the grader waits between its two calls.
 * ``fakes``: what is made up. Such a submission meets the checks of every problem.
 """
@@ -35,7 +35,7 @@ class Attack:
         expect: How a call may end: wrong, right, missing, raised, timed-out, crashed or
             bad-reply.
         honest: Where the honest solution is in the notebook: before, after or no.
-        seconds: How long a call may take.
+        seconds: How long a call may compute, and how long it may wait.
         pause: How long the grader waits between its two calls, in seconds.
         fakes: Whether it makes something up.
         source: The file's text.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 PATIENCE = 120.0  # seconds; nothing that works takes so long
@@ -11,11 +13,14 @@ PATIENCE = 120.0  # seconds; nothing that works takes so long
 
 def below(pid: int) -> set[int]:
     """All processes that descend from one, by Linux's /proc."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return set()
-    children = {int(child) for child in text.split()}
+    children: set[int] = set()
+    threads: list[str] = []
+    with suppress(OSError):
+        threads = os.listdir(f"/proc/{pid}/task")
+    for thread in threads:
+        with suppress(OSError):
+            text = Path(f"/proc/{pid}/task/{thread}/children").read_text()
+            children |= {int(child) for child in text.split()}
     return children.union(*map(below, children))
 
 

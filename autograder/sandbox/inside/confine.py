@@ -95,7 +95,9 @@ def isolated_fork() -> int:
     return int(struct.unpack("i", packed)[0])
 
 
-def confine(keep: int, folders: list[str], memory: int, cpu_seconds: int) -> None:
+def confine(
+    keep: int, folders: list[str], memory: int, cpu_seconds: int, core: int
+) -> None:
     """Gives everything up but the file descriptor ``keep``, for good.
 
     Args:
@@ -103,7 +105,9 @@ def confine(keep: int, folders: list[str], memory: int, cpu_seconds: int) -> Non
         folders: Folders that become writable and empty; the first one is home.
         memory: Bytes beyond what the process has mapped now.
         cpu_seconds: Seconds of computing after which the process is killed.
+        core: The only processor core that it may use.
     """
+    os.sched_setaffinity(0, {core})
     Path("/proc/self/oom_score_adj").write_text("1000")
     last_capability = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     mapped = int(Path("/proc/self/statm").read_text().split()[0])

@@ -13,7 +13,6 @@ import json
 import selectors
 import socket
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,7 +25,6 @@ import torch
 from autograder.sandbox.inside import protocol, settings, stand_ins, values
 from autograder.sandbox.inside.shell import Shell
 
-FOREVER = 10.0**7
 MAX_OUTPUT = 4_000
 MAX_COPY = 2**22
 
@@ -57,9 +55,9 @@ class Output(io.TextIOBase):
 def main() -> None:
     """Where there is no sandbox: calls the grader back and answers it."""
     given = json.loads(sys.argv[1])
+    preload(given["modules"])  # our own time, so nobody waits for an answer yet
     with socket.create_connection(("127.0.0.1", given["port"])) as sock:
         sock.sendall(given["token"].encode())
-        preload(given["modules"])
         serve(sock)
 
 
@@ -86,10 +84,10 @@ def serve(sock: socket.socket) -> None:
     output = Output()
     sys.stdout = sys.stderr = output
     while True:
-        question, arrays = protocol.receive(sock, time.monotonic() + FOREVER)
+        question, arrays = protocol.receive(sock)
         content, results = answer(namespace, question, arrays)
         content |= {"id": question["id"], "output": output.taken()}
-        protocol.send(sock, content, results, time.monotonic() + FOREVER)
+        protocol.send(sock, content, results)
 
 
 def answer(
@@ -163,11 +161,8 @@ def call(
     watch = Watch()
     args = [watch.decoded(i, tree, arrays) for i, tree in enumerate(question["args"])]
     kwargs = {k: watch.decoded(k, tree, arrays) for k, tree in question["kwargs"]}
-    start = time.perf_counter()
     value = function(*args, **kwargs)
-    seconds = time.perf_counter() - start
-    both = {"value": value, "after": watch.after() | {"seconds": seconds}}
-    tree, results = values.encode(both)
+    tree, results = values.encode({"value": value, "after": watch.after()})
     return {"value": tree}, results
 
 

@@ -4,8 +4,9 @@ It imports torch once, and gives every submission a fork of its own in namespace
 own. It never runs student code, and never holds a reference or an expected value.
 
 The control socket takes one JSON message at a time: ``{"open": {...}}`` with a
-submission's socket beside it, or ``{"end": pid}`` to kill and reap. The launcher starts
-it with ``python -m autograder.sandbox.inside.fork_server``.
+submission's socket beside it, ``{"look": pid}`` for what a process has used, or
+``{"end": pid}`` to kill and reap. The launcher starts it with
+``python -m autograder.sandbox.inside.fork_server``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from autograder.sandbox.inside import confine, evaluator, search
+from autograder.sandbox.inside.meter import Meter
 
 MAX_THREADS = 200
 LOOK_EVERY = 0.1
@@ -38,7 +41,7 @@ def main() -> None:
     folders: list[str] = settings["folders"]
     try_out(folders)
     tell(control, {"seen": seen})
-    alive: set[int] = set()
+    alive: dict[int, Meter] = {}
     while True:
         watch_threads(alive, control)
         data, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
@@ -47,10 +50,12 @@ def main() -> None:
         order = json.loads(data)
         if "open" in order:
             pid = opened(control, descriptors[0], order["open"] | {"folders": folders})
-            alive.add(pid)
+            alive[pid] = Meter()
             tell(control, {"pid": pid})
+        elif "look" in order:
+            tell(control, vars(alive[order["look"]].read(order["look"])))
         else:
-            alive.discard(order["end"])
+            del alive[order["end"]]
             tell(control, ended(order["end"]))
 
 
@@ -62,7 +67,8 @@ def try_out(folders: list[str]) -> None:
     pid = confine.isolated_fork()
     if pid == 0:
         try:
-            confine.confine(3, folders, memory=2**30, cpu_seconds=10)
+            core = min(os.sched_getaffinity(0))
+            confine.confine(3, folders, memory=2**30, cpu_seconds=10, core=core)
             os._exit(0)
         finally:
             os._exit(70)
@@ -87,7 +93,7 @@ def opened(control: socket.socket, descriptor: int, settings: dict[str, Any]) ->
     return pid
 
 
-def watch_threads(alive: set[int], control: socket.socket) -> None:
+def watch_threads(alive: Iterable[int], control: socket.socket) -> None:
     """Waits for the next order, and meanwhile kills what starts too many threads.
 
     The limit on processes does not hold for root.

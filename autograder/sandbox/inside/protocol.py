@@ -1,7 +1,7 @@
 """The protocol: messages over a socket, as a JSON header and raw array bytes.
 
-Sizes have caps, and every message has a deadline. There is no pickle, and nothing in a
-message names code.
+Sizes have caps, and whoever waits for a message decides for how long. There is no
+pickle, and nothing in a message names code.
 
 A frame has these parts, in this order:
 
@@ -17,7 +17,7 @@ import json
 import math
 import socket
 import struct
-import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ MAX_DEPTH = 50
 MAX_PARTS = 5 * MAX_ITEMS
 MAX_DIMENSIONS = 8
 CHUNK = 2**20
+# Returns when the socket can be written to (True) or read from (False).
+Wait = Callable[[bool], None]
 
 
 class Closed(ConnectionError):
@@ -48,11 +50,15 @@ class BadFrame(ValueError):
     """Bytes that are not a message of ours."""
 
 
+def for_ever(writing: bool) -> None:
+    """Leaves the waiting to a socket that blocks."""
+
+
 def send(
     sock: socket.socket,
     content: dict[str, Any],
     arrays: list[np.ndarray],
-    deadline: float,
+    wait: Wait = for_ever,
 ) -> None:
     """Writes one message.
 
@@ -60,10 +66,9 @@ def send(
         sock: The socket to write to.
         content: What JSON can hold.
         arrays: Arrays of the dtypes in ``values.DTYPES``.
-        deadline: The ``time.monotonic()`` at which to give up.
+        wait: Waits for the socket. What it raises ends the message.
 
     Raises:
-        TimeoutError: The deadline has passed.
         Closed: The other side hung up.
     """
     described = [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in arrays]
@@ -71,15 +76,15 @@ def send(
     head = header.encode()
     size = sum(a.nbytes for a in arrays)
     try:
-        _push(sock, HEAD.pack(MARK, len(head), size) + head, deadline)
+        _push(sock, HEAD.pack(MARK, len(head), size) + head, wait)
         for array in arrays:
-            _push(sock, array.tobytes(), deadline)
+            _push(sock, array.tobytes(), wait)
     except (BrokenPipeError, ConnectionResetError):
         raise Closed("the other side hung up") from None
 
 
 def receive(
-    sock: socket.socket, deadline: float
+    sock: socket.socket, wait: Wait = for_ever
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Reads one message.
 
@@ -88,35 +93,34 @@ def receive(
 
     Args:
         sock: The socket to read from.
-        deadline: The ``time.monotonic()`` at which to give up.
+        wait: Waits for the socket. What it raises ends the message.
 
     Returns:
         The content, and the arrays, which are fresh and writable.
 
     Raises:
-        TimeoutError: The deadline has passed.
         Closed: The other side hung up.
         BadFrame: The bytes are not a message of ours.
     """
-    mark, header_size, body_size = HEAD.unpack(_pull(sock, HEAD.size, deadline))
+    mark, header_size, body_size = HEAD.unpack(_pull(sock, HEAD.size, wait))
     if mark != MARK or header_size > MAX_HEADER or body_size > MAX_BYTES:
         raise BadFrame("not a message, or one that is too large")
-    header = _parsed(_pull(sock, header_size, deadline))
+    header = _parsed(_pull(sock, header_size, wait))
     layouts = _layouts(header.get("arrays"), body_size)
     if sum(math.prod(shape) for _, shape in layouts) > MAX_NUMBERS:
         raise BadFrame("arrays that are too large")
     content = header.get("content")
     if not isinstance(content, dict) or len(header) != 2:
         raise BadFrame("a message without content")
-    return content, [_array(sock, *layout, deadline) for layout in layouts]
+    return content, [_array(sock, *layout, wait) for layout in layouts]
 
 
 def _array(
-    sock: socket.socket, dtype: np.dtype, shape: tuple[int, ...], deadline: float
+    sock: socket.socket, dtype: np.dtype, shape: tuple[int, ...], wait: Wait
 ) -> np.ndarray:
     flat = np.empty(math.prod(shape), dtype)
     data = flat.view(np.uint8)
-    _fill(sock, data.data, deadline)
+    _fill(sock, data.data, wait)
     if dtype.kind == "b" and data.max(initial=0) > 1:
         raise BadFrame("truth values that are neither true nor false")
     return flat.reshape(shape)
@@ -194,22 +198,22 @@ def _layouts(described: Any, size: int) -> list[tuple[np.dtype, tuple[int, ...]]
     return layouts
 
 
-def _push(sock: socket.socket, data: bytes, deadline: float) -> None:
+def _push(sock: socket.socket, data: bytes, wait: Wait) -> None:
     view = memoryview(data)
     while view:
-        _wait(sock, deadline)
+        wait(True)
         view = view[sock.send(view[:CHUNK]) :]
 
 
-def _pull(sock: socket.socket, size: int, deadline: float) -> bytearray:
+def _pull(sock: socket.socket, size: int, wait: Wait) -> bytearray:
     data = bytearray(size)
-    _fill(sock, memoryview(data), deadline)
+    _fill(sock, memoryview(data), wait)
     return data
 
 
-def _fill(sock: socket.socket, view: memoryview, deadline: float) -> None:
+def _fill(sock: socket.socket, view: memoryview, wait: Wait) -> None:
     while view:
-        _wait(sock, deadline)
+        wait(False)
         try:
             count = sock.recv_into(view[:CHUNK])
         except ConnectionResetError:
@@ -217,10 +221,3 @@ def _fill(sock: socket.socket, view: memoryview, deadline: float) -> None:
         if not count:
             raise Closed("the other side hung up")
         view = view[count:]
-
-
-def _wait(sock: socket.socket, deadline: float) -> None:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("no answer in time")
-    sock.settimeout(left)

@@ -140,8 +140,9 @@ class Shell(InteractiveShell):
 
     @default("profile_dir")
     def _profile_dir(self) -> ProfileDir:
-        """A folder that is made only if somebody asks for it, as ``%store`` does."""
-        return ProfileDir(location=os.path.join(self.user_ns["_dh"][0], ".ipython"))
+        """A folder for what ``%store`` keeps; an older IPython makes it at once."""
+        here = self.user_ns.get("_dh", [os.getcwd()])[0]
+        return ProfileDir(location=os.path.join(here, ".ipython"))
 
     def init_ipython_dir(self, ipython_dir: Any) -> None:
         pass

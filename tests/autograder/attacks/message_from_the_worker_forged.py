@@ -7,7 +7,7 @@ from autograder.sandbox.inside import evaluator, values
 def forged(namespace, question, arrays):
     if question["op"] == "run":
         return {"value": None}, []
-    after = {"changed": [], "models": [], "seconds": 0.0}
+    after = {"changed": [], "models": []}
     value = arrays[0].reshape(-1, *arrays[0].shape[-2:])[0] if arrays else 1
     tree, out = values.encode({"value": abs(value), "after": after})
     return {"value": tree}, out

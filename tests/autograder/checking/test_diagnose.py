@@ -89,6 +89,20 @@ def test_replies_to_another_seed_are_forgotten(asked: list[Any]) -> None:
     assert len(asked) == 9
 
 
+def test_what_is_remembered_has_a_limit(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of students must not fill the memory."""
+    monkeypatch.setattr(diagnose, "KEPT", 10_000)
+    questions = [torch.full((1000,), float(i)) for i in range(1, 5)]
+    for x in questions:
+        hint(0, x)
+    replies = diagnose._replies_to_the_same("problem1", 1)
+    assert 0 < sum(map(diagnose._bytes, replies._known.values())) <= 10_000
+    assert hint(2, torch.ones(1)) == HINT, "and all goes on"
+    assert diagnose._bytes({"a": [torch.ones(10), np.ones(3)]}) >= 64
+
+
 def test_a_hint_explains_what_was_asked_after_it(asked: list[Any]) -> None:
     transcript = Transcript("problem1", 1)
     for factor, wanted in ((2, HINT), (3, "")):

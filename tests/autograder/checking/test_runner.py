@@ -11,7 +11,7 @@ import pytest
 
 from autograder.checking import runner
 from autograder.checking.runner import CheckResult, check, checks_of, credit, run_checks
-from autograder.sandbox.student import LocalStudent, StudentError
+from autograder.sandbox.student import LocalStudent, Starved, StudentError
 
 CHECKS = """
 import sys
@@ -69,6 +69,10 @@ def test_leaves(student):
 def test_names(capsys):
     pass
 
+@check("three/starves", 1, "Starves", public=False)
+def test_starves(student):
+    student.call("starve")
+
 @check("three/crash", 1, "Crash", public=False)
 def test_crash(student, rng):
     student.call("crash")
@@ -92,7 +96,9 @@ class Scripted:
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         if name == "late":
-            raise StudentError("timed-out", "late gave no answer within 5 seconds")
+            raise StudentError("timed-out", "late used more than 5 seconds")
+        if name == "starve":
+            raise Starved("the machine was too busy")
         if name == "explained":
             error = StudentError("missing", "explained is not defined")
             error.cause = CAUSE
@@ -139,6 +145,7 @@ def test_each_ending_has_its_status(results: dict[str, CheckResult]) -> None:
         "three/public": ("error", 0),
         "three/leaves": ("grader-error", 0),
         "three/names": ("grader-error", 0),
+        "three/starves": ("grader-error", 0),
         "three/crash": ("crashed", 0),
         "three/again": ("not-run", 0),
     }
@@ -181,6 +188,7 @@ def test_a_mistake_of_ours_comes_with_its_whole_traceback(
     assert message.endswith("KeyError: 'our mistake'")
     assert results["three/leaves"].message.endswith("SystemExit: our mistake, too")
     assert results["three/names"].message.endswith("KeyError: 'capsys'")
+    assert results["three/starves"].message == "the machine was too busy", "nobody's"
 
 
 def test_whoever_stops_the_run_stops_it(

@@ -122,7 +122,8 @@ class GradedProblem:
 
         No message has the word "got", with which the attacks report a find.
         """
-        limits = {"call_seconds": seconds, "cell_seconds": min(seconds, 3), **limits}
+        own = {"call_seconds": seconds, "idle_seconds": seconds}
+        limits = own | {"cell_seconds": min(seconds, 3), **limits}
         with Watched(self.sandbox, cells, **limits) as student:
             results = run_checks(self.target.problem, student, SEED)
         assert [r for r in results if r.status == "grader-error"] == []

@@ -16,7 +16,7 @@ import giants
 import pytest
 
 from autograder.checking.runner import problems_with_checks
-from autograder.grading import scheduler
+from autograder.grading import pool
 
 MOST = 2**30  # bytes that the asking process may grow by
 
@@ -28,7 +28,7 @@ def answered(problem: str, *frames: str) -> dict[str, dict[str, Any]]:
         capture_output=True,
         text=True,
         check=True,
-        env=scheduler.environment(),
+        env=pool.environment(),
     )
     found = map(json.loads, done.stdout.splitlines())
     return {each.pop("frame"): each for each in found}

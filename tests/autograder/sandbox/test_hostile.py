@@ -56,11 +56,11 @@ def server() -> Iterator[socket.socket]:
         yield found
 
 
-def outcome(student: SandboxedStudent, seconds: float, rng: np.random.Generator) -> str:
+def outcome(student: SandboxedStudent, rng: np.random.Generator) -> str:
     """What a call with a fresh question comes to."""
     x = rng.standard_normal(5)
     try:
-        value = student.call("answer", x, deadline=seconds)
+        value = student.call("answer", x)
     except StudentError as error:
         assert_one_plain_line(error.line)
         return error.kind
@@ -88,10 +88,11 @@ def test_no_undeserved_answer_and_no_harm(
     before, ours = below(os.getpid()), sandbox._server
     port = server.getsockname()[1]
     cells = attack.cells("answer", SOLUTION, secret=secret, port=port)
-    with SandboxedStudent(sandbox, cells, cell_seconds=2.0) as student:
-        came_to = {outcome(student, attack.seconds, rng)}
+    limits = {"call_seconds": attack.seconds, "idle_seconds": attack.seconds}
+    with SandboxedStudent(sandbox, cells, cell_seconds=2.0, **limits) as student:
+        came_to = {outcome(student, rng)}
         time.sleep(attack.pause)
-        came_to.add(outcome(student, attack.seconds, rng))
+        came_to.add(outcome(student, rng))
 
     assert came_to <= attack.expect, student.failed_cells
     # Harm: the grader's folder, its network, the processes.
@@ -102,5 +103,5 @@ def test_no_undeserved_answer_and_no_harm(
     assert below(os.getpid()) == before
     # The next student, from the same fork server: nothing has reached that.
     with SandboxedStudent(sandbox, [Cell("cell 1", SOLUTION)]) as honest:
-        assert outcome(honest, 10, rng) == "right"
+        assert outcome(honest, rng) == "right"
     assert sandbox._server is ours

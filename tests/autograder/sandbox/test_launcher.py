@@ -210,21 +210,25 @@ def own(needs_bubblewrap: None) -> Iterator[Sandbox]:
 def test_a_server_that_dies_or_stops_is_replaced(
     own: Sandbox, whom: int, sent: signal.Signals
 ) -> None:
-    """The submission that did it has crashed, or goes on; the next one is asked."""
+    """Whom it meets goes on, and has crashed when it happens again."""
     cells = [Cell("cell 1", "f = abs")]
-    before = host_pids(own)
     with SandboxedStudent(own, cells) as guilty:
         assert guilty.call("f", -1) == 1
-        os.kill(before[whom], sent)
-        with SandboxedStudent(own, cells) as following:
-            assert following.call("f", -2) == 2
-        after = host_pids(own)
-        assert not {*before} & {*after}
-        assert all_end(before)
-        # What the guilty one started is gone with its server.
+        for starts in (1, 2):
+            before = host_pids(own)
+            os.kill(before[whom], sent)
+            with SandboxedStudent(own, cells) as following:
+                assert following.call("f", -2) == 2
+            assert not {*before} & {*host_pids(own)}
+            # What the guilty one started is gone with its server.
+            assert all_end(before)
+            assert guilty._starts == starts
+            if starts == 1:
+                assert guilty.call("f", -3) == 3
         with pytest.raises(StudentError, match="the process ended while f ran") as met:
             guilty.call("f", -1)
         assert met.value.kind == "crashed"
+        after = host_pids(own)
         assert guilty.call("f", -3) == 3
     assert host_pids(own) == after
 

@@ -47,7 +47,7 @@ try:
         Sandbox(2, hide=[*map(Path, hide)]) as sandbox,
         SandboxedStudent(sandbox, [Cell("cell 1", walk)]) as student,
     ):
-        print(json.dumps(student.call("seen", names, project, deadline=100)))
+        print(json.dumps(student.call("seen", names, project)))
 except SandboxUnavailable as error:
     print(json.dumps({"refused": str(error)}))
 """

@@ -16,7 +16,9 @@ import pytest
 from nbformat.validator import get_validator
 
 from autograder import nbgrader_plugin
-from autograder.grading import worker
+from autograder.grading import scheduler
+from autograder.grading.scheduler import Plan
+from autograder.grading.submissions import Submission
 from autograder.sandbox import notebook
 from autograder.sandbox.notebook import Cell, Unreadable, read_cells
 
@@ -198,31 +200,25 @@ def test_what_is_read_is_valid_and_the_same_every_time(
     ("reason", "book"), [*(("", book) for book in READABLE.values()), *UNREADABLE]
 )
 def test_both_ways_of_grading_read_the_same_files(
-    reason: str, book: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reason: str, book: dict[str, Any], tmp_path: Path
 ) -> None:
     """nbgrader and the batch run give the same code, or the same reason in one line."""
     path = tmp_path / "problem2.ipynb"
     path.write_text(json.dumps(book), encoding="utf-8")
     from_nbgrader = nbgrader_plugin._read(path)
-    asked: list[Cell] = []
-
-    def run_checks(problem: str, student: Any, seed: int) -> list[Any]:
-        asked.extend(student._cells)
-        return []
-
-    monkeypatch.setattr(worker, "run_checks", run_checks)
-    monkeypatch.setattr(worker.Worker, "_ready", lambda self, problem: None)
-    told = worker.Worker(False, []).grade("problem2", path, tmp_path, 1)
+    submission, plan = Submission("ada", "problem2", path), Plan(tmp_path, 1)
+    told, found = scheduler._look(submission, plan)
     if not reason:
-        assert told["status"] == "graded"
+        assert found is not None
+        asked = [Cell(*cell) for cell in plan.order(submission, found)["cells"]]
         assert asked == notebook.cells_of(from_nbgrader)
     else:
-        assert told["status"] == "unreadable"
-        assert reason in told["message"]
-        assert "\n" not in told["message"]
+        assert told.status == "unreadable"
+        assert reason in told.message
+        assert "\n" not in told.message
         (cell,) = from_nbgrader.cells
         assert "could not be read" in cell.source
-        assert cell.source.endswith(told["message"])
+        assert cell.source.endswith(told.message)
 
 
 def test_what_the_schema_allows_can_be_read() -> None:
