@@ -6,15 +6,21 @@ It writes what teachers and students read.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
+import os
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autograder.grading.changes import Changes
+    from autograder.grading.cluster import Where
     from autograder.grading.export import Row
     from autograder.grading.gradebook import Course
+    from autograder.grading.scheduler import Plan
     from autograder.grading.state import Record
     from autograder.grading.submissions import Submission
 
@@ -40,8 +46,9 @@ def add_grade_command(commands: Any) -> None:
         description=(
             "Run all checks on submitted/<student>/problemN/problemN.ipynb, each in the"
             " sandbox, and write grades.csv, grades.json, junit.xml, index.html and"
-            " feedback/<student>/problemN.html. A run that was stopped goes on where it"
-            " was if the command is given again."
+            " feedback/<student>/problemN.html. Given again, the command grades only"
+            " what has changed: the notebook, the checks, chapter4, the libraries, the"
+            " sandbox. A run that was stopped goes on where it was."
         ),
         epilog=(
             "example: autograder grade submitted --output grades\n"
@@ -57,12 +64,24 @@ def add_grade_command(commands: Any) -> None:
         action="append",
         default=[],
         metavar="problemN",
-        help="this one only (may be given again); otherwise all that were handed in",
+        help="look at this one only (may be given again); the other rows stay",
+    )
+    add(
+        "--student",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="look at this one only (may be given again); the other rows stay",
+    )
+    add(
+        "--again",
+        action="store_true",
+        help="grade again what has not changed since the last run, too",
     )
     add(
         "--seed",
         type=int,
-        help="decides what is asked; otherwise a fresh one, which grades.json records",
+        help="decides what is asked; otherwise that of DIR's last run, or a new one",
     )
     add(
         "--workers",
@@ -90,6 +109,18 @@ def add_grade_command(commands: Any) -> None:
     )
     add("--no-gradebook", action="store_true", help="leave the gradebook alone")
     add(
+        "--scheduler",
+        default="",
+        metavar="ADDRESS",
+        help="grade on a Dask cluster that runs already, at tls://HOST:PORT",
+    )
+    for option, what in (
+        ("--tls-ca-file", "who signed the cluster's certificates"),
+        ("--tls-cert", "your certificate for the cluster"),
+        ("--tls-key", "that certificate's key"),
+    ):
+        add(option, metavar="FILE", help=f"{what}; as for dask scheduler")
+    add(
         "--unsafe-no-sandbox",
         action="store_true",
         help="run submissions with all your rights: for your own work only",
@@ -103,20 +134,45 @@ def run_grade(options: argparse.Namespace) -> int:
     from autograder.sandbox.launcher import SandboxUnavailable
 
     try:
-        return _graded(options)
+        with steady_clock():
+            return _graded(options)
     except WrongUsage as error:
         print(f"autograder: {error}", file=sys.stderr)
         return USAGE
-    except (Refused, SandboxUnavailable, OSError) as error:
+    except (Refused, SandboxUnavailable) as error:
         print(f"autograder: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        where = error.filename2 or error.filename or options.output
+        print(
+            f"autograder: {where}: {error.strerror or error}. What was graded is kept:"
+            " put it right, and the same command goes on",
+            file=sys.stderr,
+        )
         return FAILED
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return FAILED
 
 
+@contextlib.contextmanager
+def steady_clock() -> Iterator[None]:
+    """Keeps ``time.time`` from jumping when somebody sets the machine's clock.
+
+    Dask and tornado, which are imported only now, measure their waits by it: with a
+    clock that is set back by an hour, a message to a worker would wait for an hour.
+    """
+    usual, shift = time.time, time.time() - time.monotonic()
+    time.time = lambda: time.monotonic() + shift
+    try:
+        yield
+    finally:
+        time.time = usual
+
+
 def _graded(options: argparse.Namespace) -> int:
     from autograder.grading import scheduler, submissions
+    from autograder.grading.changes import changes_of, last_grades
     from autograder.grading.state import State
 
     for stream in (sys.stdout, sys.stderr):  # names may be anything
@@ -132,44 +188,64 @@ def _graded(options: argparse.Namespace) -> int:
 
         course = Course(options.course)
     expected = course.students() if course is not None else []
-    found = submissions.find(options.submitted, problems, expected)
-    for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
+    found = submissions.find(options.submitted, students=expected)
+    for line in found.notes:
+        _note(line)
     if not found.submissions:
         raise WrongUsage(
             f"there is no submission to any problem in {options.submitted}; expected"
             " is <student>/problemN/problemN.ipynb"
         )
+    try:
+        chosen = submissions.choose(found, options.student, problems)
+    except ValueError as error:
+        raise WrongUsage(str(error)) from None
     if course is not None:
-        for problem in dict.fromkeys(s.problem for s in found.submissions):
+        for problem in dict.fromkeys(s.problem for s in chosen):
             course.check(problem)
     state = State(options.output)
+    last = state.run().get("seed")
+    if (options.student or problems) and last and options.seed not in (None, last):
+        raise WrongUsage(
+            "the same is asked of everybody: a new --seed needs all rows, or another"
+            " --output"
+        )
     with scheduler.open_run(
         state, options.seed, sandbox=sandbox, budget=options.budget
     ) as run:
+        state.forget(but=[submission.key for submission in found.submissions])
         print(
-            f"{len(found.submissions)} rows, seed {run['seed']}"
+            f"{len(chosen)} rows, seed {run['seed']}"
             f"{', going on with the run that was stopped' if run['resumed'] else ''}"
         )
         plan = scheduler.Plan(
             options.submitted,
             run["seed"],
-            options.workers or scheduler.cores(),
             sandbox,
             _hidden(options),
             options.budget,
             course.directory.course_id if course is not None else "",
             _releases(options, found.submissions, course),
+            {submission.key for submission in chosen},
+            options.again,
         )
-        records = scheduler.grade_all(found.submissions, plan, state, _say)
-        rows = _rows(options, found.submissions, records, course, run, plan.releases)
-        _write(options.output, rows, run)
+        records = scheduler.grade_all(
+            found.submissions, plan, _where(options), state, _say, _note
+        )
+        graded = [s for s in found.submissions if s.key in records]
+        rows = _rows(graded, records, plan, course)
+        changes = changes_of(last_grades(options.output), rows)
+        _write(options.output, rows, run, changes)
         bad = [row for row in rows if row.status == "grader-error" or row.note]
         run["finished"] = not bad
+    for line in changes.lines():
+        print(line)
     print(
         f"written to {options.output}: grades.csv, grades.json, junit.xml, index.html,"
         " feedback/"
     )
+    for line in dict.fromkeys(row.note for row in rows if row.note):
+        _note(line)
     if bad:
         print(
             f"autograder: {len(bad)} of {len(rows)} rows have a problem of ours, not of"
@@ -205,6 +281,8 @@ def _checked(options: argparse.Namespace) -> list[str]:
         raise WrongUsage("--output must not lie among the submissions")
     if options.workers is not None and options.workers < 1:
         raise WrongUsage(f"--workers is at least 1, not {options.workers}")
+    if options.workers is not None and options.scheduler:
+        raise WrongUsage("with --scheduler the cluster decides how many workers it has")
     if options.seed is not None and options.seed < 0:
         raise WrongUsage(f"--seed is not negative; {options.seed} is")
     if options.budget is None:
@@ -220,7 +298,30 @@ def _checked(options: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys(options.problem))
 
 
-def _say(record: Record, done: int, of: int) -> None:
+def _where(options: argparse.Namespace) -> Where:
+    from autograder.grading.cluster import Where
+
+    return Where(
+        options.workers or cores(),
+        options.scheduler,
+        options.tls_ca_file,
+        options.tls_cert,
+        options.tls_key,
+    )
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr, flush=True)
+
+
+def _say(record: Record, done: int, of: int, rest: float | None) -> None:
     from autograder.grading.export import number
 
     score = record.auto_score
@@ -229,9 +330,18 @@ def _say(record: Record, done: int, of: int) -> None:
     width = len(str(of))
     print(
         f"[{done:{width}}/{of}] {record.problem}  {record.student}  {record.status}"
-        f"  {points}  {record.seconds:.1f} s",
+        f"  {points}  {record.seconds:.1f} s{_rest(rest)}",
         flush=True,
     )
+
+
+def _rest(seconds: float | None) -> str:
+    """How long the rest will take, in words; "" where that says nothing."""
+    if seconds is None or seconds < 5:
+        return ""
+    if seconds < 100:
+        return f"  (about {seconds:.0f} s left)"
+    return f"  (about {seconds / 60:.0f} min left)"
 
 
 def _releases(
@@ -264,19 +374,18 @@ def _check_release(path: Path) -> None:
 
 
 def _rows(
-    options: argparse.Namespace,
     found: Sequence[Submission],
-    records: dict[str, Record],
+    records: Mapping[str, Record],
+    plan: Plan,
     course: Course | None,
-    run: dict[str, Any],
-    releases: Mapping[str, Path],
 ) -> list[Row]:
     from autograder.grading.export import hand_points, row
+    from autograder.grading.state import Refused
     from autograder.sandbox.error_lines import one_line
 
     rows = []
     hand = {
-        problem: hand_points(releases.get(problem))
+        problem: hand_points(plan.releases.get(problem))
         for problem in {submission.problem for submission in found}
     }
     for i, submission in enumerate(found, start=1):
@@ -285,11 +394,15 @@ def _rows(
             if sys.stderr.isatty():
                 print(f"\rgradebook {i}/{len(found)} ", end="", file=sys.stderr)
             try:
-                course.write(submission, record, run["seed"], options.submitted)
+                if submission.key in plan.chosen and (
+                    plan.again or not course.holds(submission, record, plan.seed)
+                ):
+                    course.write(submission, record, plan.seed, plan.within)
                 entry = course.entry(submission)
             except Exception as error:  # the other rows go on
-                why = one_line(f"{type(error).__name__}: {error}")
-                note = f"not in the gradebook: {why}"
+                ours = isinstance(error, Refused)
+                said = str(error) if ours else f"{type(error).__name__}: {error}"
+                note = f"not in the gradebook: {one_line(said)}"
         hand_max = hand[submission.problem]
         rows.append(row(record, hand_max=hand_max, entry=entry, note=note))
     if course is not None and sys.stderr.isatty():
@@ -297,7 +410,9 @@ def _rows(
     return rows
 
 
-def _write(output: Path, rows: Sequence[Row], run: dict[str, Any]) -> None:
+def _write(
+    output: Path, rows: Sequence[Row], run: dict[str, Any], changes: Changes
+) -> None:
     from autograder.grading.export import grades_csv, grades_json, junit_xml
     from autograder.grading.html import student_page, summary_page
     from autograder.grading.state import write_whole
@@ -308,11 +423,13 @@ def _write(output: Path, rows: Sequence[Row], run: dict[str, Any]) -> None:
         page = page_of(row.record.student, row.record.problem)
         write_whole(output / page, student_page(row, run["started"]))
         pages.append(page.as_posix())
-    for page in set(run["pages"]) - set(pages):  # pages of somebody who is gone
-        (output / page).unlink(missing_ok=True)
+    inside = (output / "feedback").resolve()
+    for page in set(run["pages"]) - set(pages):  # of somebody who is gone
+        if (output / page).resolve().is_relative_to(inside):
+            (output / page).unlink(missing_ok=True)
     run["pages"] = pages
-    write_whole(output / "index.html", summary_page(rows, run))
+    write_whole(output / "index.html", summary_page(rows, run, changes))
     write_whole(output / "junit.xml", junit_xml(rows))
     write_whole(output / "grades.csv", grades_csv(rows))
     # This comes last: whoever finds it finds all other files of the same run.
-    write_whole(output / "grades.json", grades_json(rows, run))
+    write_whole(output / "grades.json", grades_json(rows, run, changes))

@@ -14,12 +14,15 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autograder.checking.runner import points_of
 from autograder.grading.state import DIGITS, Record, versions
 from autograder.grading.submissions import shown
 from autograder.sandbox.notebook import read_notebook
+
+if TYPE_CHECKING:
+    from autograder.grading.changes import Changes
 
 COLUMNS = (
     "student",
@@ -144,12 +147,19 @@ def _no_formula(text: str) -> str:
     return _FORMULA.sub(r"\1'", text)
 
 
-def grades_json(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
-    """The text of ``grades.json``: seed, versions, every check of every submission."""
+def grades_json(
+    rows: Sequence[Row], run: Mapping[str, Any], changes: Changes | None = None
+) -> str:
+    """The text of ``grades.json``.
+
+    It has the seed, the versions, every check of every submission, and which grades are
+    others than in the last run.
+    """
     content = {
         "format": 1,
         **{k: run[k] for k in ("seed", "started", "sandbox", "budget")},
         "versions": versions(),
+        "changes": [change.plain() for change in changes.grades] if changes else [],
         "submissions": [
             {
                 "student": r.record.student,
@@ -163,8 +173,10 @@ def grades_json(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
                 "needs_hand_grading": r.by_hand,
                 "gradebook_problem": r.note,
                 "seconds": r.record.seconds,
-                "seed": run["seed"],
+                # A row that was not chosen may be of a run with another seed.
+                "seed": int(r.record.basis.get("seed", run["seed"])),
                 "notebook_sha256": r.record.digest,
+                "basis": dict(r.record.basis),
                 "failed_cells": dict(r.record.failed_cells),
                 "warnings": list(r.record.warnings),
                 "checks": [asdict(check) for check in r.record.checks],

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,20 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import is_grade, parse_utc
+from sqlalchemy.exc import DatabaseError, OperationalError
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.checking.runner import points_of
-from autograder.grading.state import Record, Refused, digest_of
+from autograder.grading.state import (
+    DIGITS,
+    Record,
+    Refused,
+    digest_of,
+    write_whole,
+)
 from autograder.grading.submissions import Submission
 from autograder.nbgrader_plugin import RunChecks, verdict_outputs
+from autograder.sandbox.error_lines import one_line
 from autograder.sandbox.notebook import Unreadable, read_notebook
 
 CONFIG = "nbgrader_config.py"
@@ -84,6 +92,7 @@ class Course:
             _KnownResults if preprocessor is RunChecks else preprocessor
             for preprocessor in known
         ]
+        self._closed: NoGradebook | None = None
         with _quiet():
             self.directory = CourseDirectory(config=self._config)
 
@@ -124,7 +133,7 @@ class Course:
     ) -> None:
         """Write a submission's scores, and the notebook that the formgrader shows.
 
-        Besides the error below, this raises whatever nbgrader raises.
+        Besides the errors below, this raises whatever nbgrader raises.
 
         Args:
             submission: Where the notebook is.
@@ -134,14 +143,42 @@ class Course:
 
         Raises:
             ValueError: The notebook has changed since it was graded.
+            NoGradebook: The gradebook can't be read or written now.
         """
-        with _quiet(), tempfile.TemporaryDirectory() as folder:
+        with self._access(), tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / f"{submission.problem}.ipynb"
             _copy(submission, record, within, place)
             before = self._before(submission)
             writer = _Writer(coursedir=self.directory, config=self._config, force=True)
-            writer.write(submission, record, seed, place)
+            stamp = _stamp(submission, record, seed)
+            writer.write(submission, record, seed, place, stamp)
             self._settle(submission, record, before)
+            self._journal(submission).unlink(missing_ok=True)
+
+    def holds(self, submission: Submission, record: Record, seed: int) -> bool:
+        """Whether ``write`` has written exactly this, and it still stands there.
+
+        Work that nobody has judged and late work, whose penalty may have changed, are
+        written each time.
+        """
+        if record.auto_score is None or self._journal(submission).exists():
+            return False
+        if _stamp_in(self._graded(submission)) != _stamp(submission, record, seed):
+            return False
+        names = submission.problem, submission.student
+        with self._open() as book:
+            try:
+                late = book.find_submission(*names).total_seconds_late > 0
+                found = book.find_submission_notebook(submission.problem, *names)
+            except MissingEntry:
+                return False
+            if late or found.late_submission_penalty:
+                return False
+            there = {grade.name: grade.auto_score for grade in found.grades}
+        points = dict.fromkeys(points_of(submission.problem), 0.0)
+        for check in record.checks:
+            points[check.task] += check.earned
+        return all(there.get(t) == round(points[t], DIGITS) for t in points)
 
     def entry(self, submission: Submission) -> Entry | None:
         """What the gradebook says, with the late penalty subtracted.
@@ -162,8 +199,31 @@ class Course:
     @contextlib.contextmanager
     def _open(self) -> Iterator[Any]:
         course = self.directory
-        with _quiet(), Gradebook(course.db_url, course.course_id) as book:
+        with self._access(), Gradebook(course.db_url, course.course_id) as book:
             yield book
+
+    @contextlib.contextmanager
+    def _access(self) -> Iterator[None]:
+        """Turns the database's errors into ours.
+
+        A gradebook that is locked makes whoever asks wait for seconds. So a run does
+        not ask again for each submission.
+        """
+        if self._closed is not None:
+            raise self._closed
+        try:
+            with _quiet():
+                yield
+        except DatabaseError as error:
+            closed = NoGradebook(
+                f"the gradebook of {self.directory.root} can't be used now"
+                f" ({one_line(str(error.orig))}): if another program is at work in it,"
+                " wait for that, and give the same command again; or take"
+                " --no-gradebook"
+            )
+            if isinstance(error, OperationalError):
+                self._closed = closed
+            raise closed from None
 
     def release(self, problem: str) -> Path:
         """Where the notebook is that was handed out."""
@@ -178,11 +238,28 @@ class Course:
         )
         return Path(folder) / f"{submission.problem}.ipynb"
 
-    def _before(self, submission: Submission) -> dict[str, tuple[Any, ...]]:
+    def _journal(self, submission: Submission) -> Path:
+        """Keeps what a person has settled while a submission is being written.
+
+        A run that is killed meanwhile leaves this file, and the next one goes by it.
+        """
+        return Path(self.directory.root) / f".settled-{submission.key}.json"
+
+    def _before(self, submission: Submission) -> dict[str, list[Any]]:
         """What a person has settled so far.
 
         Cell -> its automatic points, and the work as it then was.
         """
+        journal = self._journal(submission)
+        with contextlib.suppress(OSError, ValueError):
+            kept: dict[str, list[Any]] = json.loads(journal.read_bytes())
+            return kept
+        settled = self._settled(submission)
+        if settled:
+            write_whole(journal, json.dumps(settled))
+        return settled
+
+    def _settled(self, submission: Submission) -> dict[str, list[Any]]:
         work = _work_in(self._graded(submission))
         with self._open() as book:
             try:
@@ -192,13 +269,13 @@ class Course:
             except MissingEntry:
                 return {}
             return {
-                grade.name: (grade.auto_score, work)
+                grade.name: [grade.auto_score, work]
                 for grade in grades
                 if grade.manual_score is not None and not grade.needs_manual_grade
             }
 
     def _settle(
-        self, submission: Submission, record: Record, before: dict[str, tuple[Any, ...]]
+        self, submission: Submission, record: Record, before: dict[str, list[Any]]
     ) -> None:
         work = _work_in(self._graded(submission))
         with self._open() as book:
@@ -209,7 +286,7 @@ class Course:
                 if record.auto_score is None:
                     # Nobody has judged it, so 0 points would be wrong: a person has to.
                     grade.auto_score, grade.needs_manual_grade = None, True
-                elif before.get(grade.name) == (grade.auto_score, work):
+                elif before.get(grade.name) == [grade.auto_score, work]:
                     grade.needs_manual_grade = False
             book.db.commit()
 
@@ -238,12 +315,33 @@ def _copy(submission: Submission, record: Record, within: Path, place: Path) -> 
         elif digest_of(notebook) != record.digest:
             raise ValueError("the notebook has changed since it was graded")
     place.write_text(json.dumps(notebook), encoding="utf-8")
-    stamp = submission.path.with_name("timestamp.txt")
-    if stamp.is_file() and not stamp.is_symlink():
-        with open(stamp, encoding="utf-8", errors="replace") as file:
-            text = file.read(100).strip()
-        if _is_time(text):
-            place.with_name("timestamp.txt").write_text(text, encoding="utf-8")
+    text = _handed_in(submission)
+    if text:
+        place.with_name("timestamp.txt").write_text(text, encoding="utf-8")
+
+
+def _handed_in(submission: Submission) -> str:
+    """When it was handed in, as the file beside it says; "" if that says no time."""
+    file = submission.path.with_name("timestamp.txt")
+    if not file.is_file() or file.is_symlink():
+        return ""
+    with open(file, encoding="utf-8", errors="replace") as lines:
+        text = lines.read(100).strip()
+    return text if _is_time(text) else ""
+
+
+def _stamp(submission: Submission, record: Record, seed: int) -> str:
+    """Stands for all that a submission's entry in the gradebook is made from."""
+    whole = {"record": asdict(record), "seed": seed, "time": _handed_in(submission)}
+    return digest_of(whole)
+
+
+def _stamp_in(path: Path) -> str | None:
+    """The stamp in a notebook that we have written, or None."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        stamp: str = json.loads(path.read_bytes())["metadata"]["autograder"]["stamp"]
+        return stamp
+    return None
 
 
 def _is_time(text: str) -> bool:
@@ -270,7 +368,7 @@ def _placeholder(why: str) -> dict[str, Any]:
 
 def _work_in(path: Path) -> list[str] | None:
     """The text of all cells of a notebook that nbgrader has written, or None."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(Exception):  # whatever is there now
         return [cell.source for cell in nbformat.read(path, 4).cells]
     return None
 
@@ -286,11 +384,12 @@ class _KnownResults(RunChecks):
                     task = cell.metadata.nbgrader.grade_id
                     own = [c for c in record.checks if c.task == task]
                     cell.outputs = verdict_outputs(own, record.warnings)
-            nb.metadata["autograder"] = {"seed": self.parent.parent.seed}
         else:
             for cell in nb.cells:
                 if is_grade(cell) and cell.cell_type == "code":
                     cell.outputs = [nbformat.v4.new_output("error", ename="not graded")]
+        writer = self.parent.parent
+        nb.metadata["autograder"] = {"seed": writer.seed, "stamp": writer.stamp}
         return nb, resources
 
 
@@ -298,9 +397,14 @@ class _Writer(Autograde):
     """nbgrader's Autograde for one submission, without patterns for names."""
 
     def write(
-        self, submission: Submission, record: Record, seed: int, notebook: Path
+        self,
+        submission: Submission,
+        record: Record,
+        seed: int,
+        notebook: Path,
+        stamp: str,
     ) -> None:
-        self.record, self.seed = record, seed
+        self.record, self.seed, self.stamp = record, seed, stamp
         self._source, self._names = notebook.parent, submission
         self.assignments = {str(notebook.parent): [str(notebook)]}
         self.start()

@@ -20,6 +20,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from autograder.checking.runner import CheckResult, reason_of
+from autograder.grading.changes import Changes, said_points
 from autograder.grading.export import Row, number
 from autograder.grading.submissions import page_of
 
@@ -143,11 +144,13 @@ def _line(check: CheckResult) -> Line:
     return Line(check.title, word, points, message)
 
 
-def summary_page(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
+def summary_page(
+    rows: Sequence[Row], run: Mapping[str, Any], changes: Changes | None = None
+) -> str:
     """The teacher's page.
 
-    It has each problem in numbers, how many submissions fail each check, and all
-    submissions.
+    It has what changed since the last run, each problem in numbers, how many
+    submissions fail each check, and all submissions.
     """
     by_problem: dict[str, list[Row]] = {}
     for row in rows:
@@ -156,6 +159,8 @@ def summary_page(rows: Sequence[Row], run: Mapping[str, Any]) -> str:
         problems=[_numbers(name, own) for name, own in by_problem.items()],
         words={status: word for status, (word, _) in STATUS.items()},
         run=run,
+        changes=changes or Changes(),
+        points=said_points,
         started=_date(run["started"]),
         title=_title,
         link=lambda r: quote(page_of(r.record.student, r.record.problem).as_posix()),

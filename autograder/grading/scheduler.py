@@ -1,39 +1,29 @@
-"""The instructor's run: several workers find a result for each submission.
+"""The instructor's run: it finds a record for each submission, and keeps it.
 
-A run that was stopped can be continued.
+Only what changed is asked again. A run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
-import queue
 import secrets
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from autograder.checking.runner import CheckResult
-from autograder.grading.state import Record, State, basis_of, digest_of
+from autograder.grading.cluster import Where, Workers, opened
+from autograder.grading.state import Record, State, basis_of, digest_of, fingerprint
 from autograder.grading.submissions import Submission
-from autograder.sandbox.launcher import SandboxUnavailable
-from autograder.sandbox.notebook import Unreadable, read_notebook
+from autograder.sandbox.error_lines import one_line
+from autograder.sandbox.notebook import Unreadable, cells_of, read_notebook
 from autograder.sandbox.student import BUDGET_SECONDS, seed_of
 
-# Seconds that a submission may take beyond twice the student's own time, the start of
-# the sandbox included. Only a mistake of ours takes longer.
-PATIENCE = 600.0
-STOP_SECONDS = 20.0
-WORKER = (sys.executable, "-m", "autograder.grading.worker")
-Say = Callable[[Record, int, int], None]
+Say = Callable[[Record, int, int, float | None], None]
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -43,259 +33,189 @@ class Plan:
     Attributes:
         within: The folder of all submissions.
         seed: Decides the questions, which are the same for everybody.
-        workers: How many workers there are at most.
         sandbox: Whether submissions run in the sandbox.
         hide: Folders that no sandbox may show.
-        budget: Seconds that a submission's own code may take in all.
+        budget: Seconds of computing that a submission's own code may take in all.
         course: The course's name, or "".
         releases: Problem -> the notebook that was handed out, where there is one.
+        chosen: The keys of the submissions that are looked at. The others keep the
+            records that they have.
+        again: Whether the chosen ones are asked again even if nothing changed.
     """
 
     within: Path
     seed: int
-    workers: int
     sandbox: bool = True
     hide: Sequence[Path] = ()
     budget: float = BUDGET_SECONDS
     course: str = ""
     releases: Mapping[str, Path] = field(default_factory=dict)
+    chosen: Collection[str] = ()
+    again: bool = False
 
-    def basis(self, digest: str, problem: str) -> str:
-        """A digest of everything that decides a notebook's result in this run."""
+    def order(
+        self, submission: Submission, notebook: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What a worker is told of a submission: ``Worker.grade`` takes it."""
+        student, problem = submission.student, submission.problem
         release = self.releases.get(problem)
-        if release is not None:
-            digest += hashlib.sha256(release.read_bytes()).hexdigest()
-        return basis_of(digest, problem, self.seed, self.sandbox, self.budget)
+        cells = cells_of(notebook, read_notebook(release) if release else None)
+        return {
+            "problem": problem,
+            "cells": [[cell.name, cell.source] for cell in cells],
+            "seed": self.seed,
+            "own_seed": seed_of(self.seed, self.course, student, problem),
+        }
+
+    def basis(self, problem: str, digest: str) -> dict[str, str]:
+        """What decides the result of a notebook: name -> digest."""
+        return basis_of(
+            problem,
+            notebook=digest,
+            release=self.releases.get(problem),
+            seed=self.seed,
+            sandbox=self.sandbox,
+            budget=self.budget,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What each worker process is told at its start."""
+        return {
+            "sandbox": self.sandbox,
+            "hide": [str(path.resolve()) for path in self.hide],
+            "budget": self.budget,
+            "fingerprint": fingerprint(),
+        }
 
 
 def grade_all(
-    submissions: Sequence[Submission], plan: Plan, state: State, say: Say
+    submissions: Sequence[Submission],
+    plan: Plan,
+    where: Where,
+    state: State,
+    say: Say,
+    note: Note,
 ) -> dict[str, Record]:
     """Find a record for each submission.
 
     Args:
-        submissions: What to grade.
+        submissions: Whose records are wanted.
         plan: How the run is done.
+        where: Where submissions are graded.
         state: Keeps each record as soon as it is known.
-        say: Is called with each record, with how many are done, and with how many there
-            are.
+        say: Is called with each new record, with how many are done, how many there are,
+            and how many seconds the rest will take, where that is known.
+        note: Is called with a line that the user should know.
 
     Returns:
-        Key of a submission -> its record.
+        Key of a submission -> its record. One that is not chosen and has no record has
+        none here either.
 
     Raises:
         SandboxUnavailable: There is no sandbox here. Once a submission has been graded,
             a sandbox that does not start costs no more than the rows that need it.
+        Refused: There is no cluster, or it has gone.
     """
     records: dict[str, Record] = {}
-    waiting: queue.SimpleQueue[Submission] = queue.SimpleQueue()
-
-    def done(submission: Submission, record: Record) -> None:
-        records[submission.key] = record
-        say(record, len(records), len(submissions))
-
-    count = 0
+    found: list[tuple[Submission, Record]] = []
+    asked: list[Submission] = []
     for submission in submissions:
-        known = _known(submission, plan, state)
-        if known is not None:
-            done(submission, known)
+        saved = state.record(submission.key)
+        if submission.key not in plan.chosen:
+            if saved is not None:
+                records[submission.key] = saved
+            continue
+        look, _ = _look(submission, plan)
+        if look.status:
+            found.append((submission, look))
+        elif saved is not None and saved.basis == look.basis and not plan.again:
+            records[submission.key] = saved
         else:
-            waiting.put(submission)
-            count += 1
-    finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    begun = threading.Event()
-    with contextlib.ExitStack() as stack:
-        for _ in range(min(plan.workers, count)):
-            worker = stack.enter_context(_WorkerProcess(plan, begun))
-            threading.Thread(
-                target=_work, args=[worker, plan, waiting, finished], daemon=True
-            ).start()
-        for _ in range(count):
-            outcome = finished.get()
-            if isinstance(outcome, BaseException):
-                raise outcome
-            submission, record = outcome
-            if record.status != "grader-error":
-                state.save(submission.key, record)
-            done(submission, record)
+            asked.append(submission)
+    of = len(records) + len(found) + len(asked)
+    if records:
+        note(f"{len(records)} of {of} rows stay as they were")
+
+    def keep(submission: Submission, record: Record, rest: float | None) -> None:
+        if record.status == "grader-error":  # is asked again by the next run
+            record = replace(record, basis={})
+        state.save(submission.key, record)
+        records[submission.key] = record
+        say(record, len(records), of, rest)
+
+    for submission, record in found:
+        keep(submission, record, None)
+    start = time.monotonic()
+    for i, (submission, record) in enumerate(_graded(asked, plan, where, note), 1):
+        each = (time.monotonic() - start) / i
+        keep(submission, record, each * (len(asked) - i))
     return records
 
 
-def _known(submission: Submission, plan: Plan, state: State) -> Record | None:
-    """The record of a submission that needs no grading (any more)."""
+def _look(
+    submission: Submission, plan: Plan
+) -> tuple[Record, Mapping[str, Any] | None]:
+    """What is known of a submission before it is graded, and its notebook.
+
+    The status is "" if a worker has to say more.
+    """
+    student, problem = submission.student, submission.problem
     if submission.missing:
-        return Record(
-            submission.student, submission.problem, "missing", submission.missing
-        )
-    record = state.record(submission.key)
-    if record is None or not record.digest:
-        return None
+        return Record(student, problem, "missing", submission.missing), None
     try:
-        digest = digest_of(read_notebook(submission.path, plan.within))
-    except Unreadable:
-        return None
-    same = record.basis == plan.basis(digest, submission.problem)
-    return record if same else None
+        notebook = read_notebook(submission.path, plan.within)
+    except Unreadable as error:
+        return Record(student, problem, "unreadable", one_line(str(error))), None
+    digest = digest_of(notebook)
+    basis = plan.basis(problem, digest)
+    return Record(student, problem, "", digest=digest, basis=basis), notebook
 
 
-def _work(
-    worker: _WorkerProcess,
-    plan: Plan,
-    waiting: queue.SimpleQueue[Submission],
-    finished: queue.SimpleQueue[Any],
-) -> None:
-    """The thread of one worker: it only waits for the worker's process."""
-    try:
-        while True:
-            try:
-                submission = waiting.get_nowait()
-            except queue.Empty:
-                return
-            answer = worker.ask(submission)
-            basis = plan.basis(answer.get("digest", ""), submission.problem)
-            checks = tuple(CheckResult(**check) for check in answer.pop("checks", ()))
-            record = Record(
-                submission.student,
-                submission.problem,
-                **answer,
-                basis=basis,
-                checks=checks,
+def _graded(
+    submissions: Sequence[Submission], plan: Plan, where: Where, note: Note
+) -> Iterator[tuple[Submission, Record]]:
+    """The records of submissions that need a worker, in any order."""
+    if not submissions:
+        return
+    with opened(where, plan.settings(), note) as workers:
+        starved = []
+        for submission, record in _answered(submissions, plan, workers):
+            if record.status != "starved":
+                yield submission, record
+                continue
+            starved.append(submission)
+            note(
+                f"{submission.student} {submission.problem}: {record.message}; it is"
+                " asked again alone, at the end"
             )
-            finished.put((submission, record))
-    except BaseException as error:
-        finished.put(error)
+        for submission in starved:
+            for _, record in _answered([submission], plan, workers):
+                if record.status == "starved":  # nobody loses points by that
+                    record = replace(record, status="grader-error")
+                yield submission, record
 
 
-class _WorkerProcess:
-    """A worker's process, replaced if it dies; a context manager.
+def _answered(
+    submissions: Iterable[Submission], plan: Plan, workers: Workers
+) -> Iterator[tuple[Submission, Record]]:
+    """What workers find out, a few submissions at a time."""
+    asked: dict[str, Record] = {}
+    no_more: list[tuple[Submission, Record]] = []  # readable a moment ago
 
-    Args:
-        plan: How the run is done.
-        begun: Is set as soon as any worker has graded a submission.
-    """
-
-    def __init__(self, plan: Plan, begun: threading.Event) -> None:
-        self._plan, self._begun = plan, begun
-        self._process: subprocess.Popen[bytes] | None = None
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed at our exit
-        self._closed = False
-
-    def ask(self, submission: Submission) -> dict[str, Any]:
-        """A submission's result; a grader-error if we fail over it twice."""
-        plan, student, problem = self._plan, submission.student, submission.problem
-        order = {
-            "problem": problem,
-            "path": str(submission.path),
-            "within": str(plan.within),
-            "seed": plan.seed,
-            "own_seed": seed_of(plan.seed, plan.course, student, problem),
-            "release": str(plan.releases.get(problem, "")),
-        }
-        why = ""
-        for _ in range(2):
-            answer = self._put(json.dumps(order).encode() + b"\n")
-            if answer is None:
-                why = f"the grader's process ended twice: {self._last_words()}"
-            elif "unavailable" not in answer:
-                self._begun.set()
-                return answer
-            elif self._begun.is_set():
-                why = answer["unavailable"].splitlines()[0]
+    def asks() -> Iterator[tuple[Submission, dict[str, Any]]]:
+        for submission in submissions:
+            look, notebook = _look(submission, plan)
+            if notebook is None:
+                no_more.append((submission, look))
             else:
-                raise SandboxUnavailable(answer["unavailable"])
-        return {"status": "grader-error", "message": why}
+                asked[submission.key] = look
+                yield submission, plan.order(submission, notebook)
 
-    def _put(self, order: bytes) -> dict[str, Any] | None:
-        process = self._started()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        timer = threading.Timer(PATIENCE + 2 * self._plan.budget, process.kill)
-        timer.start()
-        try:
-            process.stdin.write(order)
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except OSError:
-            line = b""
-        finally:
-            timer.cancel()
-        if not line:
-            self._process = None
-            _kill(process)
-            return None
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._closed:
-            raise KeyboardInterrupt
-        if self._process is None:
-            settings = {
-                "sandbox": self._plan.sandbox,
-                "hide": [str(path.resolve()) for path in self._plan.hide],
-                "budget": self._plan.budget,
-            }
-            self._process = subprocess.Popen(
-                [*WORKER, json.dumps(settings)],
-                env=environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                # Ctrl-C must reach the run only, which ends its workers itself.
-                start_new_session=True,
-            )
-        return self._process
-
-    def _last_words(self) -> str:
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        self._errors.seek(0)
-        self._errors.truncate()
-        return lines[-1][:200] if lines else "it was killed or took too long"
-
-    def __enter__(self) -> _WorkerProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closed = True
-        process = self._process
-        if process is not None and process.stdin is not None:
-            with contextlib.suppress(OSError):
-                # The worker then ends by itself, and ends its sandbox too.
-                process.stdin.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
-            _kill(process)
-        self._errors.close()
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(OSError), process:
-        process.kill()
-
-
-def environment() -> dict[str, str]:
-    """A worker's environment variables.
-
-    Numerical libraries use one thread each, and ``autograder`` is this one, wherever
-    the run was started.
-    """
-    here = str(Path(__file__).resolve().parents[2])
-    paths = [here, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    one = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
-    return {
-        **os.environ,
-        **one,
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "PYTHONSAFEPATH": "1",
-    }
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    for submission, answer in workers.answers(asks()):
+        checks = tuple(CheckResult(**check) for check in answer.pop("checks", ()))
+        look = asked.pop(submission.key)
+        yield submission, replace(look, checks=checks, **answer)
+    yield from no_more
 
 
 @contextlib.contextmanager
@@ -307,24 +227,24 @@ def open_run(state: State, seed: int | None, **more: Any) -> Iterator[dict[str, 
 
     Args:
         state: Where the run is kept.
-        seed: The run's seed. None takes the seed of the run that is continued, or a
-            fresh one.
+        seed: The run's seed. None takes the seed of the last run here, or a fresh one.
         **more: What else is to be known of the run.
 
     Yields:
         What is known of the run.
     """
     with state.locked():
-        run = state.run()
-        resumed = run.get("finished") is False and seed in (None, run.get("seed"))
-        if not resumed:
-            state.forget()
-            run = {
-                "seed": secrets.randbits(48) if seed is None else seed,
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "pages": run.get("pages", []),
-            }
-        run |= {**more, "finished": False, "resumed": resumed}
+        last = state.run()
+        if seed is None:
+            seed = last.get("seed")
+        run = {
+            "seed": seed if isinstance(seed, int) else secrets.randbits(48),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "pages": last.get("pages", []),
+            **more,
+            "finished": False,
+            "resumed": last.get("finished") is False,
+        }
         state.save_run(run)
         yield run
         state.save_run(run)

@@ -5,10 +5,11 @@ Students' names may be anything.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,12 @@ class Submission:
     @property
     def key(self) -> str:
         """A short name that no other submission has."""
-        both = f"{self.student}\0{self.problem}".encode()
-        return hashlib.sha256(both).hexdigest()[:32]
+        return key_of(self.student, self.problem)
+
+
+def key_of(student: str, problem: str) -> str:
+    """A short name for a student's work on a problem."""
+    return hashlib.sha256(f"{student}\0{problem}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,56 @@ def find(
         for student, path in sorted(folders.items())
     ]
     return Found(submissions, notes)
+
+
+def choose(
+    found: Found, students: Iterable[str] = (), problems: Iterable[str] = ()
+) -> list[Submission]:
+    """The submissions of these students to these problems, of all where none is named.
+
+    Args:
+        found: All submissions.
+        students: Names of students, as they are shown or as their folders are called.
+        problems: Names of problems.
+
+    Raises:
+        ValueError: Nobody has this name, or has handed in this problem; the message
+            names what comes nearest.
+    """
+    wanted: dict[str, set[str]] = {}
+    for kind, names in (("student", map(shown, students)), ("problem", problems)):
+        there = sorted({getattr(each, kind) for each in found.submissions})
+        wanted[kind] = {_named(kind, name, there) for name in names} or {*there}
+    return [
+        each
+        for each in found.submissions
+        if each.student in wanted["student"] and each.problem in wanted["problem"]
+    ]
+
+
+def _named(kind: str, name: str, there: Sequence[str]) -> str:
+    """Which of the names is meant: this one, or the one that is written alike."""
+    alike = [known for known in there if _composed(known) == _composed(name)]
+    if name in there or len(alike) == 1:
+        return name if name in there else alike[0]
+    plain: dict[str, list[str]] = {}
+    for known in there:
+        plain.setdefault(_plain(known), []).append(_quoted(known))
+    near = difflib.get_close_matches(_plain(name), plain)
+    meant = " or ".join(known for like in near for known in plain[like])
+    raise ValueError(
+        f"nothing is handed in for {kind} {_quoted(name)}"
+        f"{f'; did you mean {meant}?' if meant else ''}"
+    )
+
+
+def _composed(name: str) -> str:
+    """The name with ë as one character, which some systems make two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _quoted(name: str) -> str:
+    return f"'{name}'" if name.isprintable() else repr(name)
 
 
 def _student_folders(folder: Path, notes: list[str]) -> dict[str, Path]:
@@ -169,14 +224,19 @@ def _lookalikes(students: Iterable[str]) -> list[str]:
     seen: dict[str, str] = {}
     notes = []
     for student in sorted(students):
-        plain = unicodedata.normalize("NFKC", student).casefold()
-        plain = "".join(c for c in plain if unicodedata.category(c) != "Cf").strip()
+        plain = _plain(student)
         if plain in seen:
             notes.append(
                 f"two students whose names look alike: {seen[plain]!a} and {student!a}"
             )
         seen.setdefault(plain, student)
     return notes
+
+
+def _plain(name: str) -> str:
+    """What names that look alike have in common."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(c for c in plain if unicodedata.category(c) != "Cf").strip()
 
 
 def _file_name(student: str) -> str:

@@ -1,8 +1,9 @@
-"""One worker of a grading run: a process that grades one submission after another.
+"""One worker process of a grading run: it grades one submission after another.
 
 Each submission runs in the sandbox. The worker is a process because threads would
-wait for each other: checks compute, too. It reads orders and writes answers, a line of
-JSON each. It ends when the run that started it is gone.
+disturb each other: checks compute, too, and draw random numbers. It reads orders and
+writes answers, a line of JSON each. It ends when whoever started it is gone, or has had
+nothing to ask for long.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.checking.runner import CheckResult, run_checks
-from autograder.grading.state import digest_of
-from autograder.sandbox.error_lines import one_line
+from autograder.grading.state import fingerprint, unlike
 from autograder.sandbox.launcher import (
     Launcher,
     Limits,
@@ -31,12 +31,17 @@ from autograder.sandbox.launcher import (
     SandboxUnavailable,
     Subprocess,
 )
-from autograder.sandbox.notebook import Unreadable, cells_of, read_notebook
+from autograder.sandbox.notebook import Cell
 from autograder.sandbox.student import SandboxedStudent, limits_of
 
 # Status of a check, or kind of a cell's failure -> the submission's status. The gravest
 # comes first.
 _GRAVEST = {"crashed": "crashed", "timeout": "timed-out", "timed-out": "timed-out"}
+OTHER = """\
+a worker has another version of the course than the run: {differs}. Install the same \
+one in both places, then give the command again."""
+# A cluster's worker whose run was killed must not keep a sandbox for ever.
+IDLE_SECONDS = 600.0
 
 _ENDED = threading.Event()  # whoever gave the orders is gone
 
@@ -47,11 +52,19 @@ class Worker:
     Args:
         sandbox: Whether submissions run in the sandbox.
         hide: Folders that the sandbox may not show.
+        core: Decides which core the submissions get; None for any.
         **limits: The limits that ``SandboxedStudent`` takes.
     """
 
-    def __init__(self, sandbox: bool, hide: Sequence[Path], **limits: float) -> None:
-        self._sandbox, self._hide, self._limits = sandbox, hide, limits
+    def __init__(
+        self,
+        sandbox: bool,
+        hide: Sequence[Path],
+        core: int | None = None,
+        **limits: float,
+    ) -> None:
+        self._sandbox, self._hide, self._core = sandbox, hide, core
+        self._limits = limits
         self._problem = ""
         self._launcher: Launcher | None = None
         self._starting = 0.0  # seconds of this submission that starting a sandbox took
@@ -59,24 +72,21 @@ class Worker:
     def grade(
         self,
         problem: str,
-        path: Path,
-        within: Path,
+        cells: Sequence[Cell],
         seed: int,
         own_seed: int | None = None,
-        release: str = "",
     ) -> dict[str, Any]:
         """Grade one submission.
 
         Args:
             problem: The problem, such as "problem2".
-            path: The submission's file.
-            within: The folder of all submissions.
+            cells: The submission's code.
             seed: Decides the questions.
             own_seed: Where the submission's own random numbers start, or None.
-            release: The notebook that was handed out, or "".
 
         Returns:
-            The fields of the submission's ``Record`` that grading finds out.
+            The fields of the submission's ``Record`` that grading finds out. The status
+            "starved" is no record's: the machine was too busy for a verdict.
 
         Raises:
             SandboxUnavailable: There is no sandbox here.
@@ -84,7 +94,7 @@ class Worker:
         start = time.perf_counter()
         self._starting = 0.0
         try:
-            result = self._judge(problem, path, within, seed, own_seed, release)
+            result = self._judge(problem, cells, seed, own_seed)
         except SandboxUnavailable:
             raise
         except Exception:  # one row per submission, whatever happens
@@ -94,19 +104,8 @@ class Worker:
         return {**result, "seconds": round(max(0.0, seconds), 3)}
 
     def _judge(
-        self,
-        problem: str,
-        path: Path,
-        within: Path,
-        seed: int,
-        own_seed: int | None,
-        release: str,
+        self, problem: str, cells: Sequence[Cell], seed: int, own_seed: int | None
     ) -> dict[str, Any]:
-        try:
-            notebook = read_notebook(path, within)
-        except Unreadable as error:
-            return {"status": "unreadable", "message": one_line(str(error))}
-        cells = cells_of(notebook, read_notebook(release) if release else None)
         for _ in range(2):
             student = SandboxedStudent(
                 self._ready(problem), cells, seed=own_seed, **self._limits
@@ -115,6 +114,8 @@ class Worker:
                 results = run_checks(problem, student, seed)
             if _ENDED.is_set():
                 raise KeyboardInterrupt
+            if student.starved:
+                return {"status": "starved", "message": student.starved}
             if all(result.status != "grader-error" for result in results):
                 break
             self.close()  # the sandbox may be to blame: try once more, in a new one
@@ -122,7 +123,6 @@ class Worker:
         return {
             "status": status,
             "message": _why(status, results, student.first_failure),
-            "digest": digest_of(notebook),
             "checks": [asdict(result) for result in results],
             "failed_cells": student.failed_cells,
             "warnings": student.warnings,
@@ -136,7 +136,7 @@ class Worker:
             budget = math.ceil(self._limits.get("budget_seconds", 0))
             limits = Limits(cpu_seconds=max(Limits.cpu_seconds, budget))
             self._launcher = (
-                Sandbox(number, limits=limits, hide=self._hide)
+                Sandbox(number, limits=limits, hide=self._hide, core=self._core)
                 if self._sandbox
                 else Subprocess(number, limits=limits)
             )
@@ -184,32 +184,38 @@ def main() -> None:
     threading.Thread(target=_read, args=[orders], daemon=True).start()
     worker = _worker(settings)
     try:
-        while order := orders.get():
+        # Another machine may have another version of what decides a result.
+        differs = unlike(settings["fingerprint"], fingerprint())
+        while order := orders.get(timeout=IDLE_SECONDS):
             try:
+                if differs:
+                    raise SandboxUnavailable(OTHER.format(differs=differs))
                 answer = worker.grade(**_order(order))
             except SandboxUnavailable as error:
                 answer = {"unavailable": str(error)}
             print(json.dumps(answer), file=answers, flush=True)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except (KeyboardInterrupt, BrokenPipeError, queue.Empty):
         pass
     finally:
         worker.close()
 
 
 def _worker(settings: dict[str, Any]) -> Worker:
-    hide = [Path(path) for path in settings["hide"]]
-    return Worker(settings["sandbox"], hide, **limits_of(settings["budget"]))
+    # A folder that another machine does not have needs no hiding there.
+    hide = [path for path in map(Path, settings["hide"]) if path.exists()]
+    limits = limits_of(settings["budget"])
+    return Worker(settings["sandbox"], hide, settings["core"], **limits)
 
 
 def _order(line: bytes) -> dict[str, Any]:
     order = json.loads(line)
-    return {**order, "path": Path(order["path"]), "within": Path(order["within"])}
+    return {**order, "cells": [Cell(*cell) for cell in order["cells"]]}
 
 
 def _read(orders: queue.SimpleQueue[bytes]) -> None:
     for line in sys.stdin.buffer:
         orders.put(line)
-    # The run has ended or was killed: nobody wants the result any more.
+    # Whoever asked has ended or was killed: nobody wants the result any more.
     _ENDED.set()
     orders.put(b"")
     if hasattr(signal, "pthread_kill"):

@@ -19,13 +19,15 @@ from typing import Any
 import nbformat
 import pytest
 from courses import exported, from_here, submit
+from processes import all_end, below
 
 from autograder import nbgrader_plugin
 from autograder.checking.runner import CheckResult
 from autograder.course import release
-from autograder.grading import worker
+from autograder.grading import scheduler, worker
+from autograder.grading.submissions import Submission
 from autograder.sandbox.launcher import Sandbox
-from autograder.sandbox.notebook import MAX_CELLS
+from autograder.sandbox.notebook import MAX_CELLS, Cell
 from autograder.sandbox.student import SandboxedStudent
 
 PROBLEM = "problem2"
@@ -345,7 +347,13 @@ def by_nbgrader(path: Path, launcher: Any, patch: pytest.MonkeyPatch) -> dict[st
 def by_the_batch(path: Path, launcher: Any) -> list[CheckResult]:
     one = worker.Worker(True, [])
     one._problem, one._launcher = PROBLEM, launcher
-    told = one.grade(PROBLEM, path, path.parent, 11, release=str(RELEASE))
+    plan = scheduler.Plan(path.parent, 11, releases={PROBLEM: RELEASE})
+    submission = Submission("ada", PROBLEM, path)
+    _, notebook = scheduler._look(submission, plan)
+    if notebook is None:
+        return []
+    cells = [Cell(*cell) for cell in plan.order(submission, notebook)["cells"]]
+    told = one.grade(PROBLEM, cells, 11)
     return [CheckResult(**check) for check in told.get("checks", ())]
 
 
@@ -403,23 +411,28 @@ def test_both_give_the_same_points_and_say_the_same(
 class Deadly(SandboxedStudent):
     """Stands for a submission that has found a way to kill the fork server."""
 
-    calls = 0
+    calls, deaths = 0, 0
 
     def exchange(self, question: Any, *rest: Any) -> Any:
-        self.calls += question["op"] == "call"
-        if self.calls == 5:
+        asks = question["op"] == "call"
+        self.calls += asks
+        if asks and 5 <= self.calls < 5 + self.deaths:
             launcher: Any = self._launcher
+            gone = below(launcher._server.process.pid)
             os.kill(launcher._server._server, signal.SIGKILL)
-            self.calls += 1
+            assert all_end(gone)
         return super().exchange(question, *rest)
 
 
-def test_a_server_that_dies_costs_one_submission_one_task_on_both(
+def test_a_server_that_dies_twice_costs_one_submission_one_task_on_both(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     sandboxes: Callable[[int], Sandbox],
 ) -> None:
-    """It has crashed, and keeps what it had earned; the next one has all points."""
+    """It has crashed, and keeps what it had earned; the next one has all points.
+
+    Once may be anybody's doing, and costs nothing.
+    """
     path = damaged(nothing, tmp_path)
 
     def points_by_nbgrader() -> float:
@@ -429,6 +442,11 @@ def test_a_server_that_dies_costs_one_submission_one_task_on_both(
     with monkeypatch.context() as patch:
         patch.setattr(worker, "SandboxedStudent", Deadly)
         patch.setattr(nbgrader_plugin, "SandboxedStudent", Deadly)
+        patch.setattr(Deadly, "deaths", 1)
+        results = by_the_batch(path, sandboxes(2))
+        assert sum(result.earned for result in results) == FULL
+        assert points_by_nbgrader() == FULL
+        patch.setattr(Deadly, "deaths", 2)
         results = by_the_batch(path, sandboxes(2))
         assert "crashed" in {result.status for result in results}
         assert 0 < sum(result.earned for result in results) < FULL

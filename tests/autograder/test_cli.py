@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import resource
@@ -213,6 +214,45 @@ def test_a_module_of_ours_that_is_missing_is_no_matter_of_installing(
     monkeypatch.setitem(sys.modules, "autograder.selfcheck", None)
     with pytest.raises(ModuleNotFoundError, match="selfcheck"):
         cli.main(["check", str(solved)])
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_check_on_a_busy_machine_is_made_once_more_and_shows_no_points(
+    times: int,
+    solved: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made: list[Any] = []
+
+    class Student(contextlib.nullcontext[Any]):
+        def __init__(self, *_: Any) -> None:
+            super().__init__(self)
+            made.append(self)
+            self.starved = "the machine was too busy" * (len(made) <= times)
+            self.failed_cells, self.warnings = dict[str, str](), list[str]()
+
+    def verdicts(problem: str, student: Student, *_: Any, **__: Any) -> Any:
+        return [result("grader-error" if student.starved else "passed", earned=2.0)]
+
+    monkeypatch.setattr("autograder.sandbox.student.SandboxedStudent", Student)
+    monkeypatch.setattr("autograder.checking.runner.run_checks", verdicts)
+    subprocess_ = "autograder.sandbox.launcher.Subprocess"
+    monkeypatch.setattr(subprocess_, lambda problem: contextlib.nullcontext())
+    monkeypatch.setattr(
+        "autograder.checking.runner.points_of", lambda problem: {"a": 2.0}
+    )
+    code = cli.main(["check", str(solved)])
+    said = capsys.readouterr()
+    assert len(made) == min(times + 1, 2)
+    if times < 2:
+        assert code == 0
+        assert "All public checks passed." in said.out
+    else:
+        assert code == 1
+        assert said.out == ""
+        why = "the machine was too busy; check it again when less else is running"
+        assert said.err == f"{solved}: {why}\n"
 
 
 def test_an_interrupt_and_a_place_that_cannot_be_written_are_a_line(

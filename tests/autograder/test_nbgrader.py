@@ -5,6 +5,7 @@ Release, a class of seven, autograde, hand grading, re-grade, feedback, export.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Callable
@@ -229,6 +230,16 @@ def test_locked_cells_and_metadata_are_ours_again() -> None:
     assert [c.source for c in restored.cells if not grade_id(c)].count("mine") == 3
 
 
+def checked(monkeypatch: pytest.MonkeyPatch, verdicts: Callable[..., Any]) -> Any:
+    """The release with these verdicts on whatever is asked."""
+    monkeypatch.setattr(nbgrader_plugin, "run_checks", verdicts)
+    monkeypatch.setattr(nbgrader_plugin, "_launcher", lambda *_: None)
+    course = SimpleNamespace(root="", course_id="")
+    monkeypatch.setattr(nbgrader_plugin, "_course_of", lambda _: course)
+    resources = {"nbgrader": {"assignment": "problem2", "student": "ada"}}
+    return nbgrader_plugin.RunChecks().preprocess(notebooks()[0], resources)[0]
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -243,11 +254,35 @@ def test_a_mistake_of_ours_is_never_a_score(
         replace(CheckResult(c.id, c.title, c.points, 0, "failed", "", True), **spoil)
         for c in checks_of("problem2")
     ]
-    monkeypatch.setattr(nbgrader_plugin, "run_checks", lambda *_: results)
-    monkeypatch.setattr(nbgrader_plugin, "_launcher", lambda *_: None)
-    course = SimpleNamespace(root="", course_id="")
-    monkeypatch.setattr(nbgrader_plugin, "_course_of", lambda _: course)
-    ours, _ = notebooks()
-    resources = {"nbgrader": {"assignment": "problem2", "student": "ada"}}
     with pytest.raises(nbgrader_plugin.GraderError, match=words):
-        nbgrader_plugin.RunChecks().preprocess(ours, resources)
+        checked(monkeypatch, lambda *_: results)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_submission_that_gets_no_core_is_asked_again_before_it_fails(
+    monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    made: list[Any] = []
+
+    class Student(contextlib.nullcontext[Any]):
+        def __init__(self, *_: Any, **__: Any) -> None:
+            super().__init__(self)
+            made.append(self)
+            self.starved = "the machine was too busy" * (len(made) <= times)
+            self.warnings = list[str]()
+
+    def verdicts(problem: str, student: Student, seed: int) -> list[CheckResult]:
+        status = "grader-error" if student.starved else "passed"
+        return [
+            CheckResult(c.id, c.title, c.points, 1, status, student.starved, True)
+            for c in checks_of(problem)
+        ]
+
+    monkeypatch.setattr(nbgrader_plugin, "SandboxedStudent", Student)
+    if times == 1:
+        cells = checked(monkeypatch, verdicts).cells
+        assert any("PASSED" in str(cell.get("outputs")) for cell in cells)
+    else:
+        with pytest.raises(nbgrader_plugin.GraderError, match="machine was too busy"):
+            checked(monkeypatch, verdicts)
+    assert len(made) == 2

@@ -9,6 +9,11 @@ import csv
 import json
 import os
 import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +22,13 @@ import nbformat
 import pytest
 from courses import exported, set_by_hand, solution
 from nbgrader.api import Gradebook
+from processes import soon
 
 from autograder import cli
 from autograder.checking.runner import CheckResult
+from autograder.course.release import COURSE
 from autograder.grading.gradebook import Course, Entry, NoGradebook
-from autograder.grading.state import Record, digest_of
+from autograder.grading.state import Record, State, digest_of
 from autograder.grading.submissions import Submission
 from autograder.sandbox.notebook import read_notebook
 
@@ -110,6 +117,69 @@ def test_what_nobody_judged_is_for_a_person_and_no_0(course: Path) -> None:
     assert "could not be read" in path.read_text("utf-8")
 
 
+# Writes a record into a course's gradebook, and is killed before it calls a function.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from autograder.grading import gradebook
+from autograder.grading.state import State
+from autograder.grading.submissions import Submission
+course, function = Path(sys.argv[1]), sys.argv[2]
+owner = gradebook.Course if function == "_settle" else gradebook._KnownResults
+setattr(owner, function, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+path = course / "submitted/ada/problem2/problem2.ipynb"
+submission = Submission("ada", "problem2", path)
+record = State(course.parent).record(submission.key)
+gradebook.Course(course).write(submission, record, 7, course / "submitted")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signal")
+@pytest.mark.parametrize(
+    ("function", "answer"),
+    [
+        ("_settle", "Because of the noise."),
+        ("preprocess", "On second thoughts: no."),
+    ],
+    ids=["same-work", "other-work"],
+)
+def test_killed_in_the_middle_of_writing(
+    course: Path, function: str, answer: str
+) -> None:
+    """What a person settled is open for review only if the work has changed."""
+    submission = submit(course, "ada", solved(course))
+    write(course, submission, record(submission, 12, 5, 3))
+    set_by_hand(course, "ada", manual_score=4.0, needs_manual_grade=False)
+    submission = submit(course, "ada", solved(course, answer))
+    again = record(submission, 12, 5, 2)
+    State(course.parent).save(submission.key, again)
+    command = [sys.executable, "-c", KILLED, str(course), function]
+    assert subprocess.run(command, cwd=COURSE).returncode == -signal.SIGKILL
+    assert not Course(course).holds(submission, again, 7)
+    changed = answer != "Because of the noise."
+    assert write(course, submission, again) == Entry(23, 25, changed)
+    assert not [*course.glob(".settled*")]
+
+
+def lock(course: Path) -> sqlite3.Connection:
+    """Lock the gradebook, as another program does that writes to it."""
+    other = sqlite3.connect(course / "gradebook.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    return other
+
+
+def test_a_gradebook_that_is_locked_is_asked_once(course: Path) -> None:
+    submission = submit(course, "ada", solved(course))
+    found = Course(course)
+    with closing(lock(course)):
+        with pytest.raises(NoGradebook, match="is locked") as first:
+            found.write(submission, record(submission, 12, 5, 3), 7, course)
+        with pytest.raises(NoGradebook) as second:
+            found.entry(submission)
+    assert second.value is first.value, "the database was not asked again"
+    assert write(course, submission, record(submission, 12, 5, 3)).score == 20
+
+
 def test_an_untouched_answer_is_0_points(course: Path) -> None:
     submission = submit(course, "cem", solved(course, "YOUR ANSWER HERE"))
     entry = write(course, submission, record(submission, 12, 5, 3))
@@ -170,6 +240,7 @@ def test_it_is_quiet(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
         (lambda c: (c / "nbgrader_config.py").unlink(), "no nbgrader course"),
         (lambda c: (c / "nbgrader_config.py").write_text(""), "configure"),
         (lambda c: (c / "gradebook.db").unlink(), "generate_assignment problem2"),
+        (lambda c: (c / "gradebook.db").write_bytes(b"x" * 999), "not a database"),
         (lambda c: shutil.rmtree(c / "exercises"), "generate_assignment problem2"),
     ],
 )
@@ -257,3 +328,53 @@ def test_the_whole_command_for_a_class_of_seven(graded: Path) -> None:
     assert written(graded)["ben"] == ("", "missing")
     ada = Submission("ada", "problem2", graded / "submitted/ada")
     assert Course(graded).entry(ada) == Entry(25, 25, False)
+
+
+def entries(course: Path) -> list[Any]:
+    """Everything in the gradebook that says something of a grade."""
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
+        return sorted(
+            (s.student.id, g.name, g.auto_score, g.manual_score, g.needs_manual_grade)
+            for s in book.assignment_submissions("problem2")
+            for g in s.notebooks[0].grades
+        )
+
+
+@pytest.mark.slow
+def test_a_gradebook_that_another_program_locks_meanwhile(graded: Path) -> None:
+    """The run keeps its grades, and the next one writes the rest."""
+    wanted, place = entries(graded), graded.parent
+    command = [sys.executable, "-m", "autograder", "grade", "course/submitted"]
+    command += ["--output", "new", "--course", "course", "--workers", "1"]
+    command += ["--seed", "3", "--again"]
+
+    def run() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=place,
+            env=os.environ | {"PYTHONPATH": str(COURSE)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    with closing(lock(graded)), run() as process:
+        said = process.communicate()[0]
+        assert process.returncode == 1
+        assert "Traceback" not in said
+        assert said.count("locked") == said.count("\n") == 1, "it refuses in one line"
+    with run() as process:
+        assert soon((place / "new/state/run.json").exists)
+        with closing(lock(graded)):
+            said = process.communicate()[0]
+    assert process.returncode == 1
+    assert said.count("locked") == 1, said
+    assert "Traceback" not in said
+    told = json.loads((place / "new/grades.json").read_bytes())["submissions"]
+    scores = {one["student"]: one["auto_score"] for one in told}
+    assert scores["ada"] == 20
+    assert scores["fay"] == 3
+    with run() as process:
+        said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert entries(graded) == wanted

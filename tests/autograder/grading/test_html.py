@@ -16,6 +16,7 @@ from bs4 import BeautifulSoup
 from chromium import launched, watched
 
 from autograder.checking.runner import HIDDEN_REASONS, CheckResult, reason_of
+from autograder.grading.changes import Change, Changes, Grade
 from autograder.grading.export import Row
 from autograder.grading.html import STATUS, WORDS, student_page, summary_page
 from autograder.grading.state import Record
@@ -235,7 +236,10 @@ def test_on_a_phone_in_any_light(tmp_path: Path) -> None:
     """Nothing is cut off at 360 pixels, and every text stands out from its ground."""
     long = replace(RECORD, student="n" * 255, failed_cells={"cell 1": "x" * 300})
     wide = [*every_status(), replace(ROW, record=long)]
-    (tmp_path / "index.html").write_text(summary_page(wide, RUN), encoding="utf-8")
+    grade = Grade("needs-hand-grading", 12.345678, 9.876543)
+    changes = Changes([Change("n" * 255, "problem2", grade, grade, "y" * 80)], 1, 1)
+    index = summary_page(wide, RUN, changes)
+    (tmp_path / "index.html").write_text(index, encoding="utf-8")
     (tmp_path / "page.html").write_text(student_page(wide[-1], ""), encoding="utf-8")
     size = {"width": 360, "height": 740}
     with launched(env={**os.environ, "HOME": str(tmp_path)}) as browser:
