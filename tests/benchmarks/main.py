@@ -47,8 +47,8 @@ MALLOC_TASKS = ("gradient_1", "gradient_8", "gradcam", *SAMPLED)
 # Models, samples and steps, rounds at least, and how long quick rows go on.
 FULL = (tuple(speed.MODELS), 50, 5, 8.0)
 QUICK = (("shapes",), 2, 2, 0.0)
-# What only judges and shows cells may change without a new measurement.
-SHOWING = ("report.py", "targets.py", "test_benchmark.py")
+# What only judges and shows cells, or is about grading, needs no new measurement.
+SHOWING = ("report.py", "targets.py", "test_benchmark.py", "classes.py", "grading.py")
 
 Item = Callable[[], Any]
 
