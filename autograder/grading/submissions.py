@@ -64,32 +64,26 @@ class Found:
     notes: list[str]
 
 
-def find(
-    folder: Path, problems: Iterable[str] = (), students: Iterable[str] = ()
-) -> Found:
+def find(folder: Path, students: Iterable[str] = ()) -> Found:
     """The submissions in a folder.
 
     Args:
         folder: The folder of all submissions.
-        problems: The problems to grade; if none, all that anybody has handed in.
-        students: Who is expected. Each of them gets a submission for each problem,
-            whether they handed in or not.
+        students: Who is expected. Each of them gets a submission for each problem that
+            anybody has handed in.
 
     Returns:
         The submissions, and notes on what was left out.
     """
     notes: list[str] = []
     folders = _student_folders(folder, notes)
-    wanted = list(problems)
-    if not wanted:
-        there = {name for path in folders.values() for name in _names_in(path)}
-        known = problems_with_checks()
-        wanted = [name for name in known if name in there]
-        odd = sorted(name for name in there if name not in known)
-        notes += [
-            f"left out, because there are no checks for it: {name}"
-            for name in map(shown, odd)
-        ]
+    there = {name for path in folders.values() for name in _names_in(path)}
+    known = problems_with_checks()
+    wanted = [name for name in known if name in there]
+    notes += [
+        f"left out, because there are no checks for it: {shown(name)}"
+        for name in sorted(there.difference(known))
+    ]
     for name in students:
         folders.setdefault(shown(name), folder / _file_name(shown(name)))
     notes += _lookalikes(folders)
