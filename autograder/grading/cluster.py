@@ -191,6 +191,7 @@ class Workers:
         self._client, self._say = client, say
         self._run, self._settings = secrets.token_hex(8), json.dumps(settings)
         self._unfit: dict[str, str] = {}
+        self._waits = False  # whether it was said that there is no worker
 
     def __enter__(self) -> Workers:
         return self
@@ -241,6 +242,9 @@ class Workers:
         threads: dict[str, int] = self._client.nthreads()
         for address in threads:
             _check(address)
+        if not threads and not self._waits:
+            self._say("the cluster has no worker yet: waiting for one")
+        self._waits = not threads
         return threads
 
     def _asked(self, order: dict[str, Any]) -> Future:

@@ -210,9 +210,8 @@ def test_over_the_network_it_is_encrypted(
 ) -> None:
     submit(place, "ada", notebook("ada 7"))
     told = [part for pair in keys.items() for part in pair]
-    with dask(place, 1, "--protocol", "tls", *told) as (address, _):
+    with dask(place, 1, "--protocol", "tls", *LOOPBACK, *told) as (address, _):
         assert address.startswith("tls://")
-        assert not cluster._stays_here(address), "any address of this machine"
         assert run(place, "--scheduler", address) == 1, "without our certificate"
         assert "no Dask scheduler answers" in capsys.readouterr().err
         assert log(place) == []
@@ -229,13 +228,42 @@ def test_nothing_is_sent_in_the_clear(
     for address in ("192.0.2.1:8786", "tcp://cluster.example:8786", "ws://127.0.0.2.x"):
         assert run(place, "--scheduler", address) == 1
         assert "in the clear" in capsys.readouterr().err
-    with dask(place, 1) as (address, _):
-        port = address.rpartition(":")[2]
-        assert run(place, "--scheduler", f"tcp://127.0.0.1:{port}") == 1
+    everywhere = {"address": "tcp://192.0.2.1:8786"}
+    with dask(place, 1, *LOOPBACK) as (address, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(cluster.Client, "scheduler_info", lambda self: everywhere)
+            assert run(place, "--scheduler", address) == 1
         assert "--host 127.0.0.1" in capsys.readouterr().err
     assert log(place) == []
-    assert run(place, "--scheduler", f"127.0.0.1:{port}") == 1
+    assert run(place, "--scheduler", address) == 1
     assert "no Dask scheduler answers at" in capsys.readouterr().err
+
+
+def test_without_a_worker_the_run_says_so(
+    place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And goes on waiting, since a cluster may start its workers late."""
+    submit(place, "ada", notebook("ada 7"))
+    with dask(place, 0, *LOOPBACK) as (address, _):
+        given = [str(place / "submitted"), "--output", str(place / "out")]
+        given += ["--no-gradebook", "--scheduler", address]
+        with subprocess.Popen([sys.executable, "-m", "autograder", "grade", *given]):
+            said = ""
+
+            def told() -> bool:
+                nonlocal said
+                said += capfd.readouterr().err
+                return "has no worker yet" in said
+
+            assert soon(told)
+            file = str(place / "scheduler.json")
+            command = [sys.executable, "-m", "distributed.cli.dask_worker", *LOOPBACK]
+            command += ["--no-nanny", "--no-dashboard", "--scheduler-file", file]
+            command += ["--preload", str(place / "preload.py")]
+            with subprocess.Popen(command) as worker:
+                assert soon(lambda: (place / "out/grades.json").exists())
+                worker.kill()
+    assert scores(place) == {"ada": 7.0}
 
 
 @pytest.mark.parametrize(
