@@ -133,6 +133,28 @@ def make_parser(whole: bool = True) -> argparse.ArgumentParser:
         "--json", action="store_true", help="print the checks as one JSON object"
     )
     check.set_defaults(run=run_check)
+    progress = commands.add_parser(
+        "progress",
+        help="show which tasks you have finished, and what is left",
+        description=(
+            "Show which tasks you have finished: those whose public checks all passed"
+            " when they ran last, in a notebook or by autograder check."
+        ),
+        epilog=(
+            "example: autograder progress --export progress.html\n"
+            "exit code: 0 if shown, 2 for wrong usage"
+        ),
+    )
+    progress.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write it to a .html, .csv or .json file as well",
+    )
+    progress.add_argument(
+        "--forget", action="store_true", help="delete what is remembered"
+    )
+    progress.set_defaults(run=run_progress)
     if whole:
         _add_course_commands(commands)
     return parser
@@ -185,7 +207,7 @@ def run_check(options: argparse.Namespace) -> int:
     from autograder.checking.runner import points_of, run_checks
     from autograder.sandbox.launcher import Subprocess
     from autograder.sandbox.student import SandboxedStudent
-    from autograder.selfcheck import SEED, all_passed, next_hint, report
+    from autograder.selfcheck import SEED, all_passed, next_hint, remembered, report
 
     try:
         points = points_of(problem)
@@ -226,6 +248,7 @@ def run_check(options: argparse.Namespace) -> int:
         hidden = points[task] - sum(r.points for r in own)
         print(f"\n{problem}, {task}")
         print(report(own, hint=hint, hidden=hidden))
+        print(*remembered(own, problem), sep="\n", end="")
     earned, public = sum(r.earned for r in results), sum(r.points for r in results)
     whole = points[options.task] if options.task else sum(points.values())
     print(
@@ -237,6 +260,24 @@ def run_check(options: argparse.Namespace) -> int:
         return FINE
     print("Not all public checks passed.")
     return FAILED
+
+
+def run_progress(options: argparse.Namespace) -> int:
+    """Run ``autograder progress``; return its exit code."""
+    from autograder.progress import Progress, forget
+
+    found = Progress()
+    if options.export:
+        try:
+            text = found.export(options.export.suffix.lower())
+        except ValueError as error:
+            return _wrong(str(error))
+        options.export.write_text(text, encoding="utf-8")
+    if options.forget:
+        forget()
+        found = Progress()
+    print(found)
+    return FINE
 
 
 def problem_of(path: Path, notebook: object) -> str:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autograder import progress
 from autograder.checking.runner import CheckResult, points_of, reason_of, run_checks
 from autograder.sandbox.student import LocalStudent
 
@@ -31,9 +32,23 @@ WORDS = {
 _failures: Counter[tuple[str, str]] = Counter()
 
 
+class Points(float):
+    """The points of a failed task: a number for nbgrader, and a line for people."""
+
+    def __new__(cls, earned: float, most: float) -> Points:
+        made = super().__new__(cls, round(earned, 2))
+        made.most = most
+        return made
+
+    most: float
+
+    def _repr_html_(self) -> str:
+        return f"{self:g} of {self.most:g} points of the public checks so far"
+
+
 def self_check(
     problem: str, task: str, namespace: Mapping[str, Any], *, seed: int = SEED
-) -> float | None:
+) -> Points | None:
     """Run a task's public checks on the functions in ``namespace``.
 
     It prints what passed, what failed, why, and a hint.
@@ -56,9 +71,23 @@ def self_check(
         hint = next_hint(problem, task, _failures[problem, task])
         _failures[problem, task] += 1
     print(*student.warnings, report(results, hint=hint, hidden=hidden), sep="\n")
+    print(*remembered(results, problem), sep="\n", end="")
     if all_passed(results):
         return None
-    return round(sum(r.earned for r in results), 2)
+    return Points(sum(r.earned for r in results), sum(r.points for r in results))
+
+
+def remembered(results: Sequence[CheckResult], problem: str) -> list[str]:
+    """Keep the results for the next session; what to say of it, as lines."""
+    try:
+        progress.remember(results, problem)
+    except OSError as error:
+        return [f"(This result can't be kept for your next session: {error})", ""]
+    if not all_passed(results):
+        return []
+    done, of = progress.Progress().finished(problem)
+    said = f"Task finished; {done} of {of} tasks of this problem are."
+    return [f"{said} All: autograder progress", ""]
 
 
 def all_passed(results: Sequence[CheckResult]) -> bool:

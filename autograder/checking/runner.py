@@ -69,12 +69,14 @@ class Check:
         points: The points that the check can give.
         title: What is asked, in words.
         public: Whether the student's own check runs it.
+        needs: The id of the check without which this one earns nothing, or "".
     """
 
     id: str
     points: float
     title: str
     public: bool
+    needs: str = ""
 
     @property
     def task(self) -> str:
@@ -174,7 +176,7 @@ def credit(fraction: float, message: str) -> NoReturn:
 
 
 def check(
-    id: str, points: float, title: str, *, public: bool
+    id: str, points: float, title: str, *, public: bool, needs: str = ""
 ) -> Callable[[Function], Function]:
     """Mark a function ``test_...(student, ...)`` as a check.
 
@@ -185,6 +187,9 @@ def check(
         points: The points that the check can give.
         title: What is asked, in words.
         public: Whether the student's own check runs it.
+        needs: The name of an earlier check of the same task, whose numbers everything
+            else rests on: where that one does not pass, this one earns nothing. So one
+            mistake costs the same share in every task.
 
     Returns:
         The decorator of the function.
@@ -194,9 +199,10 @@ def check(
     """
     if id.count("/") != 1:
         raise ValueError(f"a check's id is 'task/name', not {id!r}")
+    needed = f"{id.partition('/')[0]}/{needs}" if needs else ""
 
     def mark(function: Function) -> Function:
-        known = Check(id, points, title, public)
+        known = Check(id, points, title, public, needed)
         function.check = known  # type: ignore[attr-defined]
         return function
 
@@ -220,6 +226,11 @@ def _functions(problem: str) -> list[Any]:
             found += [f for f in vars(module).values() if hasattr(f, "check")]
     if len({function.check.id for function in found}) != len(found):
         raise ValueError(f"two checks of {problem} have one id")
+    seen = {""}
+    for function in found:
+        if function.check.needs not in seen:
+            raise ValueError(f"{function.check.id} needs a check that runs before it")
+        seen.add(function.check.id)
     return found
 
 
@@ -308,6 +319,7 @@ class Run:
         self.student, self._seed = student, seed
         self.transcript = Transcript(problem, seed)
         self.stopped: dict[str, str] = {}
+        self._unmet: dict[str, str] = {}  # id -> title of a check that did not pass
 
     @_without_warnings()
     def call(self, function: Any) -> None:
@@ -321,7 +333,15 @@ class Run:
             "transcript": self.transcript,
         }
         named = inspect.signature(function).parameters
-        function(**{name: given[name] for name in named})
+        needed = self._unmet.get(function.check.needs)
+        try:
+            function(**{name: given[name] for name in named})
+            require(not needed, f'counts only together with "{needed}".')
+        except BaseException as error:
+            self._unmet[function.check.id] = function.check.title
+            if needed and isinstance(error, Shortfall):
+                error.fraction = 0.0
+            raise
 
     def judged(self, known: Check, error: BaseException) -> CheckResult:
         """The verdict on a check that raised ``error``."""

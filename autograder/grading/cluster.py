@@ -11,6 +11,7 @@ import json
 import logging
 import secrets
 import tempfile
+import warnings
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ class _Worker(_NoPort, Worker):
 @contextlib.contextmanager
 def _local(threads: int) -> Iterator[Client]:
     with (
+        # Dask looks for this machine's address, and warns where there is no network.
+        warnings.catch_warnings(action="ignore", category=RuntimeWarning),
         tempfile.TemporaryDirectory() as folder,
         dask.config.set(ONE_PROCESS),
         SpecCluster(

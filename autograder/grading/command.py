@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from autograder.grading.changes import Changes
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from autograder.grading.state import Record
     from autograder.grading.submissions import Submission
 
+Item = TypeVar("Item")
 FINE, FAILED, USAGE = 0, 1, 2
 LONGEST = 3600  # seconds for one submission
 WARNING = """\
@@ -388,11 +389,9 @@ def _rows(
         problem: hand_points(plan.releases.get(problem))
         for problem in {submission.problem for submission in found}
     }
-    for i, submission in enumerate(found, start=1):
+    for submission in _counted("gradebook" if course is not None else "", found):
         record, entry, note = records[submission.key], None, ""
         if course is not None and record.status not in ("missing", "grader-error"):
-            if sys.stderr.isatty():
-                print(f"\rgradebook {i}/{len(found)} ", end="", file=sys.stderr)
             try:
                 if submission.key in plan.chosen and (
                     plan.again or not course.holds(submission, record, plan.seed)
@@ -405,9 +404,18 @@ def _rows(
                 note = f"not in the gradebook: {one_line(said)}"
         hand_max = hand[submission.problem]
         rows.append(row(record, hand_max=hand_max, entry=entry, note=note))
-    if course is not None and sys.stderr.isatty():
-        print(file=sys.stderr)
     return rows
+
+
+def _counted(what: str, items: Sequence[Item]) -> Iterator[Item]:
+    """The items, while somebody at a terminal sees how many are done."""
+    shown = what and items and sys.stderr.isatty()
+    for i, item in enumerate(items, start=1):
+        if shown:
+            print(f"\r{what} {i}/{len(items)} ", end="", file=sys.stderr, flush=True)
+        yield item
+    if shown:
+        print(file=sys.stderr)
 
 
 def _write(
@@ -419,7 +427,7 @@ def _write(
     from autograder.grading.submissions import page_of
 
     pages = []
-    for row in rows:
+    for row in _counted("pages", rows):
         page = page_of(row.record.student, row.record.problem)
         write_whole(output / page, student_page(row, run["started"]))
         pages.append(page.as_posix())

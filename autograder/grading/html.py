@@ -175,13 +175,20 @@ def _numbers(problem: str, rows: Sequence[Row]) -> dict[str, Any]:
         for check in row.record.checks:
             asked[check.id, check.title] += 1
             lost[check.id, check.title] += check.earned < check.points
+    tasks = list(dict.fromkeys(id.partition("/")[0] for id, _ in asked))
     return {
         "name": problem,
         "rows": rows,
         "states": Counter(row.status for row in rows),
         "median": number(median(scores)) if scores else "",
         "most": number(rows[0].max_score),
-        "checks": [(title, lost[id, title], n) for (id, title), n in asked.items()],
+        "checks": sorted(
+            (
+                (id.partition("/")[0], title, lost[id, title], n)
+                for (id, title), n in asked.items()
+            ),
+            key=lambda line: tasks.index(line[0]),
+        ),
     }
 
 

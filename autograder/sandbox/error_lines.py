@@ -43,7 +43,7 @@ def one_line(text: str, longest: int = MAX_LINE) -> str:
 
 def raised(name: str, line: str) -> str:
     """What a cell or a function raised: where, the error, and what can be done."""
-    place = re.search(r" \((cell \d+), line (\d+)\)$", line[-40:])
+    place = re.search(r" \((cell \[?\d+\]?), line (\d+)\)$", line[-40:])
     said = one_line(line[: -len(place[0])] if place else line)
     known = [words for begin, words in REMEDIES.items() if said.startswith(begin)]
     if place and place[1] == name:

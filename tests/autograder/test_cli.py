@@ -274,7 +274,7 @@ def interrupted() -> None:
 def test_each_help_has_an_example_that_can_be_typed_and_the_exit_codes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for command in ("check", *cli.OF_THE_COURSE):
+    for command in ("check", "progress", *cli.OF_THE_COURSE):
         with pytest.raises(SystemExit, match="0"):
             cli.main([command, "--help"])
         said = capsys.readouterr().out

@@ -6,6 +6,9 @@ kernel, as hidden tests.
 
 many: one class of right answers, known mistakes, cheats and files that are no notebooks
 by ours, and once more under other names by other workers.
+
+questions: processor seconds of a solved notebook of each problem, for its own cells and
+for what it is asked.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 if __name__ == "__main__":
     # The repository first: tests/ has folders of the same names as the packages.
@@ -35,12 +39,17 @@ import psutil
 from nbgrader.api import Gradebook
 from targets import TARGETS
 
+from autograder.checking.runner import run_checks
 from autograder.course.release import COURSE
 from autograder.grading.export import number
 from autograder.grading.state import versions
+from autograder.sandbox.launcher import Ending, Sandbox
+from autograder.sandbox.notebook import read_cells
+from autograder.sandbox.student import SandboxedStudent, StudentError
 from benchmarks import classes
 from chapter4.study import store
 
+QUESTIONS = 1.0  # processor seconds that a problem's questions may cost
 GOAL = 5.0  # times as many submissions a minute as plain nbgrader
 KINDS = ("flawed", "right", "right", "untouched")
 PLAIN = """\
@@ -252,7 +261,44 @@ def very_many(count: int, folder: Path) -> bool:
     return not wrong
 
 
-PARTS = {"nbgrader": (beside_nbgrader, 60), "many": (very_many, 5000)}
+class Counted(SandboxedStudent):
+    """Counts the processor seconds of its processes."""
+
+    seconds = 0.0
+
+    def _end(self) -> Ending | None:
+        ending = super()._end()
+        self.seconds += ending.cpu_seconds if ending else 0.0
+        return ending
+
+
+def what_questions_cost(count: int, folder: Path) -> bool:
+    """Whether the questions of each problem cost a second at most."""
+    print("processor seconds     cells  questions: answered   asked and judged")
+    fine = True
+    for problem in TARGETS:
+        path = COURSE / "solutions" / problem / f"{problem}.ipynb"
+        cells, rows = read_cells(path, within=COURSE), []
+        with Sandbox(int(problem.removeprefix("problem"))) as sandbox:
+            for seed in range(count):
+                with Counted(sandbox, cells) as alone, suppress(StudentError):
+                    alone.call("no_such_function")
+                start = time.process_time()
+                with Counted(sandbox, cells) as asked:
+                    run_checks(problem, asked, seed)
+                spent = time.process_time() - start
+                rows.append((alone.seconds, asked.seconds - alone.seconds, spent))
+        own, answered, judged = map(median, zip(*rows, strict=True))
+        fine = fine and answered + judged <= QUESTIONS
+        print(f"{problem:17} {own:9.2f} {answered:20.2f} {judged:18.2f}")
+    return fine
+
+
+PARTS = {
+    "nbgrader": (beside_nbgrader, 60),
+    "many": (very_many, 5000),
+    "questions": (what_questions_cost, 5),
+}
 
 
 def main() -> int:
@@ -262,11 +308,12 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Example: python tests/benchmarks/grading.py many 200\n"
-        "Exit code: 1 if a grade is wrong, or ours is not 5 times as fast.",
+        "Exit code: 1 if a grade is wrong, ours is not 5 times as fast, or a problem's"
+        " questions cost over a second.",
     )
     add = parser.add_argument
     add("part", choices=PARTS)
-    add("count", type=int, nargs="?", help="submissions, a multiple of 5 (60; 5000)")
+    add("count", type=int, nargs="?", help="submissions, a multiple of 5 (60; 5000; 5)")
     add("--folder", type=Path, help="a new folder for classes and grades, which stays")
     args = parser.parse_args()
     part, usual = PARTS[args.part]

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from IPython import get_ipython
 
 from autograder.sandbox.inside import protocol, settings, stand_ins, values
 from autograder.sandbox.inside.shell import Shell
@@ -251,8 +252,20 @@ def line_of(error: BaseException) -> str:
             places.append((str(error.filename), error.lineno or 0))
     said = said[:MAX_OUTPUT].strip().split("\n")[0][:300]
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    cells = [place for place in places if place[0].startswith("cell ")]
+    cells = [(cell, line) for file, line in places if (cell := cell_of(file))]
     return f"{text} ({cells[-1][0]}, line {cells[-1][1]})" if cells else text
+
+
+def cell_of(file: str) -> str:
+    """The cell whose code has this file name, or "".
+
+    In a kernel it is the number that stands beside the cell.
+    """
+    if file.startswith("cell "):
+        return file
+    shell = get_ipython()
+    known = shell and shell.compile.format_code_name(file)
+    return known[1].replace("In", "cell ") if known else ""
 
 
 @contextlib.contextmanager

@@ -31,7 +31,54 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 MAX_LOG = 32 * 2**20
 
 
-class Power(nn.Module):
+class Net(nn.Module):
+    """A model that says what is wrong with its input, before a layer fails over it.
+
+    Attributes:
+        takes: What an image may be: channels, height and width, None for any.
+    """
+
+    takes: tuple[int, int | None, int | None]
+
+    def __call__(self, x: Tensor) -> Any:
+        if isinstance(x, Tensor):
+            self._require_images(x)
+        else:
+            how = ": torch.from_numpy makes one" if isinstance(x, np.ndarray) else ""
+            said = f"the model takes a tensor, and was given {type(x).__name__}{how}"
+            raise ValueError(said)
+        return super().__call__(x)
+
+    def _require_images(self, x: Tensor) -> None:
+        pairs = list(zip(x.shape[-3:], self.takes, strict=False))
+        is_image = len(pairs) == 3 and all(
+            takes in (None, given) for given, takes in pairs
+        )
+        if x.ndim != 4 or not is_image:
+            if x.ndim == 3 and is_image:
+                raise ValueError(
+                    "the model takes a batch of images (N, 3, H, W), and was given one"
+                    " image without the batch axis: add it with image[None]"
+                )
+            sides = (str(s or "HW"[i - 1]) for i, s in enumerate(self.takes))
+            raise ValueError(
+                f"the model takes a batch of images (N, {', '.join(sides)}), and was"
+                f" given {tuple(x.shape)}"
+            )
+        own = next(self.parameters()).dtype
+        if x.dtype != own:
+            new = "double" if own == torch.float64 else "float"
+            raise ValueError(
+                f"the model computes in {_name(own)}, and was given {_name(x.dtype)}:"
+                f" image.{new}() is the same image in {_name(own)}"
+            )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+class Power(Net):
     """A weighted sum of the pixels' powers; with ``power`` p = 1 a linear model.
 
     Its outputs and their gradients are::
@@ -52,7 +99,7 @@ class Power(nn.Module):
         return torch.einsum("nchw,kchw->nk", powers, self.weight) + self.bias
 
 
-class Signs(nn.Module):
+class Signs(Net):
     """A sum of the pixels' powers with signs s = +1 or -1, the same in all channels.
 
     Its outputs are::
@@ -90,7 +137,7 @@ class Signs(nn.Module):
         return (self.weight.sign() * powers[:, None]).sum(dim=(2, 3, 4))
 
 
-class ReluOfDot(nn.Module):
+class ReluOfDot(Net):
     """A rectified dot product, whose mean gradient under noise is known.
 
     Its outputs are::
@@ -111,7 +158,7 @@ class ReluOfDot(nn.Module):
         return torch.einsum("nchw,kchw->nk", self.features(x), self.weight).relu()
 
 
-class ReluNet(nn.Module):
+class ReluNet(Net):
     """Two layers without bias, homogeneous of degree 1.
 
     Gradient x Input is exactly Integrated Gradients from zero.
@@ -127,7 +174,7 @@ class ReluNet(nn.Module):
         return self.head(self.hidden(self.flat(x)).relu())
 
 
-class ConvNet(nn.Module):
+class ConvNet(Net):
     """conv -> ReLU (``features``) -> global average pooling -> linear.
 
     Grad-CAM is the class activation map divided by H W, the size of the grid.
@@ -144,7 +191,7 @@ class ConvNet(nn.Module):
         return self.head(self.features(x).mean(dim=(2, 3)))
 
 
-class DeepConvNet(nn.Module):
+class DeepConvNet(Net):
     """As ``ConvNet`` with two convolutions (``features``).
 
     So neither map can be read off the weights.
@@ -173,7 +220,7 @@ class DeepConvNet(nn.Module):
         return self.head(self.features(x).mean(dim=(2, 3)))
 
 
-class DeepNet(nn.Module):
+class DeepNet(Net):
     """A smooth network whose gradient under noise has no formula.
 
     Its outputs, with signs s = +1 or -1, are::
@@ -229,7 +276,7 @@ class DeepNet(nn.Module):
         return nn.functional.conv2d(x, weight, padding=layer.padding)
 
 
-class Stateful(nn.Module):
+class Stateful(Net):
     """Batch norm and dropout.
 
     In training mode every call changes buffers, random state and result.
@@ -335,6 +382,9 @@ def build(recipe: Recipe) -> Any:
         model = KINDS[recipe.kind](size, options.pop("classes", 4), **options)
     _fill(model, recipe.seed)
     model = model.to(dtype).train(training)
+    if isinstance(model, Net):
+        anywhere = isinstance(model, (ConvNet, DeepConvNet, DeepNet, Stateful))
+        model.takes = (size[0], None, None) if anywhere else size
     if preprocessing is not None:
         model.preprocessing = _preprocessing(preprocessing, size)
     if record:

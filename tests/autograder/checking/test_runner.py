@@ -81,6 +81,26 @@ def test_crash(student, rng):
 def test_again(student, rng):
     student.call("crash")
 
+@check("four/base", 1, "The base", public=True)
+def test_base(student):
+    require(student.call("f", 1) == 2, "f(1) is 2.")
+
+@check("four/rests", 2, "Rests on it", public=False, needs="base")
+def test_rests(student):
+    pass
+
+@check("four/part", 2, "Half, and rests on it", public=False, needs="base")
+def test_rests_by_half(student):
+    credit(0.5, "half of it.")
+
+@check("four/good", 1, "Good", public=True)
+def test_good(student):
+    pass
+
+@check("four/free", 2, "Rests on what passes", public=False, needs="good")
+def test_free(student):
+    pass
+
 def test_not_marked():
     raise AssertionError("not a check")
 """
@@ -148,7 +168,28 @@ def test_each_ending_has_its_status(results: dict[str, CheckResult]) -> None:
         "three/starves": ("grader-error", 0),
         "three/crash": ("crashed", 0),
         "three/again": ("not-run", 0),
+        "four/base": ("failed", 0),
+        "four/rests": ("failed", 0),
+        "four/part": ("failed", 0),
+        "four/good": ("passed", 1),
+        "four/free": ("passed", 2),
     }
+
+
+def test_what_rests_on_wrong_numbers_earns_nothing_and_says_why(
+    results: dict[str, CheckResult],
+) -> None:
+    assert results["four/rests"].message == 'counts only together with "The base".'
+    assert results["four/part"].message == "half of it."
+
+
+def test_what_a_check_needs_runs_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = CHECKS.replace('needs="base"', 'needs="free"')
+    install(tmp_path, monkeypatch, "problem95", source)
+    with pytest.raises(ValueError, match="four/rests needs a check that runs before"):
+        checks_of("problem95")
 
 
 def test_messages_are_one_line_and_say_why(results: dict[str, CheckResult]) -> None:
@@ -215,11 +256,12 @@ def test_only_what_is_asked_for_is_run(
     install(tmp_path, monkeypatch, "problem98", CHECKS)
     public = run_checks("problem98", Scripted(), 1, public_only=True)
     shown = ["one/passes", "one/fails", "three/quotes", "three/public"]
+    shown += ["four/base", "four/good"]
     assert [r.id for r in public] == shown
     task = run_checks("problem98", Scripted(), 1, task="two")
     assert [r.id for r in task] == ["two/late", "two/after"]
-    with pytest.raises(ValueError, match="no task 'four'"):
-        run_checks("problem98", Scripted(), 1, task="four")
+    with pytest.raises(ValueError, match="no task 'five'"):
+        run_checks("problem98", Scripted(), 1, task="five")
 
 
 def test_a_file_that_cannot_be_imported_is_no_verdict(

@@ -213,9 +213,13 @@ def test_the_teachers_page_counts_and_links() -> None:
     assert "seed 7" in said
     assert "7 rows:" in said
     assert "(median 2.5 of 25 points)" in said
-    assert "Title of secret: 4 of 4" in said
-    assert "Title of fine: 0 of 4" in said
     soup = BeautifulSoup(html, "html.parser")
+    (table,) = soup.select("[aria-label='Problem 2, checks'] table")
+    lines = [[td.text.strip() for td in tr.select("td")] for tr in table.select("tr")]
+    assert ["task", "Title of secret", "4 of 4"] in lines
+    assert ["task", "Title of fine", "0 of 4"] in lines
+    widths = [str(bar["style"]) for bar in table.select(".bar span")]
+    assert sorted(set(widths)) == ["width: 0%", "width: 100%"]
     links = [str(a["href"]) for a in soup.select("td a")]
     assert len(links) == len(set(links)) == len(rows)
     assert all(re.fullmatch(r"feedback/[\w.%~-]+/problem2\.html", x) for x in links)
@@ -253,7 +257,8 @@ def test_on_a_phone_in_any_light(tmp_path: Path) -> None:
 
 def contrast(page: Any) -> float:
     """The least contrast of a text with the ground that is painted below it."""
-    pairs = page.evaluate("""() => [...document.querySelectorAll('body *')].map(e => {
+    pairs = page.evaluate("""() => [...document.querySelectorAll("body *")]
+        .filter(e => e.textContent.trim()).map(e => {
         const ground = x => getComputedStyle(x).backgroundColor;
         const clear = x => ground(x) == 'rgba(0, 0, 0, 0)';
         let g = e;

@@ -116,6 +116,38 @@ def test_the_weights_of_a_model_are_those_of_its_seed() -> None:
         np.testing.assert_allclose(model.bias.detach(), bias, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("kind", "shape", "dtype", "words"),
+    [
+        ("power", (3, 8, 6), torch.float32, "add it with image[None]"),
+        ("deep-conv-net", (3, 9, 9), torch.float32, "add it with image[None]"),
+        ("stateful", (8, 6), torch.float32, "(N, 3, H, W), and was given (8, 6)"),
+        ("relu-net", (2, 3, 6, 8), torch.float32, "(N, 3, 8, 6), and was given (2"),
+        ("conv-net", (1, 1, 8, 6), torch.float32, "(N, 3, H, W), and was given (1"),
+        ("signs", (1, 3, 8, 6), torch.float64, "image.float() is the same image"),
+        ("deep-net", (1, 3, 8, 6), torch.uint8, "float32, and was given uint8"),
+        ("relu-of-dot", (3, 8, 6, 1), torch.float32, "and was given (3, 8, 6, 1)"),
+    ],
+)
+def test_a_model_says_what_is_wrong_with_its_input(
+    kind: str, shape: tuple[int, ...], dtype: torch.dtype, words: str
+) -> None:
+    model = tiny_models.build(Recipe(kind, 5))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        model(torch.zeros(shape, dtype=dtype))
+
+
+def test_a_model_takes_no_array_and_its_own_precision() -> None:
+    model = tiny_models.build(Recipe("power", 5, {"dtype": "float64"}))
+    with pytest.raises(ValueError, match=r"given ndarray: torch\.from_numpy"):
+        model(np.zeros((1, 3, 8, 6)))
+    with pytest.raises(ValueError, match=r"image\.double\(\)"):
+        model(torch.zeros(1, 3, 8, 6))
+    assert model(torch.zeros(2, 3, 8, 6).double()).shape == (2, 4)
+    anywhere = tiny_models.build(Recipe("conv-net", 5))
+    assert anywhere(torch.zeros(1, 3, 20, 10)).shape == (1, 4)
+
+
 def test_arguments_arrive_as_what_they_are(student: Any) -> None:
     names = student.call(
         "kinds", np.zeros(2), torch.zeros(2), RECIPE, None, {"a": (1,)}
