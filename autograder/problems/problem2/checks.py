@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.random import Generator
 from scipy.stats import norm
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
-from autograder.problems.common import CLASSES, image, model, new_seed, weight
+from autograder.problems.common import (
+    CLASSES,
+    image,
+    model,
+    new_seed,
+    require_none,
+    weight,
+)
 from autograder.problems.problem2.questions import (
     EXACT,
     LEVEL,
     STANDARD_ERRORS,
+    Curve,
     as_map,
-    curve,
+    enough,
     mean_and_spread,
     needed,
+    noise_in,
     smooth,
 )
 from autograder.sandbox.inside import tiny_models
@@ -51,59 +62,87 @@ HINTS = {
 }
 
 
-@check("smooth-grad/form", 1, "The map of one image is (H, W)", public=True)
-def test_form(student: Any, rng: Generator) -> None:
-    size = (11, 7)
-    net = model("power", rng, size)
-    x = image(rng.normal(size=(3, *size)))
-    other = model("deep-net", rng, size)
-    for given, words, asked in (
-        (x, "(3, H, W)", net),
-        (x[None], "(1, 3, H, W)", other),
-    ):
-        reply = student.call("smooth_grad", given, asked, 2, 3, LEVEL, new_seed(rng))
-        drawn = as_map(reply, size, strict=True)
-        require(
-            (drawn >= 0).all(),
-            f"the map of an image {words} has negative values: it is the maximum over"
-            " channels of the ABSOLUTE value.",
-        )
-
-
-@check("smooth-grad/no-noise", 1, "Without noise it is the plain gradient", public=True)
-def test_no_noise(student: Any, transcript: Transcript, rng: Generator) -> None:
+@check("smooth-grad/plain", 1.2, "Without noise it is the plain gradient", public=True)
+def test_plain(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (9, 8)
     net = model("power", rng, size, power=2)
-    target = int(rng.integers(CLASSES))
     x = image(rng.normal(size=(3, *size)))
+    with torch.no_grad():
+        scores = tiny_models.build(net)(x[None])[0]
+    target = int(scores.argsort()[int(rng.integers(CLASSES - 1))])  # not the largest
     right = np.abs(2 * weight(net, target) * x.numpy()).max(axis=0)
-    asked = []
-    for n_samples in (1, 4):
-        arguments = (x, net, target, n_samples, 0.0, new_seed(rng))
-        drawn = smooth(student, transcript, arguments, lambda drawn: drawn)
-        asked.append((n_samples, drawn, right))
     # Once more on a net whose gradient cannot be read off its weights.
-    net = model("deep-net", rng, size)
-    right = vanilla_gradients(x, tiny_models.build(net), target).map
-    arguments = (x, net, target, 2, 0.0, new_seed(rng))
-    drawn = smooth(student, transcript, arguments, lambda drawn: drawn)
-    asked.append((2, drawn, right))
-    for n_samples, drawn, right in asked:
-        off = np.abs(drawn - right).max() / right.max()
-        times = np.median(drawn / right)
+    deep = model("deep-net", rng, size)
+    deep_right = vanilla_gradients(x, tiny_models.build(deep), target).map
+    for given, asked, n_samples, wanted in (
+        (x, net, 1, right),
+        (x[None], net, 4, right),
+        (x, deep, 2, deep_right),
+    ):
+        arguments = (given, asked, target, n_samples, 0.0, new_seed(rng))
+        drawn = smooth(student, transcript, arguments, lambda drawn: drawn)
+        require(
+            (drawn >= 0).all(),
+            "the map has negative values: it is the maximum over channels of the"
+            " ABSOLUTE value.",
+        )
+        off = np.abs(drawn - wanted).max() / wanted.max()
+        times = np.median(drawn / wanted)
         require(
             off <= EXACT,
             f"with noise_level 0 and n_samples {n_samples} the map must be max over"
             f" channels of |gradient of the logit|; yours is {times:.3g} times that in"
-            f" the median pixel, and off by up to {off:.1e} of its maximum.",
+            f" the median pixel, and off by up to {off:.3g} of its maximum.",
         )
 
 
 @check(
+    "smooth-grad/care",
+    2.4,
+    "A map (H, W), in evaluation mode; image and model are left as they were",
+    public=True,
+    needs="plain",
+)
+def test_care(student: Any, rng: Generator) -> None:
+    # What a call left behind is reported by the process that ran it: it earns nothing
+    # without the right numbers.
+    size = (7, 6)
+    net = model("stateful", rng, size, training=True)
+    target = int(rng.integers(CLASSES))
+    x = image(rng.normal(size=(3, *size)))
+    arguments = (x, net, target, 3, 0.0, new_seed(rng))
+    seen = student.observe("smooth_grad", *arguments)
+    drawn = as_map(seen.value, size)
+    right = vanilla_gradients(x, tiny_models.build(net).eval(), target).map
+    left = {word for after in seen.models for word in after.changed}
+    off = np.abs(drawn - right).max() / right.max()
+    require_none(
+        {
+            "the map has an axis of length 1 too many: it is (H, W)": (
+                np.ndim(seen.value) != 2
+            ),
+            "the model came in training mode and was explained in it: call"
+            " model.eval() first": off > 1e-4,
+            "the image that was handed over has changed: work on a copy (clone)": bool(
+                seen.changed
+            ),
+            "the model came back in another mode: remember model.training and put it"
+            " back": "mode" in left,
+            "the model came back changed: take your hooks away, and leave weights and"
+            " requires_grad as they were": bool(
+                left & {"hooks", "requires_grad", "weights"}
+            )
+            and off <= 1e-4,
+        }
+    )
+
+
+@check(
     "smooth-grad/closed-form",
-    1,
+    0.8,
     "relu(w.x): the mean gradient is w Phi(w.x / (sigma |w|))",
     public=True,
+    needs="plain",
 )
 def test_closed_form(student: Any, transcript: Transcript, rng: Generator) -> None:
     size, n_samples = (6, 5), 400
@@ -136,15 +175,19 @@ def test_closed_form(student: Any, transcript: Transcript, rng: Generator) -> No
     )
 
 
-@check("smooth-grad/seed", 1, "The seed decides the noise", public=True)
+@check(
+    "smooth-grad/seed", 1.2, "The seed decides the noise", public=True, needs="plain"
+)
 def test_seed(student: Any, rng: Generator) -> None:
-    size = (16, 12)
+    size, n_samples = (16, 12), 4
     net = model("signs", rng, size, channels=[0])
     x = rng.uniform(2, 3, (3, *size))
-    first, second = new_seed(rng), new_seed(rng)
+    first = new_seed(rng)
     maps = [
-        as_map(student.call("smooth_grad", image(x), net, 1, 2, LEVEL, seed), size)
-        for seed in (first, first, second)
+        as_map(
+            student.call("smooth_grad", image(x), net, 1, n_samples, LEVEL, seed), size
+        )
+        for seed in (first, first, first + 1)
     ]
     require(
         np.abs(maps[0] - maps[1]).max() <= EXACT * maps[0].max(),
@@ -163,96 +206,139 @@ def test_seed(student: Any, rng: Generator) -> None:
     )
     alike = float(np.corrcoef(noise)[0, 1])
     require(
+        abs(alike) < 0.99,
+        "two seeds give the same noise: the noise must come from `seed`.",
+    )
+    require(
         abs(alike) <= STANDARD_ERRORS / len(noise[0]) ** 0.5,
-        f"two seeds give the same noise (correlation {alike:.2f}): the noise must come"
-        " from `seed`.",
-    )
-
-
-@check("smooth-grad/courtesy", 0, "Image and model are left as they were", public=True)
-def test_courtesy(student: Any, rng: Generator) -> None:
-    # This is worth no points. What a call left behind is reported by the process that
-    # ran it. A question with a number as its answer could not show more, since code
-    # that writes to the image can also write it back before the next question.
-    # `error_curve` draws many maps of one image, so carelessness costs points there.
-    size = (7, 6)
-    net = model("stateful", rng, size, training=True)
-    x = image(rng.normal(size=(3, *size)))
-    seen = student.observe("smooth_grad", x, net, 1, 3, LEVEL, new_seed(rng))
-    as_map(seen.value, size)
-    require(
-        not seen.changed,
-        "the image that was handed over has changed: work on a copy (clone).",
-    )
-    require(
-        not any("mode" in model.changed for model in seen.models),
-        "the model came back in another mode: remember model.training and put it back.",
+        f"the maps of seed {first} and seed {first + 1} share noise (correlation"
+        f" {alike:.2f}): make one generator from `seed` and draw all copies from it.",
     )
 
 
 @check(
-    "error-curve/form",
-    1,
-    "One error per count, 0 where noise changes nothing",
+    "smooth-grad/mean-first",
+    2,
+    "The mean comes first, then the absolute value",
+    public=True,
+    needs="plain",
+)
+def test_mean_first(student: Any, transcript: Transcript, rng: Generator) -> None:
+    # Near zero the gradient, which is the noisy image itself, changes its sign from
+    # sample to sample.
+    size, n_samples = (24, 20), 32
+    net = model("signs", rng, size, channels=[0])
+    plane = rng.uniform(-1, 1, size)
+    x = image(np.broadcast_to(plane, (3, *size)))
+    arguments = (x, net, 1, n_samples, LEVEL, new_seed(rng))
+    drawn = smooth(student, transcript, arguments, lambda drawn: [drawn.mean()])
+    left = LEVEL * float(x.max() - x.min()) / n_samples**0.5
+    # Mean and variance of |normal|.
+    mean = left * np.sqrt(2 / np.pi) * np.exp(-((plane / left) ** 2) / 2)
+    mean += plane * (1 - 2 * norm.cdf(-plane / left))
+    error = np.sqrt((plane**2 + left**2 - mean**2).sum()) / plane.size
+    require(
+        abs(drawn.mean() - mean.mean()) <= STANDARD_ERRORS * error,
+        "where the gradient changes its sign from sample to sample the map's mean must"
+        f" be {mean.mean():.3f}, yours is {drawn.mean():.3f}: average the SIGNED"
+        " gradients of all copies, and take the absolute value last.",
+    )
+
+
+@check(
+    "smooth-grad/samples",
+    1.2,
+    "n_samples independent noisy copies, and only those",
+    public=True,
+    needs="plain",
+)
+def test_samples(student: Any, transcript: Transcript, rng: Generator) -> None:
+    size, asked = (40, 30), []
+    pixels = size[0] * size[1]
+    for n_samples in (3, 11):
+        net = model("signs", rng, size, channels=[2])
+        x = rng.uniform(5, 7, (3, *size))
+        arguments = (image(x), net, 0, n_samples, LEVEL, new_seed(rng))
+        drawn = smooth(student, transcript, arguments, partial(noise_in, clean=x[2]))
+        sigma = LEVEL * float(x.max() - x.min())
+        asked.append((n_samples, *mean_and_spread(drawn - x[2]), sigma))
+    for n_samples, mean, spread, sigma in asked:
+        right = sigma / n_samples**0.5
+        require(
+            abs(mean) <= STANDARD_ERRORS * right / pixels**0.5,
+            f"the mean over {n_samples} samples is off by a constant: add all gradients"
+            " and divide by n_samples.",
+        )
+        copies = (sigma / spread) ** 2 if spread > 0 else np.inf
+        require(
+            abs(spread / right - 1) <= STANDARD_ERRORS / (2 * pixels) ** 0.5,
+            f"the noise left in the map must be that of {n_samples} independent copies;"
+            f" yours is that of {copies:.1f}.",
+        )
+
+
+@check(
+    "error-curve/value",
+    2,
+    "The errors are means over seeds of |M - R| / |R|, with one R",
     public=True,
 )
-def test_curve_form(student: Any, transcript: Transcript, rng: Generator) -> None:
-    size = (8, 6)
-    net = model("power", rng, size)
-    x = image(rng.normal(size=(3, *size)))
-    arguments = (x, net, 1, [4, 2, 8], [new_seed(rng), new_seed(rng)])
-    found = curve(student, transcript, arguments)
-    require(
-        (found <= EXACT).all(),
-        "a linear net has one gradient everywhere, so every error is 0; yours go up to"
-        f" {found.max():.2g}.",
-    )
+def test_curve_value(student: Any, rng: Generator) -> None:
+    asked = Curve(student, rng, [3, 7, 5], n_seeds=3)
+    asked.require_errors_of_one_reference()
 
 
-@check("error-curve/law", 1, "The error falls as 1/sqrt(n)", public=True)
-def test_curve_law(student: Any, transcript: Transcript, rng: Generator) -> None:
-    size, counts = (40, 40), [8, 2, 32]
-    net = model("signs", rng, size, channels=[1])
-    x = image(rng.uniform(4, 7, (3, *size)))
-    seeds = [new_seed(rng) for _ in range(3)]
-    found = curve(student, transcript, (x, net, 2, counts, seeds))
-    # Its gradient is as long as that of x, with a third of the noise. Whoever measures
-    # the errors sees the difference.
-    calm = image(rng.uniform(5, 6, (3, *size)))
-    calm *= x[1].norm() / calm[1].norm()
-    less = curve(student, transcript, (calm, net, 2, counts[:1], seeds))[0]
-    # The map is |x + mean noise|. The reference's own noise adds n / (16 max n) to the
-    # square of every error, relative to that square.
-    wanted = np.array([(1 / n + 1 / (16 * max(counts))) ** 0.5 for n in counts])
-    error = (2 * x[1].numel() * len(seeds)) ** -0.5  # relative, of one norm
-    allowed = STANDARD_ERRORS * error * 2**0.5 + (1 + 1 / 16) ** 0.5 - 1
-    for i, j in ((1, 0), (0, 2), (1, 2)):
-        ratio, right = found[i] / max(found[j], 1e-12), wanted[i] / wanted[j]
-        require(
-            abs(ratio / right - 1) <= allowed,
-            f"from n = {counts[i]} to n = {counts[j]} the error must fall to one part"
-            f" in {right:.2f}; yours falls to one part in {ratio:.2f}.",
-        )
-    right = float((x.max() - x.min()) / (calm.max() - calm.min()))
-    ratio = found[0] / max(less, 1e-12)
-    require(
-        abs(ratio / right - 1) <= allowed,
-        f"an image with one part in {right:.2f} of the noise, and as long a gradient,"
-        f" has one part in {right:.2f} of the error; yours has one part in {ratio:.2f}:"
-        " measure the errors.",
-    )
+@check(
+    "error-curve/reference",
+    1,
+    "R has 16 times the largest count of samples, and its own seed",
+    public=True,
+    needs="value",
+)
+def test_curve_reference(student: Any, rng: Generator) -> None:
+    asked = Curve(student, rng, [2, 9, 1], n_seeds=2)
+    asked.require_errors_of_one_reference()
+    asked.require_a_reference_of_its_own()
 
 
 @check("samples-needed/law", 1, "The n that reaches a given error", public=True)
 def test_needed(student: Any, transcript: Transcript, rng: Generator) -> None:
-    counts = [8, 16, 32, 64]
-    for right in (90.5, 12.5):
+    counts, asked = [8, 16, 32, 64], []
+    for about in (90.5, 12.5, 2.3):
         c = float(rng.uniform(0.8, 3))
-        errors = [c / n**0.5 for n in counts]
-        tolerance = c / right**0.5
+        errors = [c / n**0.5 * (1 + rng.uniform(-0.1, 0.1)) for n in counts]
+        tolerance = c / about**0.5
         found = needed(student, transcript, errors, counts, tolerance)
+        asked.append((found, enough(errors, counts, tolerance), c, tolerance))
+    for found, right, c, tolerance in asked:
         require(
-            abs(found - right) <= 1,
-            f"errors {c:.2f} / sqrt(n) reach {tolerance:.3f} with {np.ceil(right):.0f}"
-            f" samples, not with {found:.6g}.",
+            min(right) - 1 <= found <= max(right) + 1,
+            f"the errors follow {c:.2f} / sqrt(n), give or take a tenth, and reach"
+            f" {tolerance:.3f} with about {min(right):.0f} samples, not with"
+            f" {found:.6g}: estimate c from all of them.",
+        )
+
+
+@check(
+    "samples-needed/enough",
+    1,
+    "A whole number of samples, enough and not one too many",
+    public=True,
+    needs="law",
+)
+def test_enough(student: Any, transcript: Transcript, rng: Generator) -> None:
+    # Two of them are met exactly, in numbers that no way to estimate c rounds upwards.
+    for right, exact in ((40, False), (8, False), (1, False), (16, True), (64, True)):
+        c = 2.0 if exact else float(rng.uniform(0.5, 2))
+        errors = [c / n**0.5 for n in (4, 16, 64)]
+        tolerance = c / (right if exact else right - 0.6) ** 0.5
+        found = needed(student, transcript, errors, [4, 16, 64], tolerance)
+        require(
+            found == int(found),
+            f"{found:.6g} is not a whole number of samples: round up.",
+        )
+        require(
+            found == right,
+            f"the errors follow {c:.3g} / sqrt(n): {right} samples are enough for"
+            f" {tolerance:.3g} and one less is not; yours is {found:.0f}.",
         )

@@ -5,14 +5,26 @@ They share how they ask a student's function, and how they read its reply.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.random import Generator
+from scipy.stats import kurtosis
 
 from autograder.checking.diagnose import Features, Transcript
 from autograder.checking.runner import require
-from autograder.problems.common import array, require_array
+from autograder.problems.common import (
+    CLASSES,
+    array,
+    gradient,
+    image,
+    model,
+    new_seed,
+    require_array,
+    weight,
+)
 
 LEVEL = 0.15
 # Every grading draws new inputs. At 4 standard errors, one right answer in 16,000 would
@@ -24,6 +36,12 @@ EXACT = 1e-5  # of the map's maximum, float32
 
 def mean_and_spread(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std())
+
+
+def noise_in(drawn: np.ndarray, clean: np.ndarray) -> tuple[float, float, float]:
+    """Mean, standard deviation and excess kurtosis of the noise in a map."""
+    noise = drawn - clean
+    return (*mean_and_spread(noise), float(kurtosis(noise.ravel())))
 
 
 def smooth(
@@ -49,12 +67,8 @@ def _other_seed(arguments: tuple[Any, ...], k: int) -> tuple[Any, ...]:
     return (*arguments[:-1], arguments[-1] + 7919 * (k + 1))
 
 
-def as_map(reply: Any, size: Sequence[int], *, strict: bool = False) -> np.ndarray:
-    """The reply as a map (H, W).
-
-    One axis of length 1 too many costs points in one check only, the one with
-    ``strict``.
-    """
+def as_map(reply: Any, size: Sequence[int]) -> np.ndarray:
+    """The reply as a map (H, W); axes of length 1 are taken away."""
     require(
         reply is not None,
         "smooth_grad returned None: end the function with `return` and the map.",
@@ -68,15 +82,13 @@ def as_map(reply: Any, size: Sequence[int], *, strict: bool = False) -> np.ndarr
         reply, "smooth_grad must return the map: an array or a tensor."
     )
     height, width = size
-    if not strict and drawn.size == height * width and drawn.ndim > 2:
+    if drawn.size == height * width and drawn.ndim > 2:
         drawn = drawn.squeeze()
     hint = ""
     if drawn.shape == (width, height):
         hint = ": rows and columns are swapped"
     elif drawn.ndim == 3 and drawn.shape[0] == 3:
         hint = ": the maximum over the channels is missing"
-    elif drawn.size == height * width:
-        hint = ": there is an axis of length 1 too many"
     require(
         drawn.shape == (height, width),
         f"the map of an image (3, {height}, {width}) is ({height}, {width}), yours is"
@@ -110,20 +122,200 @@ def as_curve(reply: Any, counts: Sequence[int]) -> np.ndarray:
     return curve
 
 
-def curve(
-    student: Any, transcript: Transcript, arguments: tuple[Any, ...]
-) -> np.ndarray:
-    """What ``error_curve(*arguments)`` returns, one number per count."""
-    reply = student.call("error_curve", *arguments)
-    counts = arguments[3]
-    transcript.note(
-        "error-curve",
-        arguments,
-        reply,
-        lambda reply: np.log(as_curve(reply, counts) + 1e-9),
-        lambda a, k: (*a[:4], [s + 7919 * (k + 1) for s in a[4]]),
+class Curve:
+    """One question of ``error_curve``, on a net where its answer has one unknown.
+
+    Every gradient of the net is a multiple of one picture, and so is every map: M is
+    the number m times the picture, and the reference R is r times it. The maps of
+    ``seeds`` are known, since ``smooth_grad`` draws them again. So r is all that is
+    unknown, and every count has an error that must fit it.
+
+    Args:
+        student: Runs the submission.
+        rng: Draws the question.
+        counts: The counts that are asked for.
+        n_seeds: How many seeds.
+    """
+
+    def __init__(
+        self, student: Any, rng: Generator, counts: Sequence[int], n_seeds: int
+    ) -> None:
+        size = (5, 4)
+        self.student, self.counts = student, list(counts)
+        self.net = model("relu-of-dot", rng, size, soft=True, record=True)
+        self.x = image(rng.uniform(-1.5, 1.5, (3, *size)))
+        self.target = int(rng.integers(CLASSES))
+        self.seeds = [new_seed(rng) for _ in range(n_seeds)]
+        self.picture = np.abs(weight(self.net, self.target)).max(axis=0)
+        arguments = (self.x, self.net, self.target, self.counts, self.seeds)
+        self.seen = student.observe("error_curve", *arguments)
+        self.errors = as_curve(self.seen.value, self.counts)
+        self.multiples = np.array(
+            [[self.multiple(n, seed) for seed in self.seeds] for n in self.counts]
+        )
+
+    def multiple(self, n_samples: int, seed: int) -> float:
+        """The number m of the map of ``n_samples``."""
+        arguments = (self.x, self.net, self.target, n_samples, LEVEL, seed)
+        reply = self.student.call("smooth_grad", *arguments)
+        times = as_map(reply, self.x.shape[1:]) / self.picture
+        require(
+            np.ptp(times) <= 1e-3 * abs(times).max() and times.min() > 0,
+            "your errors can't be judged: they are those of your smooth_grad, whose"
+            " maps are not right yet.",
+        )
+        return float(times.mean())
+
+    def require_errors_of_one_reference(self) -> None:
+        """End the check unless one r explains the errors of all counts."""
+        self.r = self.fitted(lambda m, r: np.abs(m - r).mean(axis=1) / r)
+        if self.r is not None:
+            return
+        size = float(np.linalg.norm(self.picture))
+        many = len(self.picture.ravel())
+        fits = [
+            words
+            for words, errors in {
+                "the first seed's alone: take the mean over all seeds": (
+                    lambda m, r: np.abs(m - r)[:, 0] / r
+                ),
+                "the last seed's alone: take the mean over all seeds": (
+                    lambda m, r: np.abs(m - r)[:, -1] / r
+                ),
+                "the largest over the seeds: take their mean": (
+                    lambda m, r: np.abs(m - r).max(axis=1) / r
+                ),
+                "the smallest over the seeds: take their mean": (
+                    lambda m, r: np.abs(m - r).min(axis=1) / r
+                ),
+                "the median over the seeds: take their mean": (
+                    lambda m, r: np.median(np.abs(m - r), axis=1) / r
+                ),
+                "summed over the seeds: take their mean": (
+                    lambda m, r: np.abs(m - r).sum(axis=1) / r
+                ),
+                "the root of the mean square over the seeds: take their mean": (
+                    lambda m, r: np.sqrt(((m - r) ** 2).mean(axis=1)) / r
+                ),
+                "those of the seeds' mean map: average the errors, not the maps": (
+                    lambda m, r: np.abs(m.mean(axis=1) - r) / r
+                ),
+                "|M - R| / |M|: divide by the norm of the reference": (
+                    lambda m, r: (np.abs(m - r) / m).mean(axis=1)
+                ),
+                "|M - R|, not divided by |R|": (
+                    lambda m, r: size * np.abs(m - r).mean(axis=1)
+                ),
+                "|M - R| divided by the number of pixels: divide by |R|": (
+                    lambda m, r: size * np.abs(m - r).mean(axis=1) / many
+                ),
+                "mean absolute differences: take |M - R| / |R| with L2 norms": (
+                    lambda m, r: self.picture.mean() * np.abs(m - r).mean(axis=1)
+                ),
+                "|M - R|^2 / |R|^2: take the norms themselves": (
+                    lambda m, r: ((m - r) ** 2).mean(axis=1) / r**2
+                ),
+                "in the order of the sorted counts: keep the order of `counts`": (
+                    lambda m, r: (np.abs(m - r).mean(axis=1) / r)[
+                        np.argsort(self.counts)
+                    ]
+                ),
+                "the mean over counts as well: give one error per count": (
+                    lambda m, r: np.full(len(m), (np.abs(m - r) / r).mean())
+                ),
+            }.items()
+            if self.fitted(errors) is not None
+        ]
+        require(
+            len(fits) != 1,
+            f"the errors are {fits[0] if fits else ''}.",
+        )
+        require(
+            False,
+            "there is no reference map R for which the errors of all counts are the"
+            " mean over `seeds` of |M - R| / |R|, with M the map of your smooth_grad at"
+            " noise_level 0.15: draw R once, before both loops.",
+        )
+
+    def fitted(self, errors: Callable[[np.ndarray, Any], np.ndarray]) -> float | None:
+        """The r for which ``errors(m, r)`` are the student's, if there is one."""
+        m = self.multiples
+        middle = float(m.mean())
+        grid = middle * np.geomspace(0.2, 5, 4001)
+        off = np.array([errors(m, r)[0] - self.errors[0] for r in grid])
+        for i in np.flatnonzero(off[:-1] * off[1:] <= 0):
+            low, high = grid[i], grid[i + 1]
+            for _ in range(40):
+                r = (low + high) / 2
+                same = (errors(m, r)[0] - self.errors[0]) * off[i] > 0
+                low, high = (r, high) if same else (low, r)
+            if np.allclose(errors(m, r), self.errors, rtol=1e-3, atol=1e-5):
+                return float(r)
+        return None
+
+    def require_a_reference_of_its_own(self) -> None:
+        """End the check unless R is a map of enough samples and of another seed."""
+        assert self.r is not None
+        most = 16 * max(self.counts)
+        clean = gradient(self.net, self.x[None], self.target)
+        clean = float(np.abs(clean[0]).max(axis=0).mean() / self.picture.mean())
+        require(
+            abs(self.r / clean - 1) > 1e-4,
+            "R is the gradient of the clean image: the maps converge to something else."
+            " Draw R as a map of many samples.",
+        )
+        for n, row in zip(self.counts, self.multiples, strict=True):
+            require(
+                np.abs(row / self.r - 1).min() > 1e-4,
+                f"R is itself a map of {n} samples that is compared with it.",
+            )
+        for seed in self.seeds:
+            require(
+                abs(self.multiple(most, seed) / self.r - 1) > 1e-4,
+                "R was drawn with one of `seeds`: draw it with a seed of its own.",
+            )
+        copies = {array.tobytes() for array in self.asked_images()}
+        require(
+            len(copies) >= most or not copies,  # torch.func leaves no record
+            f"for counts {self.counts} R has 16 x {max(self.counts)} = {most} samples,"
+            f" and the model was asked about {len(copies)} noisy copies in all.",
+        )
+        factors = self.single_factors()
+        error = factors.std() * (1 / most + 1 / len(factors)) ** 0.5
+        require(
+            abs(self.r - factors.mean()) <= STANDARD_ERRORS * error,
+            "R is not near the map that SmoothGrad converges to: draw it by your"
+            f" smooth_grad with {most} samples and noise_level 0.15.",
+        )
+
+    def asked_images(self) -> list[np.ndarray]:
+        return [
+            one
+            for after in self.seen.models
+            for batch in after.asked
+            for one in batch.reshape(-1, *self.x.shape)
+        ]
+
+    def single_factors(self) -> np.ndarray:
+        """The multiples that 400 single noisy copies give."""
+        generator = torch.Generator().manual_seed(self.seeds[0] ^ 1)
+        sigma = LEVEL * (self.x.max() - self.x.min())
+        noise = torch.randn((400, *self.x.shape), generator=generator)
+        found = gradient(self.net, self.x + sigma * noise, self.target)
+        return np.abs(found).max(axis=1).mean(axis=(1, 2)) / self.picture.mean()
+
+
+def enough(
+    errors: Sequence[float], counts: Sequence[int], tolerance: float
+) -> set[float]:
+    """What ``samples_needed`` may return: one number for each way to estimate c."""
+    e, roots = np.asarray(errors), np.sqrt(counts)
+    estimates = (
+        (e * roots).mean(),
+        np.exp(np.log(e * roots).mean()),
+        (e / roots).sum() / (1 / roots**2).sum(),  # least squares
     )
-    return as_curve(reply, counts)
+    return {float(np.ceil((c / tolerance) ** 2 - 1e-9)) for c in estimates}
 
 
 def needed(

@@ -18,6 +18,7 @@ Images are higher than wide, so that a swapped axis shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -147,15 +148,25 @@ class ReluOfDot(Net):
     Under x + N(0, sigma^2) the mean gradient is::
 
         w Phi(w.x / (sigma |w|))
+
+    Args:
+        size: An image's channels, height and width.
+        classes: The number of outputs.
+        soft: Take softplus in the place of relu: every gradient is still a multiple of
+            w, and no two are the same.
     """
 
-    def __init__(self, size: tuple[int, ...], classes: int) -> None:
+    def __init__(
+        self, size: tuple[int, ...], classes: int, soft: bool = False
+    ) -> None:
         super().__init__()
         self.features = nn.Identity()
+        self.soft = soft
         self.weight = nn.Parameter(torch.empty(classes, *size))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.einsum("nchw,kchw->nk", self.features(x), self.weight).relu()
+        dots = torch.einsum("nchw,kchw->nk", self.features(x), self.weight)
+        return nn.functional.softplus(dots) if self.soft else dots.relu()
 
 
 class ReluNet(Net):
@@ -429,7 +440,8 @@ def _record(model: nn.Module) -> None:
         x = inputs[0] if inputs else None
         used = sum(a.nbytes for a in asked)
         if isinstance(x, Tensor) and used + x.nbytes <= MAX_LOG:
-            asked.append(x.detach().cpu().numpy().copy())
+            with suppress(RuntimeError):  # in a transform of torch.func there is none
+                asked.append(x.detach().cpu().numpy().copy())
 
     model.register_forward_pre_hook(keep)
 

@@ -95,30 +95,11 @@ HINTS: dict[str, dict[str, str]] = {
         " all three.",
         "scaled to 1": "The map was divided by its maximum: return it unscaled; only"
         " drawing scales.",
+        "rounded": "The map was rounded: return the numbers as they are.",
         "minimum subtracted": "The map's minimum was subtracted: return the map as it"
         " is.",
     },
-    "error-curve": {
-        "clean gradient as the reference": "The reference is the gradient of the clean"
-        " image: the map converges to something else. Use a map of many more samples.",
-        "largest count as the reference": "The reference has no more samples than the"
-        " last count: use 16 times as many, and a seed of its own.",
-        "counts sorted": "The errors came back in another order than the counts: keep"
-        " their order.",
-        "each map scaled to 1": "Each map was divided by its own maximum before"
-        " comparing: compare the maps as they are.",
-        "absolute, not relative": "The error is the plain norm of the difference:"
-        " divide by the norm of the reference.",
-        "divided by the number of pixels": "The norm was divided by the number of"
-        " pixels: divide by the norm of the reference.",
-        "mean absolute difference": "The error is the mean absolute difference: take"
-        " |map - reference| / |reference| with L2 norms.",
-        "squared error": "The error was squared (it falls as 1/n): take the norm"
-        " itself.",
-        "maps averaged before the error": "The maps of all seeds were averaged first,"
-        " which takes away most of the noise: average the errors.",
-        "summed over seeds": "The errors were summed over the seeds: average them.",
-    },
+    "error-curve": {},
     "samples-needed": {
         "error falls as 1/n": "The law used is error = c/n: it is c/sqrt(n).",
         "square root forgotten": "n = c / tolerance was returned: from c / sqrt(n) ="
@@ -130,6 +111,18 @@ HINTS: dict[str, dict[str, str]] = {
         " beyond and between them.",
         "straight line": "A straight line was fitted: the error falls as c / sqrt(n),"
         " so fit c.",
+        "rounded down, plus 1": "n was rounded down and 1 added, which is one too many"
+        " where the law is met exactly: round up.",
+        "rounded to the nearest": "n was rounded to the nearest whole number, so that"
+        " the error may still be too large: round up.",
+        "last error only": "Only the last error was used: estimate c from all of them.",
+        "first error only": "Only the first error was used: estimate c from all of"
+        " them.",
+        "largest c": "The largest c was used: take their mean.",
+        "median of c": "The median of the c was used, which passes over the other"
+        " errors: take their mean.",
+        "fitted exponent": "The exponent was fitted as well: it is known, the error"
+        " falls as c / sqrt(n), so fit c alone.",
         "tolerance turned upside down": "The fraction is upside down: n = (c /"
         " tolerance)^2.",
     },
@@ -143,11 +136,36 @@ TOLD: dict[str, dict[str, str]] = {
         "a batch axis kept": "an axis of length 1 too many",
         "one seed": "two seeds give the same noise",
         "no seed": "two calls with the same seed gave two maps",
+        "sample k drawn with seed + k": "share noise",
         "training mode while explaining": "was explained in it",
-        "input changed in place": "the image that was handed over has changed",
+        "image changed in place": "the image that was handed over has changed",
         "model left in eval mode": "the model came back in another mode",
+        "requires_grad left off": "the model came back changed",
+        "hook left in the model": "the model came back changed",
     },
-    "error-curve": {},
+    "error-curve": {
+        "clean gradient as the reference": "R is the gradient of the clean image",
+        "largest count as the reference": "is itself a map",
+        "as many samples as the largest count": "R has 16 x",
+        "16 times the last count": "R has 16 x",
+        "16 times the first count": "R has 16 x",
+        "reference with one of the seeds": "R was drawn with one of `seeds`",
+        "a new reference for each seed": "draw R once",
+        "a new reference for each count": "draw R once",
+        "another noise level": "noise_level 0.15",
+        "counts sorted": "keep the order of `counts`",
+        "each map scaled to 1": "draw R once",
+        "absolute, not relative": "not divided by |R|",
+        "relative to the map": "|M - R| / |M|",
+        "divided by the number of pixels": "divided by the number of pixels",
+        "mean absolute difference": "mean absolute differences",
+        "squared error": "|M - R|^2 / |R|^2",
+        "maps averaged before the error": "average the errors, not the maps",
+        "summed over seeds": "summed over the seeds",
+        "median over seeds": "the median over the seeds",
+        "largest over seeds": "the largest over the seeds",
+        "first seed only": "the first seed's alone",
+    },
     "samples-needed": {},
 }
 

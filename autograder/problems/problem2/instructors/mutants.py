@@ -23,6 +23,7 @@ def smooth_grad_with(mistake: str) -> Callable[..., Any]:
         if mistake != "training mode while explaining":
             model.eval()
         generator = torch.Generator().manual_seed(0 if mistake == "one seed" else seed)
+        parameters = [*model.parameters()]
         if mistake == "no seed":
             generator.seed()
         spread = x.max() - x.min()
@@ -60,6 +61,8 @@ def smooth_grad_with(mistake: str) -> Callable[..., Any]:
         noise = _noise(x, generator, mistake)
         leaf = x.clone().requires_grad_()
         for i in range(max(count, 1)):
+            if mistake == "sample k drawn with seed + k":
+                generator.manual_seed(seed + i)
             draw = noise if mistake == "noise drawn once" else None
             if draw is None:
                 draw = _noise(x, generator, mistake)
@@ -108,14 +111,21 @@ def smooth_grad_with(mistake: str) -> Callable[..., Any]:
         }.get(mistake, lambda: mean.abs().amax(dim=0))()
         if mistake == "scaled to 1":
             drawn = drawn / drawn.max()
+        elif mistake == "rounded":
+            drawn = (drawn * 100).round() / 100
         elif mistake == "minimum subtracted":
             drawn = drawn - drawn.min()
         elif mistake == "rows and columns swapped":
             drawn = drawn.T
         elif mistake == "a batch axis kept":
             drawn = drawn[None]
-        if mistake == "input changed in place":
+        if mistake == "image changed in place":
             image += 0.01
+        elif mistake == "requires_grad left off":
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+        elif mistake == "hook left in the model":
+            model.register_forward_hook(lambda *_: None)
         if mistake != "model left in eval mode":
             model.train(was_training)
         return drawn.numpy()
@@ -149,28 +159,47 @@ def error_curve_with(mistake: str) -> Callable[..., Any]:
     smooth_grad = smooth_grad_with("")
 
     def error_curve(image, model, target_class, counts, seeds):
-        reference = smooth_grad(
-            image, model, target_class, 16 * max(counts), 0.15, max(seeds) + 1
-        )
-        if mistake == "clean gradient as the reference":
-            reference = smooth_grad(image, model, target_class, 1, 0.0, 0)
-        elif mistake == "largest count as the reference":
-            reference = smooth_grad(
-                image, model, target_class, max(counts), 0.15, seeds[0]
-            )
+        own = max(seeds) + 1
+
+        def reference_for(i, k):
+            if mistake == "clean gradient as the reference":
+                return smooth_grad(image, model, target_class, 1, 0.0, 0)
+            most = 16 * max(counts)
+            seed = own
+            if mistake == "largest count as the reference":
+                most, seed = max(counts), seeds[0]
+            elif mistake == "as many samples as the largest count":
+                most = max(counts)
+            elif mistake == "16 times the last count":
+                most = 16 * counts[-1]
+            elif mistake == "16 times the first count":
+                most = 16 * counts[0]
+            elif mistake == "reference with one of the seeds":
+                seed = seeds[0]
+            elif mistake == "a new reference for each seed":
+                seed = own + k
+            elif mistake == "a new reference for each count":
+                seed, most = own + i, 16 * counts[i]
+            return smooth_grad(image, model, target_class, most, level, seed)
+
+        level = 0.2 if mistake == "another noise level" else 0.15
         errors = []
-        for count in sorted(counts) if mistake == "counts sorted" else counts:
+        for i, count in enumerate(
+            sorted(counts) if mistake == "counts sorted" else counts
+        ):
             each, maps = [], []
-            for seed in seeds:
-                drawn = smooth_grad(image, model, target_class, count, 0.15, seed)
+            for k, seed in enumerate(seeds):
+                right = reference = reference_for(i, k)
+                drawn = smooth_grad(image, model, target_class, count, level, seed)
                 maps.append(drawn)
-                right = reference
                 if mistake == "each map scaled to 1":
                     drawn, right = drawn / drawn.max(), reference / reference.max()
                 difference = np.linalg.norm(drawn - right)
                 norm = np.linalg.norm(right)
                 if mistake == "absolute, not relative":
                     norm = 1.0
+                elif mistake == "relative to the map":
+                    norm = np.linalg.norm(drawn)
                 elif mistake == "divided by the number of pixels":
                     norm = drawn.size
                 elif mistake == "mean absolute difference":
@@ -178,13 +207,16 @@ def error_curve_with(mistake: str) -> Callable[..., Any]:
                 each.append(difference / norm)
                 if mistake == "squared error":
                     each[-1] **= 2
-                elif mistake == "first seed only":
-                    break
             if mistake == "maps averaged before the error":
                 mean = np.mean(maps, axis=0)
                 each = [np.linalg.norm(mean - reference) / np.linalg.norm(reference)]
-            error = np.sum(each) if mistake == "summed over seeds" else np.mean(each)
-            errors.append(float(error))
+            combined = {
+                "summed over seeds": np.sum,
+                "median over seeds": np.median,
+                "largest over seeds": np.max,
+                "first seed only": lambda e: e[0],
+            }.get(mistake, np.mean)
+            errors.append(float(combined(each)))
         return errors
 
     return error_curve
@@ -195,14 +227,27 @@ def samples_needed_with(mistake: str) -> Callable[..., Any]:
 
     def samples_needed(errors, counts, tolerance):
         errors, counts = np.asarray(errors), np.asarray(counts)
-        c = float(np.mean(errors * np.sqrt(counts)))
+        each = errors * np.sqrt(counts)
+        c = {
+            "last error only": each[-1],
+            "first error only": each[0],
+            "largest c": each.max(),
+            "median of c": np.median(each),
+        }.get(mistake, np.mean(each))
         n = (c / tolerance) ** 2
         if mistake == "error falls as 1/n":
             n = float(np.mean(errors * counts)) / tolerance
         elif mistake == "square root forgotten":
             n = c / tolerance
+        elif mistake == "fitted exponent":
+            slope, start = np.polyfit(np.log(counts), np.log(errors), 1)
+            n = np.exp((np.log(tolerance) - start) / slope)
         elif mistake == "rounded down":
             return math.floor(n)
+        elif mistake == "rounded down, plus 1":
+            return math.floor(n) + 1
+        elif mistake == "rounded to the nearest":
+            return round(n)
         elif mistake == "a fraction of a sample":
             return n
         elif mistake == "a count of the list":
