@@ -20,6 +20,7 @@ from autograder.problems.common import (
     require_none,
     weight,
 )
+from autograder.problems.problem2.noise_checks import SMALL, ask_without_formula
 from autograder.problems.problem2.questions import (
     EXACT,
     LEVEL,
@@ -243,11 +244,12 @@ def test_mean_first(student: Any, transcript: Transcript, rng: Generator) -> Non
         f" be {mean.mean():.3f}, yours is {drawn.mean():.3f}: average the SIGNED"
         " gradients of all copies, and take the absolute value last.",
     )
+    ask_without_formula(student, rng, SMALL, 24, 2 * LEVEL, channels=(0,), rising=False)
 
 
 @check(
     "smooth-grad/samples",
-    1.2,
+    2,
     "n_samples independent noisy copies, and only those",
     public=True,
     needs="plain",
@@ -274,6 +276,10 @@ def test_samples(student: Any, transcript: Transcript, rng: Generator) -> None:
             abs(spread / right - 1) <= STANDARD_ERRORS / (2 * pixels) ** 0.5,
             f"the noise left in the map must be that of {n_samples} independent copies;"
             f" yours is that of {copies:.1f}.",
+        )
+    for n_samples in (4, 24):
+        ask_without_formula(
+            student, rng, SMALL, n_samples, 2 * LEVEL, channels=(2,), rising=True
         )
 
 

@@ -11,17 +11,30 @@ from numpy.random import Generator
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
 from autograder.problems.common import distance, image
-from autograder.problems.problem5.cases import classifier, make_case, own_classifier
+from autograder.problems.problem5.cases import (
+    HARMLESS,
+    REMOVES,
+    cause_of,
+    classifier,
+    make_case,
+    own_classifier,
+)
 from autograder.problems.problem5.questions import (
     CLASSES,
+    CLOSE,
     EXACT,
     REAL,
+    answered,
+    as_array,
     as_dict,
+    as_maps,
+    as_pair,
     ask_case,
     black,
     both_maps,
     cam_inside,
     cam_of,
+    check_cause,
     check_cover,
     check_predicted,
     check_scale,
@@ -30,7 +43,9 @@ from autograder.problems.problem5.questions import (
     covers,
     dark_photo,
     enlarged,
+    find_cause,
     grad_cam,
+    in_training,
     integrated,
     is_linear_from_black,
     linear_attributions,
@@ -40,9 +55,12 @@ from autograder.problems.problem5.questions import (
     off,
     photo,
     power_attributions,
+    require_care,
     require_counting,
     require_gradient,
     require_inside,
+    require_path,
+    require_steps,
     standing,
 )
 
@@ -106,6 +124,19 @@ def test_standing(student: Any, transcript: Transcript, rng: Generator) -> None:
         check_standing(reply, scores, true)
 
 
+@check("standing/rank", 1, "The rank at both ends, and of the unlikely", public=True)
+def test_rank(student: Any, transcript: Transcript, rng: Generator) -> None:
+    certain = rng.permutation([150.0, -10.0, -30.0, -60.0, -61.0, -62.0, -90.0])
+    scores = rng.normal(size=8)
+    order = np.argsort(-scores)
+    # Of these, all classes but one have a probability that float32 rounds to 0.
+    asked = [(scores, int(order[0])), (scores, int(order[-1]))]
+    asked += [(certain, int(np.argsort(-certain)[place])) for place in (2, 5)]
+    replies = [standing(student, transcript, values, true) for values, true in asked]
+    for reply, (values, true) in zip(replies, asked, strict=True):
+        check_standing(reply, values, true)
+
+
 @check("grad-cam/one-image", 2, "Grad-CAM where it has a closed form", public=True)
 def test_grad_cam(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (12, 16)
@@ -117,34 +148,135 @@ def test_grad_cam(student: Any, transcript: Transcript, rng: Generator) -> None:
         # the model does not predict.
         mixed = [k for k in range(CLASSES) if 0.2 < (found[k] > 0).mean() < 0.9]
         target = [k for k in mixed if k != logits(net, x)[0].argmax()]
-        if target:
+        # And one that is nowhere 0, so that a minimum taken off shows.
+        high = [k for k in range(CLASSES) if found[k].min() > 0.02 * found[k].max()]
+        if target and high:
             break
-    right = found[target[0]]
-    cams = grad_cam(student, transcript, net, x, [target[0]], right)
-    require(
-        off(cams, right) <= EXACT,
-        "on features -> global average pooling -> linear Grad-CAM is relu(sum_k w_k"
-        f" A^k) / (h w); yours is off by up to {off(cams, right):.2g} of its maximum.",
-    )
+    asked = [
+        (grad_cam(student, transcript, net, x, [k], found[k]), found[k])
+        for k in (target[0], high[0])
+    ]
+    for cams, right in asked:
+        require(
+            off(cams, right) <= EXACT,
+            "on features -> global average pooling -> linear Grad-CAM is relu(sum_k w_k"
+            f" A^k) / (h w); yours is off by up to {off(cams, right):.2g} of its"
+            " maximum.",
+        )
     require_inside(student, transcript, rng, 1)
 
 
-@check("integrated-gradients/linear", 1, "From black, on a linear model", public=True)
-def test_ig_linear(student: Any, transcript: Transcript, rng: Generator) -> None:
-    size = (7, 6)
-    net = model("power", rng, size)
-    x = image(rng.uniform(-4, 2, (3, *size)))  # below black, too
-    target = int(rng.integers(CLASSES))
-    right = power_attributions(net, x, target)
-    found = integrated(student, transcript, net, x, target, 5)
+@check(
+    "grad-cam/batch",
+    1,
+    "Each image of a batch has its own class",
+    public=True,
+    needs="one-image",
+)
+def test_batch(student: Any, transcript: Transcript, rng: Generator) -> None:
+    size = (14, 10)
+    net = model("conv-net", rng, size)
+    x = image(rng.normal(size=(4, 3, *size)))
+    classes = [int(k) for k in rng.permutation(CLASSES)[:4]]
+    right = cam_of(net, x, classes)
+    found = grad_cam(student, transcript, net, x, classes, right)
+    wrong = [i for i in range(4) if off(found[i], right[i]) > EXACT]
     require(
-        off(found, right) <= EXACT,
-        "on a linear model the attribution is weight x (pixel - black), with any"
-        f" number of steps; yours is off by up to {off(found, right):.2g} of the"
-        " largest. Black is (0 - mean) / std per channel:"
-        f" {', '.join(f'{v:.3f}' for v in black(net).flatten().tolist())}.",
+        not wrong,
+        f"four images with the classes {classes}: the maps of number"
+        f" {', '.join(str(i + 1) for i in wrong)} are wrong. Image i has class"
+        " classes[i].",
     )
+    require_inside(student, transcript, rng, 3)
+
+
+@check(
+    "grad-cam/care",
+    1,
+    "In evaluation mode; model and images are left as they were",
+    public=True,
+    needs="one-image",
+)
+def test_care(student: Any, rng: Generator) -> None:
+    size = (7, 6)
+    while True:
+        net = model("stateful", rng, size)
+        x = image(rng.normal(size=(3, 3, *size)))
+        classes = [int(k) for k in rng.integers(CLASSES, size=3)]
+        right = cam_inside(net, x, "features.1", classes)
+        if right.any(axis=(1, 2)).all():
+            break
+    calm = student.call("grad_cam", x, net, "features.1", classes, finite=False)
+    require(
+        off(as_maps(calm, right.shape), right) <= CLOSE,
+        "on a net with batch norm the maps are wrong in evaluation mode, too: see the"
+        " other checks first.",
+    )
+    seen = student.observe(
+        "grad_cam", x, in_training(net), "features.1", classes, finite=False
+    )
+    found = as_maps(seen.value, right.shape)
+    require_care(seen, off(found, right) > CLOSE)
+
+
+@check(
+    "integrated-gradients/path",
+    2.4,
+    "From black, on a linear model and on curved ones",
+    public=True,
+)
+def test_path(student: Any, transcript: Transcript, rng: Generator) -> None:
+    linear = model("power", rng, (7, 6))
+    x = image(rng.uniform(-4, 2, (3, 7, 6)))  # below black, too
+    target = int(rng.integers(CLASSES))
+    straight = power_attributions(linear, x, target)
+    found_on_linear = integrated(student, transcript, linear, x, target, 5)
+    size, n_steps, asked = (8, 6), 64, []
+    half = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    for options in ({}, {"preprocessing": half}):
+        net = model("power", rng, size, power=3, **options)
+        x = image(rng.uniform(-0.9, 1.5, (3, *size)))
+        target = int(rng.integers(CLASSES))
+        found = integrated(student, transcript, net, x, target, n_steps)
+        asked.append((found, power_attributions(net, x, target)))
+    values = ", ".join(f"{v:.3f}" for v in black(linear).flatten().tolist())
+    require(
+        off(found_on_linear, straight) <= EXACT,
+        "on a linear model the attribution is weight x (pixel - black), with any number"
+        f" of steps; yours is off by up to {off(found_on_linear, straight):.2g} of the"
+        f" largest. Black is (0 - mean) / std per channel: {values}.",
+    )
+    for found, right in asked:
+        require(
+            off(found, right) <= 4 / n_steps,
+            f"with {n_steps} steps the attributions of a cubic model are right to a few"
+            f" percent by any rule; yours are off by up to {off(found, right):.1%} of"
+            " the largest: (x - black) x the MEAN gradient from black to x.",
+        )
     require_gradient(student, rng)
+    require_path(student, rng)
+    require_steps(student, rng, 40)
+
+
+@check(
+    "integrated-gradients/care",
+    0.6,
+    "In evaluation mode; model and image are left as they were",
+    public=True,
+    needs="path",
+)
+def test_ig_care(student: Any, rng: Generator) -> None:
+    size = (7, 6)
+    net = model("stateful", rng, size)
+    x = image(rng.normal(size=(3, *size)))
+    target = int(rng.integers(CLASSES))
+    calm = student.call("integrated_gradients", x, net, target, 4, finite=False)
+    right = as_array(calm, "integrated_gradients", x.shape, "the attributions")
+    seen = student.observe(
+        "integrated_gradients", x, in_training(net), target, 4, finite=False
+    )
+    found = as_array(seen.value, "integrated_gradients", x.shape, "the attributions")
+    require_care(seen, off(found, right) > CLOSE)
 
 
 @check("both-maps/one-scale", 2, "Two maps of a method on one scale", public=True)
@@ -190,7 +322,52 @@ def test_seen(student: Any, transcript: Transcript, rng: Generator) -> None:
     )
 
 
-@check("cover-test/suspect", 2, "The suspect covered, and other places", public=True)
+@check("both-maps/blank", 1.5, "Blank flags and completeness errors", public=True)
+def test_flags(student: Any, transcript: Transcript, rng: Generator) -> None:
+    size, n_steps = (12, 10), 2
+    while True:
+        net = model("conv-net", rng, size)
+        picture = photo(rng, size)
+        x = normalised(picture)
+        scores = logits(net, x[None])[0]
+        predicted = int(scores.argmax())
+        drawn = [k for k in range(CLASSES) if cam_of(net, x[None], [k]).any()]
+        empty = [k for k in range(CLASSES) if k not in drawn]
+        if empty and predicted in drawn and len(drawn) > 1:
+            break
+    gain = scores - logits(net, black(net).expand(1, *x.shape).float())[0]
+    other = next(k for k in drawn if k != predicted)
+    # A report that is always the same is right about one of them at most.
+    for true in rng.permutation([empty[0], other]).tolist():
+        found = both_maps(
+            student, transcript, picture, net, "features", true, n_steps, size
+        )
+        wanted = [False, true in empty]
+        require(
+            as_pair(found["blank"], "blank") == wanted,
+            "'blank' says for the predicted class and for the true one whether"
+            f" Grad-CAM's ReLU left nothing: here {wanted[0]} and {wanted[1]}; yours is"
+            f" {found['blank']!r:.60}.",
+        )
+        require(
+            [not drawn.any() for drawn in found["gradcam"]] == wanted,
+            "'gradcam': a blank map is drawn as zeros, and no other map is.",
+        )
+        deltas = as_pair(found["delta"], "delta")
+        for k, delta in zip((predicted, true), deltas, strict=True):
+            own = student.call("integrated_gradients", x, net, k, n_steps)
+            own = as_array(own, "integrated_gradients", x.shape, "the attributions")
+            require(own.any(), "the attributions are zero everywhere.")
+            right = abs(own.sum() - gain[k]) / abs(gain[k])
+            require(
+                abs(delta - right) <= 1e-3 + 1e-3 * right,
+                "'delta' is |sum of the signed attributions - (F(x) - F(black))| /"
+                f" |F(x) - F(black)|, before any scaling: {right:.4f} for your"
+                f" attributions of class {k}; yours is {delta:.4f}.",
+            )
+
+
+@check("cover-test/suspect", 1.8, "The suspect covered, and other places", public=True)
 def test_cover(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (12, 15)
     net = model("power", rng, size)
@@ -201,6 +378,41 @@ def test_cover(student: Any, transcript: Transcript, rng: Generator) -> None:
     check_cover(found, *covers(net, x, true, box))
 
 
+@check("cover-test/tiling", 0.9, "A suspect that fits no tiling", public=True)
+def test_tiling(student: Any, transcript: Transcript, rng: Generator) -> None:
+    size, asked = (13, 17), []
+    for box in ((4, 7, 7, 12), (0, 12, 3, 17)):
+        net = model("power", rng, size)
+        x = image(rng.normal(size=(3, *size)) + rng.normal(size=(3, 1, 1)))
+        true = int(rng.integers(CLASSES))
+        asked.append(
+            (
+                cover_test(student, transcript, net, x, true, box),
+                covers(net, x, true, box),
+            )
+        )
+    for found, right in asked:
+        check_cover(found, *right)
+
+
+@check(
+    "cover-test/care",
+    0.3,
+    "The image is left as it was",
+    public=True,
+    needs="suspect",
+)
+def test_cover_care(student: Any, rng: Generator) -> None:
+    size = (6, 8)
+    net = model("power", rng, size)
+    x = image(rng.normal(size=(3, *size)))
+    seen = student.observe("cover_test", x, net, 1, [2, 3, 4, 6], finite=False)
+    require(
+        not seen.changed,
+        "the image that was handed over has changed: clone it before you cover a part.",
+    )
+
+
 @check("find-cause/mark", 2, "A mark that decides, and one that doesn't", public=True)
 def test_mark(student: Any, transcript: Transcript, rng: Generator) -> None:
     own_classifier("shapes-logo")
@@ -208,6 +420,54 @@ def test_mark(student: Any, transcript: Transcript, rng: Generator) -> None:
     for i in rng.permutation(len(cases)):
         ask_case(student, transcript, cases[i])
     require_counting(student, transcript, rng)
+
+
+@check("find-cause/rule", 1, "Shares between none and all", public=True)
+def test_rule(student: Any, transcript: Transcript, rng: Generator) -> None:
+    # How many of eight pictures are right after each removal and after harmless
+    # changes.
+    # The removals and the scenes are shuffled, so that no place gives an answer away.
+    scenes = [
+        ((8, 2, 0, 0), True),
+        ((4, 6, 5, 2), False),
+        ((2, 0, 1, 1), False),
+        ((3, 0, 2, 2), False),
+        ((8, 0, 0, 4), False),
+        ((4, 0, 3, 5), False),
+        ((5, 0, 0, 3), False),
+        ((4, 0, 0, 0), False),
+    ]
+    asked = []
+    for i in rng.permutation(len(scenes)):
+        counts, known = scenes[i]
+        right = (*_order(counts[:3], rng), counts[3])
+        shares = dict(zip((*REMOVES, HARMLESS), (n / 8 for n in right), strict=True))
+        cause = "no mistake" if known else cause_of(shares)
+        net, true, hits, misses = answered(rng)
+        taken = iter(rng.permutation(len(hits)))
+        missed = iter(rng.permutation(len(misses)))
+        changes = {}
+        for change, n in zip((*REMOVES, HARMLESS), right, strict=True):
+            pictures = [hits[next(taken)] for _ in range(n)]
+            pictures += [misses[next(missed)] for _ in range(8 - n)]
+            changes[change] = torch.stack([pictures[i] for i in rng.permutation(8)])
+        picture = hits[next(taken)] if known else misses[next(missed)]
+        named = find_cause(student, transcript, net, picture, true, changes)
+        asked.append((named, cause, shares))
+    for named, cause, shares in asked:
+        check_cause(named, cause, shares)
+
+
+def _order(counts: tuple[int, ...], rng: Generator) -> list[int]:
+    """Shuffle the counts, of eight pictures, for the three removals.
+
+    If two or more counts reach half, the first and the last of them is not the largest.
+    """
+    while True:
+        drawn: list[int] = rng.permutation(counts).tolist()
+        enough = [n for n in drawn if n >= 4]
+        if len(enough) < 2 or max(enough) not in (enough[0], enough[-1]):
+            return drawn
 
 
 @check("words/form", 0, "Three short texts, each with a number", public=True)

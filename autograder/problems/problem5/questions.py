@@ -21,10 +21,18 @@ import chapter4
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import require
 from autograder.problems import common
-from autograder.problems.common import array, distance, image, integral, require_array
+from autograder.problems.common import (
+    array,
+    distance,
+    image,
+    integral,
+    require_array,
+    require_none,
+)
 from autograder.problems.problem5.cases import CAUSES, HARMLESS, REMOVES, Case
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
+from autograder.sandbox.student import Observation
 
 CLASSES = 6
 EXACT = 1e-5  # relative to the largest value; float32, tiny nets
@@ -295,6 +303,34 @@ def require_inside(
     )
 
 
+def in_training(net: Recipe) -> Recipe:
+    """The same net, in training mode."""
+    return Recipe(net.kind, net.seed, {**net.options, "training": True})
+
+
+def require_care(seen: Observation, explained_in_training: bool) -> None:
+    """Half of the points for one carelessness, and none for more.
+
+    All but the first complaint rest on what the worker reports. To forge its report is
+    more work than to do as asked.
+    """
+    after = {word for model in seen.models for word in model.changed}
+    require_none(
+        {
+            "the model came in training mode and was explained in it: call model.eval()"
+            " first": explained_in_training,
+            "a hook was left in the model: keep the handle and call handle.remove() in"
+            " `finally`": "hooks" in after,
+            "the model came back in another mode: remember model.training and put it"
+            " back": "mode" in after,
+            "the model's requires_grad is not as it was": "requires_grad" in after,
+            "the image that was handed over has changed: work on a copy (clone)": bool(
+                seen.changed
+            ),
+        }
+    )
+
+
 # integrated_gradients
 
 
@@ -336,6 +372,20 @@ def require_path(student: Any, rng: Generator) -> None:
             f"{NO_FORMULA}with {STEPS} steps any rule is right to a few percent; yours"
             f" is {distance(found, right):.1%} off (relative L2).",
         )
+
+
+def require_steps(student: Any, rng: Generator, n_steps: int) -> None:
+    """End the check if the model was asked about fewer than ``n_steps`` points."""
+    size = (5, 4)
+    net = model("power", rng, size, power=3, record=True)
+    x = image(rng.uniform(-0.9, 1.5, (3, *size)))
+    seen = student.observe("integrated_gradients", x, net, 1, n_steps, finite=False)
+    batches = [batch for after in seen.models for batch in after.asked]
+    points = {one.tobytes() for b in batches for one in b.reshape(-1, *x.shape)}
+    require(
+        len(points) >= n_steps or not points,  # torch.func leaves no record
+        f"with n_steps {n_steps} the model was asked about {len(points)} points only.",
+    )
 
 
 def integrated(
@@ -517,8 +567,8 @@ def covers(
 
     Returns:
         The true class's probability with the box covered, and a list of the same
-        probability with each other box of the tiling covered that does not touch this
-        one.
+        probability with each other box of the tiling covered that does not overlap with
+        this one.
     """
     top, left, bottom, right = box
     height, width = bottom - top, right - left
@@ -552,7 +602,7 @@ def check_cover(found: dict[str, Any], covered: float, elsewhere: list[float]) -
         found["elsewhere"],
         "cover_test",
         (count,),
-        "'elsewhere' (one place per box of the tiling that doesn't touch the suspect)",
+        "'elsewhere' (one place for each tile that doesn't overlap with the box)",
     )
     worst = int(np.abs(values - elsewhere).argmax())
     require(
@@ -684,5 +734,5 @@ def answered(rng: Generator) -> tuple[Recipe, int, Tensor, Tensor]:
         answers = scores.argmax(axis=1)
         for true in rng.permutation(CLASSES):
             hits, misses = (x[clear & (answers == true)], x[clear & (answers != true)])
-            if min(len(hits), len(misses)) >= 20:
+            if len(hits) >= 20 and len(misses) >= 40:
                 return net, int(true), hits, misses

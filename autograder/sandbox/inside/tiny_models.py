@@ -156,9 +156,7 @@ class ReluOfDot(Net):
             w, and no two are the same.
     """
 
-    def __init__(
-        self, size: tuple[int, ...], classes: int, soft: bool = False
-    ) -> None:
+    def __init__(self, size: tuple[int, ...], classes: int, soft: bool = False) -> None:
         super().__init__()
         self.features = nn.Identity()
         self.soft = soft

@@ -12,8 +12,8 @@ from submissions import lost, student_of
 from autograder.checking.runner import Shortfall, run_checks
 from autograder.course import release
 from autograder.problems.common import image, model
+from autograder.problems.problem2 import noise_checks as sampling
 from autograder.problems.problem2.instructors import mistakes
-from autograder.problems.problem2.instructors import noise_checks as sampling
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.notebook import cells_of
 
@@ -79,12 +79,12 @@ def test_replies_of_other_forms_get_a_clear_line(body: str, words: str) -> None:
 
 # What an honest mistake leaves, of the 12 points.
 LEFT = {
-    "absolute values inside the mean": 9.2,
-    "maximum before the mean": 6.8,
-    "n - 1 samples": 10.8,
+    "absolute values inside the mean": 10,
+    "maximum before the mean": 7.6,
+    "n - 1 samples": 10,
     "range of each channel": 9.6,
     "noise drawn once": 4.8,
-    "gradient at the clean image": 5.6,
+    "gradient at the clean image": 3.6,
 }
 
 

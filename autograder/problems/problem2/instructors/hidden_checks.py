@@ -11,7 +11,8 @@ from numpy.random import Generator
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
 from autograder.problems.common import image, model, new_seed
-from autograder.problems.problem2.instructors.noise_checks import (
+from autograder.problems.problem2.noise_checks import (
+    SMALL,
     ask_curve_without_formula,
     ask_without_formula,
 )
@@ -25,7 +26,6 @@ from autograder.problems.problem2.questions import (
 )
 
 SIZE = (48, 40)
-SMALL = (20, 16)
 PIXELS = SIZE[0] * SIZE[1]
 
 
@@ -82,21 +82,6 @@ def test_noise(student: Any, transcript: Transcript, rng: Generator) -> None:
         f" {drawn.mean():.3f}. Draw noise for each channel, average the signed"
         " gradients, and take the maximum last.",
     )
-
-
-@check(
-    "smooth-grad/copies",
-    0.8,
-    "The mean over noisy copies of a net without a formula",
-    public=False,
-    needs="plain",
-)
-def test_copies(student: Any, rng: Generator) -> None:
-    for n_samples in (4, 24):
-        ask_without_formula(
-            student, rng, SMALL, n_samples, 2 * LEVEL, channels=(2,), rising=True
-        )
-    ask_without_formula(student, rng, SMALL, 24, 2 * LEVEL, channels=(0,), rising=False)
 
 
 @check(

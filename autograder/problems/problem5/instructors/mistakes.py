@@ -44,6 +44,7 @@ HINTS: dict[str, dict[str, str]] = {
         " argsort().",
         "rank within the top 5": "A rank beyond 5 became 6: count over all classes, not"
         " over the top five.",
+        "rounded": "The probabilities were rounded: return the numbers as they are.",
         "top 5 worst first": "'top5' is in rising order: the most probable class comes"
         " first.",
         "top 5 the smallest": "'top5' holds the five LEAST probable classes: sort in"
@@ -89,10 +90,10 @@ HINTS: dict[str, dict[str, str]] = {
         " return what the ReLU leaves.",
     },
     "integrated-gradients": {
-        "zeros called black": "The baseline is zeros, which in normalised space is the"
-        " mean colour: black is (0 - mean) / std.",
-        "-1 called black": "The baseline is -1, which is black only with mean = std ="
-        " 0.5: use the model's own mean and std.",
+        "zeros as the baseline": "The baseline is zeros, which in normalised space is"
+        " the mean colour: black is (0 - mean) / std.",
+        "-1 as the baseline": "The baseline is -1, which is black only with mean = std"
+        " = 0.5: use the model's own mean and std.",
         "white as the baseline": "The baseline is white: black is asked for.",
         "black normalised twice": "The baseline was normalised twice.",
         "gradient at the image only": "The gradient was taken at the image each time:"
@@ -118,6 +119,7 @@ HINTS: dict[str, dict[str, str]] = {
         " x).",
         "absolute values": "The attributions lost their sign: only drawing takes"
         " absolute values.",
+        "rounded": "The attributions were rounded: return the numbers as they are.",
         "scaled to 1": "The attributions were divided by their maximum, so that they no"
         " longer sum to F(x) - F(black).",
     },
@@ -147,8 +149,8 @@ HINTS: dict[str, dict[str, str]] = {
         " units differ; each method has a scale for its two maps.",
         "unscaled": "The maps are not scaled: divide the two maps of a method by the"
         " larger maximum.",
-        "minimum subtracted": "Each map's minimum was subtracted, which moves what 0"
-        " means: divide by the larger maximum, and no more.",
+        "each map's minimum subtracted": "Each map's minimum was subtracted, which"
+        " moves what 0 means: divide by the larger maximum, and no more.",
         "normalised instead of pixels": "'seen' is the normalised tensor: give pixels"
         " from 0 to 1.",
         "pixels up to 255": "'seen' goes up to 255: give pixels from 0 to 1.",
@@ -176,8 +178,8 @@ HINTS: dict[str, dict[str, str]] = {
         "last row and column forgotten": "The last row and column of places is missing:"
         " a box may end at the image's edge.",
         "column by column": "The places run column by column: give them row by row.",
-        "suspect among the controls": "Places that touch the suspect are among the"
-        " controls: leave out what overlaps with the box.",
+        "suspect among the controls": "No tile was left out: leave out those that"
+        " overlap with the box.",
         "neighbours that overlap": "Places that overlap with the suspect in part are"
         " among the controls: leave them out.",
     },
@@ -194,6 +196,8 @@ HINTS: dict[str, dict[str, str]] = {
         " must be the answer.",
         "any picture will do": "One picture that is right was taken for a proof: the"
         " true class must come back in at least half of them.",
+        "a third is enough": "Less than half was accepted: at least half of a change's"
+        " pictures is needed.",
         "more than half": "Exactly half was not accepted: at least half of a change's"
         " pictures is enough.",
         "all pictures": "All pictures of a change were wanted: at least half is"
@@ -201,6 +205,8 @@ HINTS: dict[str, dict[str, str]] = {
         "never not found": "A cause was named though no change brings the true class"
         " back: then it is 'not found'.",
         "first that will do": "The first change with half of its pictures right was"
+        " named: name the one with the largest share.",
+        "last that will do": "The last change with half of its pictures right was"
         " named: name the one with the largest share.",
         "largest change of the pixels": "The change that alters the pixels most was"
         " named: what the model answers decides.",
@@ -227,16 +233,24 @@ TOLD: dict[str, dict[str, str]] = {
     },
     "grad-cam": {
         "NaN on a blank map": "dividing it by its maximum is 0 / 0",
-        "hooks left behind": "hooks were left behind",
+        "hook left in the model": "a hook was left in the model",
         "training mode while explaining": "was explained in it",
         "model left in eval mode": "the model came back in another mode",
+        "image changed in place": "the image that was handed over has changed",
+        "requires_grad left off": "requires_grad is not as it was",
         "resized to the image": "the stack of raw maps (N, h, w)",
         "first image only": "the stack of raw maps (N, h, w)",
     },
-    "integrated-gradients": {"channels summed": "the attributions has the shape"},
+    "integrated-gradients": {
+        "channels summed": "the attributions has the shape",
+        "twenty steps, whatever n_steps": "the model was asked about",
+        "training mode while explaining": "was explained in it",
+        "model left in eval mode": "the model came back in another mode",
+        "image changed in place": "the image that was handed over has changed",
+    },
     "both-maps": {
         "overlay on the un-cropped photo": "overlays belong on the crop",
-        "NaN on a blank map": "dividing it by its maximum is 0 / 0",
+        "0 / 0 on a blank map": "dividing it by its maximum is 0 / 0",
         "blank never noticed": "whether Grad-CAM's ReLU left nothing",
         "predicted class only": "predicted class first, then the true one",
         "delta after scaling": "before any scaling",
@@ -246,7 +260,8 @@ TOLD: dict[str, dict[str, str]] = {
     },
     "cover-test": {
         "no controls": "'elsewhere' is missing",
-        "controls averaged": "one place per box of the tiling",
+        "controls averaged": "one place for each tile",
+        "image changed in place": "the image that was handed over has changed",
     },
     "find-cause": {
         "cause without evidence": "without the evidence for it",

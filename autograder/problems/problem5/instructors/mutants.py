@@ -33,6 +33,8 @@ def standing_with(mistake: str) -> Callable[..., Any]:
             shares = logits
         elif mistake == "percent":
             shares = 100 * shares
+        elif mistake == "rounded":
+            shares = (100 * shares).round() / 100
         order = logits.argsort(descending=True)
         larger = logits > logits[true_class]
         rank = {
@@ -87,7 +89,7 @@ def grad_cam_with(mistake: str) -> Callable[..., Any]:
         )
         x = images.clone().requires_grad_()
         logits = model(x)
-        if mistake != "hooks left behind":
+        if mistake != "hook left in the model":
             handle.remove()
         rows = torch.arange(len(x))
         columns = torch.as_tensor(classes)
@@ -137,6 +139,10 @@ def grad_cam_with(mistake: str) -> Callable[..., Any]:
             cams = interpolate(cams[:, None], size=x.shape[-2:])[:, 0]
         elif mistake == "first image only":
             cams = cams[0]
+        elif mistake == "image changed in place":
+            images += 1
+        elif mistake == "requires_grad left off":
+            model.requires_grad_(False)
         if mistake != "model left in eval mode":
             model.train(was_training)
         return cams.detach().numpy()
@@ -148,14 +154,17 @@ def integrated_gradients_with(mistake: str) -> Callable[..., Any]:
     """`integrated_gradients` with one mistake."""
 
     def integrated_gradients(image, model, target_class, n_steps):
+        if mistake == "twenty steps, whatever n_steps":
+            n_steps = 20
         was_training = model.training
-        model.eval()
+        if mistake != "training mode while explaining":
+            model.eval()
         x = image.detach()
         normalize = model.preprocessing.normalize
         start = normalize(torch.zeros_like(x))
         start = {
-            "zeros called black": torch.zeros_like(x),
-            "-1 called black": -torch.ones_like(x),
+            "zeros as the baseline": torch.zeros_like(x),
+            "-1 as the baseline": -torch.ones_like(x),
             "white as the baseline": normalize(torch.ones_like(x)),
             "black normalised twice": normalize(start),
         }.get(mistake, start)
@@ -198,7 +207,12 @@ def integrated_gradients_with(mistake: str) -> Callable[..., Any]:
             signed = signed / signed.abs().max()
         elif mistake == "channels summed":
             signed = signed.sum(dim=0)
-        model.train(was_training)
+        elif mistake == "rounded":
+            signed = (100 * signed).round() / 100
+        elif mistake == "image changed in place":
+            image += 1
+        if mistake != "model left in eval mode":
+            model.train(was_training)
         return signed.numpy()
 
     return integrated_gradients
@@ -258,7 +272,7 @@ def both_maps_with(mistake: str) -> Callable[..., Any]:
         elif mistake == "maximum over the channels":
             igs = np.abs(np.stack(signed)).max(axis=1)
         limits = [np.full((2, 1, 1), maps.max()) for maps in (cams, igs)]
-        if mistake in ("maps scaled separately", "NaN on a blank map"):
+        if mistake in ("maps scaled separately", "0 / 0 on a blank map"):
             limits = [maps.max(axis=(1, 2), keepdims=True) for maps in (cams, igs)]
         elif mistake == "one scale for both methods":
             limits = [np.maximum(*limits)] * 2
@@ -266,11 +280,11 @@ def both_maps_with(mistake: str) -> Callable[..., Any]:
             limits[0] = cams.max(axis=(1, 2), keepdims=True)
         elif mistake == "unscaled":
             limits = [np.ones((2, 1, 1))] * 2
-        elif mistake == "minimum subtracted":
+        elif mistake == "each map's minimum subtracted":
             cams = cams - cams.min(axis=(1, 2), keepdims=True)
             igs = igs - igs.min(axis=(1, 2), keepdims=True)
             limits = [np.full((2, 1, 1), maps.max()) for maps in (cams, igs)]
-        if mistake != "NaN on a blank map":
+        if mistake != "0 / 0 on a blank map":
             limits = [np.where(limit > 0, limit, 1) for limit in limits]
         with np.errstate(invalid="ignore"):
             cams, igs = cams / limits[0], igs / limits[1]
@@ -320,7 +334,7 @@ def cover_test_with(mistake: str) -> Callable[..., Any]:
             "covered with black": model.preprocessing.normalize(torch.zeros_like(mean)),
             "one mean for all channels": image.mean().expand_as(mean),
         }.get(mistake, mean)
-        image = image.clone()
+        given, image = image, image.clone()
 
         def answer(row, column):
             view = image if mistake == "covers pile up" else image.clone()
@@ -362,6 +376,8 @@ def cover_test_with(mistake: str) -> Callable[..., Any]:
             )
 
         elsewhere = [answer(*place) for place in places if apart(*place)]
+        if mistake == "image changed in place":
+            given[:, top:bottom, left:right] = fill
         if mistake == "controls averaged":
             return {"covered": covered, "elsewhere": float(np.mean(elsewhere))}
         if mistake == "no controls":
@@ -404,12 +420,14 @@ def find_cause_with(mistake: str) -> Callable[..., Any]:
             "any picture will do": shares[best] > 0,
             "more than half": shares[best] > 0.5,
             "all pictures": shares[best] == 1,
+            "a third is enough": shares[best] > 1 / 3,
             "never not found": True,
         }.get(mistake, shares[best] >= 0.5)
         cause = REMOVES[best] if enough else "not found"
-        if mistake == "first that will do":
+        if mistake in ("first that will do", "last that will do"):
             found = [c for k, c in REMOVES.items() if shares[k] >= 0.5]
-            cause = [*found, "not found"][0]
+            last = mistake == "last that will do"
+            cause = [*(found[::-1] if last else found), "not found"][0]
         elif mistake == "largest change of the pixels":
             most = max(REMOVES, key=lambda k: float((changes[k] - image).abs().mean()))
             cause = REMOVES[most]

@@ -30,6 +30,7 @@ from autograder.sandbox.inside.values import Recipe
 
 # How many right maps the grader draws. Their scatter is then known to 11 %.
 MAPS = 40
+SMALL = (20, 16)
 SQUARE = 3
 # Limits in standard deviations of the right maps' distances. Distances have a longer
 # tail upwards: 30,000 right ones lay between -4.3 and 5.8. One sample of less noise
