@@ -52,13 +52,12 @@ def _plain_mistakes(
     mean, std = (np.reshape(each, (3, 1, 1)) for each in (space.mean, space.std))
     full = np.full((3, 1, 1), value)
     made = "Make the picture of pixel values first, then normalise it as the photo was."
-    colour = ", ".join(f"{255 * each:.0f}" for each in space.denormalize(full).ravel())
     called = "zeros" if value == 0 else "ones"
-    shade = "the mean colour" if value == 0 else "a light grey"
+    shade = "the mean colour, " if value == 0 else ""
     yield (
         full,
-        f"Yours is {called} after normalising, which is the colour RGB({colour}),"
-        f" {shade}. {made}",
+        f"Yours is {called} after normalising, which is {shade}pixel values"
+        f" {_row(space.denormalize(full))}. {made}",
     )
     yield (
         space.normalize(1 - full),

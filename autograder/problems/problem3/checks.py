@@ -8,8 +8,15 @@ import numpy as np
 from numpy.random import Generator
 
 from autograder.checking.diagnose import Transcript
-from autograder.checking.runner import check, credit, require
-from autograder.problems.common import CLASSES, image, model, new_seed, weight
+from autograder.checking.runner import check, require
+from autograder.problems.common import (
+    CLASSES,
+    image,
+    model,
+    new_seed,
+    require_none,
+    weight,
+)
 from autograder.problems.problem3.baseline_pictures import (
     check_blur,
     check_detail,
@@ -24,8 +31,10 @@ from autograder.problems.problem3.questions import (
     NAMES,
     as_attributions,
     as_baseline,
+    as_number,
     ask_baselines,
     attribute,
+    cells_of,
     logits,
     map_of,
     moments,
@@ -34,8 +43,10 @@ from autograder.problems.problem3.questions import (
     require_gradient,
     require_path,
     require_rule,
+    require_steps,
     shares,
 )
+from autograder.sandbox.inside.values import Recipe
 
 # While a task's check fails, these are shown one by one. The notebook has the same
 # ones, folded.
@@ -81,106 +92,104 @@ HINTS = {
 }
 
 
-@check("baselines/form", 1, "Four baselines in the shape of the image", public=True)
+@check(
+    "baselines/care",
+    1.2,
+    "Four baselines in the shape of the image, which is left as it was",
+    public=True,
+)
 def test_form(student: Any, rng: Generator) -> None:
-    size = (23, 17)
+    size, changed, other_shape = (23, 17), False, False
     x = image(IMAGENET.normalize(rng.uniform(size=(3, *size))))
     for given in (x, x[None]):
         after = student.observe(
             "make_baselines", given, *IMAGENET.given, 1.5, new_seed(rng)
         )
-        pictures = {"image": np.asarray(given)}
+        changed = changed or bool(after.changed)
+        pictures = {"image": np.asarray(given).reshape(x.shape)}
         for name in NAMES:
-            found = as_baseline(after.value, name, given.shape, strict=True)
+            found = as_baseline(after.value, name, given.shape)
+            other_shape |= np.shape(after.value.get(name)) != tuple(given.shape)
             same = [other for other, p in pictures.items() if np.allclose(p, found)]
             require(not same, f"the baseline {name!r} equals {same[:1]}.")
             pictures[name] = found
-    if after.changed:
-        credit(0.5, "the image that was handed over has changed: work on a copy.")
+    require_none(
+        {
+            "the image that was handed over has changed: work on a copy": changed,
+            "a baseline must have the image's shape, (3, H, W) or (1, 3, H, W)": (
+                other_shape
+            ),
+        }
+    )
 
 
-@check("baselines/black", 1, "Black is the pixel value 0", public=True)
+@check("baselines/black", 0.7, "Black is the pixel value 0", public=True)
 def test_black(student: Any, rng: Generator) -> None:
-    x = IMAGENET.normalize(rng.uniform(0.1, 0.9, (3, 16, 12)))
-    reply = ask_baselines(student, image(x), IMAGENET, 1.0, new_seed(rng))
-    check_plain(as_baseline(reply, "black", x.shape), "black", x, IMAGENET)
+    space = new_space(rng)
+    x = space.normalize(rng.uniform(0.1, 0.9, (3, 16, 12)))
+    reply = ask_baselines(student, image(x), space, 1.0, new_seed(rng))
+    check_plain(as_baseline(reply, "black", x.shape), "black", x, space)
 
 
-@check("baselines/white", 1, "White is the pixel value 1", public=True)
+@check("baselines/white", 0.7, "White is the pixel value 1", public=True)
 def test_white(student: Any, rng: Generator) -> None:
-    x = IMAGENET.normalize(rng.uniform(0.1, 0.9, (3, 16, 12)))
-    reply = ask_baselines(student, image(x), IMAGENET, 1.0, new_seed(rng))
-    check_plain(as_baseline(reply, "white", x.shape), "white", x, IMAGENET)
+    space = new_space(rng)
+    x = space.normalize(rng.uniform(0.1, 0.9, (3, 16, 12)))
+    reply = ask_baselines(student, image(x), space, 1.0, new_seed(rng))
+    check_plain(as_baseline(reply, "white", x.shape), "white", x, space)
 
 
-@check("baselines/blur", 1, "The blur is a Gaussian, without a frame", public=True)
+@check("baselines/blur", 0.7, "The blur is a Gaussian, without a frame", public=True)
 def test_blur(student: Any, rng: Generator) -> None:
-    sigma = 2.0
+    sigma, space = 2.0, new_space(rng)
     pixels = edges(rng, (40, 32))
-    x = IMAGENET.normalize(pixels)
-    reply = ask_baselines(student, image(x), IMAGENET, sigma, new_seed(rng))
-    check_blur(as_baseline(reply, "blur", x.shape), pixels, sigma, IMAGENET)
+    x = space.normalize(pixels)
+    reply = ask_baselines(student, image(x), space, sigma, new_seed(rng))
+    check_blur(as_baseline(reply, "blur", x.shape), pixels, sigma, space)
     pixels = detail(rng, x.shape[1:], sigma)
-    x = IMAGENET.normalize(pixels)
-    reply = ask_baselines(student, image(x), IMAGENET, sigma, new_seed(rng))
-    check_detail(as_baseline(reply, "blur", x.shape), pixels, sigma, IMAGENET)
+    x = space.normalize(pixels)
+    reply = ask_baselines(student, image(x), space, sigma, new_seed(rng))
+    check_detail(as_baseline(reply, "blur", x.shape), pixels, sigma, space)
 
 
-@check(
-    "baselines/random", 1, "Random is uniform in pixel values, by the seed", public=True
-)
+@check("baselines/random", 0.9, "Random is uniform in pixel values", public=True)
 def test_random(student: Any, rng: Generator) -> None:
-    size = (40, 32)
-    x = IMAGENET.normalize(rng.uniform(size=(3, *size)))
-    first, second = new_seed(rng), new_seed(rng)
+    space = new_space(rng)
+    x = space.normalize(rng.uniform(size=(3, 40, 32)))
+    reply = ask_baselines(student, image(x), space, 1.0, new_seed(rng))
+    check_noise(as_baseline(reply, "random", x.shape), x, space)
+
+
+@check("baselines/seed", 0.6, "The seed decides the noise", public=True)
+def test_seed(student: Any, rng: Generator) -> None:
+    x = IMAGENET.normalize(rng.uniform(size=(3, 20, 16)))
+    first = new_seed(rng)
     drawn = [
         as_baseline(
             ask_baselines(student, image(x), IMAGENET, 1.0, seed), "random", x.shape
         )
-        for seed in (first, first, second)
+        for seed in (first, first, first + 1)
     ]
-    check_noise(drawn[0], x, IMAGENET)
     require(
         np.abs(drawn[0] - drawn[1]).max() <= EXACT,
         "two calls with the same seed gave two random baselines: make a generator of"
         " your own from `seed`.",
     )
-    alike = float(np.corrcoef(drawn[0].ravel(), drawn[2].ravel())[0, 1])
+    alike = np.abs(drawn[0] - drawn[2]).max()
     require(
-        abs(alike) <= 5 / x.size**0.5,
-        f"two seeds give the same random baseline (correlation {alike:.2f}): the noise"
-        " must come from `seed`.",
+        alike > EXACT,
+        "two seeds give the same random baseline: the noise must come from `seed`.",
     )
 
 
 @check(
-    "integrated-gradients/form",
-    1,
-    "One signed number per pixel and channel",
+    "integrated-gradients/path",
+    3,
+    "(image - baseline) times the mean gradient between the two",
     public=True,
 )
-def test_attributions_form(student: Any, rng: Generator) -> None:
-    size = (11, 7)
-    net = model("power", rng, size)
-    x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
-    for given, base in ((x, start), (x[None], start[None])):
-        reply = student.call("integrated_gradients", given, net, 2, base, 6)
-        found = as_attributions(reply, (3, *size), strict=True)
-        require(
-            (found < 0).any() and (found > 0).any(),
-            "the attributions all have one sign: leave their signs as they are, only"
-            " drawing takes absolute values.",
-        )
-
-
-@check(
-    "integrated-gradients/linear",
-    1,
-    "On a linear net: weight times (image - baseline)",
-    public=True,
-)
-def test_linear(student: Any, transcript: Transcript, rng: Generator) -> None:
-    size = (9, 8)
+def test_path(student: Any, transcript: Transcript, rng: Generator) -> None:
+    size, asked = (9, 8), []
     net = model("power", rng, size)
     target = int(rng.integers(CLASSES))
     x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
@@ -188,34 +197,63 @@ def test_linear(student: Any, transcript: Transcript, rng: Generator) -> None:
     scale = float(np.abs(right).max())
     for n_steps in (4, 10, 50):
         arguments = (x, net, target, start, n_steps)
-        found = attribute(student, transcript, arguments, scale)
+        asked.append((attribute(student, transcript, arguments, scale), n_steps))
+    curved, n_steps = model("power", rng, size, power=3), 20
+    a, b = (each.numpy().astype(np.float64) for each in (x, start))
+    largest = float(np.abs(weight(curved, target) * (a**3 - b**3)).max())
+    arguments = (x[None], curved, target, start[None], n_steps)
+    on_curved = attribute(student, transcript, arguments, largest)
+    for found, n in asked:
         off = np.abs(found - right).max() / scale
         times = float(np.median(found / right))
         require(
             off <= EXACT,
-            f"on a linear net, with n_steps {n_steps}, the attributions must be weight"
-            f" x (image - baseline); yours are {times:.3g} times that in the median,"
-            f" and off by up to {off:.1e} of the largest.",
+            f"on a linear net, with n_steps {n}, the attributions must be weight x"
+            f" (image - baseline); yours are {times:.3g} times that in the median, and"
+            f" off by up to {off:.2g} of the largest.",
         )
+    require_rule(moments(on_curved, weight(curved, target), a, b), n_steps)
     require_gradient(student, rng)
+    require_path(student, rng)
+    require_steps(student, rng, 64)
 
 
 @check(
-    "integrated-gradients/curved",
-    2,
-    "On a cubic net: the gradients between baseline and image",
+    "integrated-gradients/care",
+    1.4,
+    "(3, H, W), in evaluation mode; model and images left as they were",
     public=True,
+    needs="path",
 )
-def test_curved(student: Any, transcript: Transcript, rng: Generator) -> None:
-    size, n_steps = (9, 8), 20
-    net = model("power", rng, size, power=3)
+def test_care(student: Any, rng: Generator) -> None:
+    size = (7, 6)
+    net = model("stateful", rng, size)
+    in_training = Recipe(net.kind, net.seed, {**net.options, "training": True})
     target = int(rng.integers(CLASSES))
     x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
-    a, b = (each.numpy().astype(np.float64) for each in (x, start))
-    scale = float(np.abs(weight(net, target) * (a**3 - b**3)).max())
-    found = attribute(student, transcript, (x, net, target, start, n_steps), scale)
-    require_rule(moments(found, weight(net, target), a, b), n_steps)
-    require_path(student, rng)
+    reply = student.call("integrated_gradients", x, net, target, start, 8)
+    calm = as_attributions(reply, (3, *size))
+    asked = (x, in_training, target, start, 8)
+    after = student.observe("integrated_gradients", *asked)
+    found = as_attributions(after.value, (3, *size))
+    off = np.abs(found - calm).max() / np.abs(calm).max()
+    left = {word for model in after.models for word in model.changed}
+    require_none(
+        {
+            "there is a batch axis too many: the attributions are (3, H, W)": (
+                np.ndim(after.value) != 3
+            ),
+            "the model came in training mode and was explained in it: call model.eval()"
+            " first": off > 1e-4,
+            "a tensor that was handed over has changed: work on a copy (clone)": bool(
+                after.changed
+            ),
+            "the model came back in another mode: remember model.training and put it"
+            " back": "mode" in left,
+            "the model came back changed: take your hooks away, and leave requires_grad"
+            " as it was": bool(left & {"hooks", "requires_grad"}),
+        }
+    )
 
 
 @check("completeness/value", 1, "|sum - (F(x) - F(x'))| / |F(x) - F(x')|", public=True)
@@ -245,6 +283,77 @@ def _predicted(net: Any, *images: Any) -> set[int]:
     return {int(logits(net, image).argmax()) for image in images}
 
 
+@check(
+    "completeness/any-sign",
+    1,
+    "The error has no sign, and is relative to the change alone",
+    public=True,
+    needs="value",
+)
+def test_any_sign(student: Any, transcript: Transcript, rng: Generator) -> None:
+    size = (6, 5)
+    for sign in (1, -1):
+        net = model("power", rng, size)
+        x, start = (image(2 * rng.normal(size=(3, *size))) for _ in range(2))
+        change = logits(net, x) - logits(net, start)
+        target = int(np.argmax(sign * change))
+        for share in rng.permutation(
+            [rng.uniform(0.2, 0.8), rng.uniform(-2, -1), rng.uniform(1.5, 3)]
+        ):
+            made = rng.normal(size=(3, *size))
+            made += (change[target] * share - made.sum()) / made.size
+            arguments = (image(made), x, start, net, target)
+            found = number(
+                student, transcript, "completeness", "completeness_error", arguments
+            )
+            right = abs(share - 1)
+            require(
+                abs(found - right) <= 1e-3 * right,
+                f"a sum of {made.sum():.3f} where the logit changes by"
+                f" {change[target]:.3f} is an error of {right:.2f}; yours is"
+                f" {found:.4g}.",
+            )
+
+
+@check(
+    "completeness/no-change",
+    1,
+    "Equal scores have no relative error",
+    public=True,
+    needs="value",
+)
+def test_no_change(student: Any, rng: Generator) -> None:
+    size = (6, 5)
+    net = model("relu-of-dot", rng, size)
+    # Both images lie far on the side where the class's score is exactly 0, in whatever
+    # order the products are summed.
+    away = -weight(net, 1)
+    x, start = (image(away * rng.uniform(0.5, 2, away.shape)) for _ in range(2))
+    right = float(rng.uniform(0.1, 0.9))
+    for near in (-x, -1e-6 * x):
+        change = float(logits(net, near)[1])
+        made = np.full((3, *size), (1 + right) * change / x.numel())
+        reply = student.call(
+            "completeness_error", image(made), near, start, net, 1, finite=False
+        )
+        found = as_number(reply, "completeness_error")
+        require(
+            abs(found - right) <= 1e-3,
+            f"where the scores differ by {change:.2g} the error is {right:.3f} here,"
+            f" not {found:.4g}: only equal scores have no relative error.",
+        )
+    for made in (np.zeros((3, *size)), rng.normal(size=(3, *size))):
+        reply = student.call(
+            "completeness_error", image(made), x, start, net, 1, finite=False
+        )
+        found = as_number(reply, "completeness_error")
+        require(
+            np.isnan(found),
+            "where F(x) = F(x') there is nothing to be relative to: return nan, not"
+            f" {found:.4g}.",
+        )
+
+
 @check("correlation/pixels", 1, "How alike two maps are, pixel by pixel", public=True)
 def test_correlation(student: Any, transcript: Transcript, rng: Generator) -> None:
     first, second = _two_attributions(rng, (12, 8))
@@ -269,6 +378,25 @@ def _two_attributions(
     shared = np.kron(coarse, np.ones((4, 4)))
     first, second = (shared * rng.normal(size=(3, *size)) for _ in range(2))
     return first, second
+
+
+@check("correlation/cells", 1, "How alike two maps are, over cells", public=True)
+def test_cells(student: Any, transcript: Transcript, rng: Generator) -> None:
+    for size, cell in (((12, 20), 4), ((15, 9), 3)):
+        coarse = rng.uniform(0.5, 3, (size[0] // cell, size[1] // cell))
+        shared = np.kron(coarse, np.ones((cell, cell)))
+        # The second map is a hundred times smaller, and its signs differ.
+        first = shared * rng.normal(size=(3, *size))
+        second = 0.01 * (3.5 - shared) * rng.normal(size=(3, *size))
+        each = [cells_of(map_of(made), cell).ravel() for made in (first, second)]
+        right = float(np.corrcoef(each)[0, 1])
+        arguments = (image(first), image(second), cell)
+        found = number(student, transcript, "correlation", "map_correlation", arguments)
+        require(
+            abs(found - right) <= 1e-4,
+            f"averaged over cells of {cell} x {cell} pixels these two maps have the"
+            f" correlation {right:.4f}; yours is {found:.4g}.",
+        )
 
 
 @check(

@@ -90,33 +90,25 @@ def ask_baselines(
     return student.call("make_baselines", image, *space.given, sigma, seed)
 
 
-def as_baseline(
-    reply: Any, name: str, shape: Sequence[int], *, strict: bool = False
-) -> np.ndarray:
-    """One baseline of a reply of ``make_baselines``, (3, H, W), still normalised.
-
-    A batch axis too many or too few costs points in one check only, the one with
-    ``strict``.
-    """
+def as_baseline(reply: Any, name: str, shape: Sequence[int]) -> np.ndarray:
+    """One baseline of a reply of ``make_baselines``, (3, H, W), still normalised."""
     require(
         isinstance(reply, dict),
         "make_baselines must return a dictionary: name of the baseline -> tensor.",
     )
     spelled = {str(key).strip().lower(): value for key, value in reply.items()}
     there = ", ".join(map(repr, reply)) or "nothing"
-    if strict:
-        require(name in reply, f"there is no baseline {name!r} among {there}.")
     require(
         name in spelled,
         f"there is no baseline {name!r} in the dictionary, but {there}.",
     )
-    values = require_array(spelled[name], f"the baseline {name!r} is no tensor.")
-    if not strict and values.size == np.prod(shape):
-        values = values.reshape(tuple(shape)[-3:])
-    elif not strict and values.size in (1, 3):
+    values = require_array(spelled[name], f"the baseline {name!r} is not a tensor.")
+    wanted = tuple(shape)[-3:]
+    if values.size == np.prod(wanted):
+        values = values.reshape(wanted)
+    elif values.size in (1, 3):
         # One number, or one for each channel, instead of a whole picture.
-        values = np.broadcast_to(values.reshape(-1, 1, 1), tuple(shape)[-3:])
-    wanted = tuple(shape) if strict else tuple(shape)[-3:]
+        values = np.broadcast_to(values.reshape(-1, 1, 1), wanted)
     require(
         values.shape == wanted,
         f"the baseline {name!r} must have the image's shape {wanted}, not"
@@ -157,10 +149,8 @@ def attribute(
     return as_attributions(reply, shape)
 
 
-def as_attributions(
-    reply: Any, shape: Sequence[int], *, strict: bool = False
-) -> np.ndarray:
-    """The reply as signed attributions (3, H, W)."""
+def as_attributions(reply: Any, shape: Sequence[int]) -> np.ndarray:
+    """The reply as signed attributions (3, H, W); a batch axis is taken away."""
     require(
         reply is not None,
         "integrated_gradients returned None: end the function with `return` and the"
@@ -170,12 +160,10 @@ def as_attributions(
         reply, "integrated_gradients must return one tensor of signed attributions."
     )
     wanted = tuple(shape)
-    if not strict and found.shape == (1, *wanted):
+    if found.shape == (1, *wanted):
         found = found[0]
     hint = ""
-    if found.shape in ((1, *wanted), (1, 1, *wanted)):
-        hint = ": there is a batch axis too many"
-    elif found.shape in (wanted[1:], (1, *wanted[1:])):
+    if found.shape in (wanted[1:], (1, *wanted[1:])):
         hint = ": the channels were put together, which only drawing does"
     elif found.ndim == 4 and found.shape[1:] == wanted:
         hint = ": the steps were not added up"
@@ -308,6 +296,20 @@ def require_path(student: Any, rng: Generator) -> None:
             f"{NO_FORMULA}with {FAR_STEPS} steps any rule is right to a few percent;"
             f" yours is {off:.1%} off (relative L2).",
         )
+
+
+def require_steps(student: Any, rng: Generator, n_steps: int) -> None:
+    """End the check if the model was asked about fewer than ``n_steps`` points."""
+    size = (5, 4)
+    net = model("power", rng, size, power=3, record=True)
+    x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
+    seen = student.observe("integrated_gradients", x, net, 1, start, n_steps)
+    batches = [batch for after in seen.models for batch in after.asked]
+    points = {one.tobytes() for b in batches for one in b.reshape(-1, *x.shape)}
+    require(
+        len(points) >= n_steps or not points,  # torch.func leaves no record
+        f"with n_steps {n_steps} the model was asked about {len(points)} points only.",
+    )
 
 
 # --- numbers about attributions -------------------------------------------------------

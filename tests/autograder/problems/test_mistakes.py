@@ -53,7 +53,6 @@ SHARES: dict[float, set[str]] = {
     0.5: {"corners aligned"},
     1: {  # the numbers are wrong throughout
         ".grad accumulates",
-        "ImageNet's constants for every model",
         "a list",
         "absolute value after the sum",
         "absolute, not relative",

@@ -50,15 +50,14 @@ def test_both_words_of_the_printed_chapter_are_caught() -> None:
     failed = {r.id: r.message for r in checked("baselines", "zeros and ones")}
     names = ("black", "white", "other-space")
     assert set(failed) == {f"baselines/{name}" for name in names}
-    assert "RGB(124, 116, 104)" in failed["baselines/black"]
-    assert "RGB(182, 173, 161)" in failed["baselines/white"]
+    assert "the mean colour, pixel values (0." in failed["baselines/black"]
+    assert "ones after normalising, which is pixel" in failed["baselines/white"]
 
 
 def test_weights_that_do_not_sum_to_1_are_named_as_such() -> None:
     failed = {r.id: r for r in checked("integrated-gradients", "divided by n + 1")}
-    for name in ("curved", "steps"):
-        message = failed[f"integrated-gradients/{name}"].message
-        assert "must sum to 1; yours sum to 0." in message
+    message = failed["integrated-gradients/steps"].message
+    assert "must sum to 1; yours sum to 0." in message
 
 
 def test_the_reference_without_a_formula_is_complete() -> None:
@@ -94,7 +93,7 @@ def test_partial_credit() -> None:
     failed = checked("baselines", "zeros called black")
     assert {r.id: r.earned for r in failed} == {
         "baselines/black": 0,
-        "baselines/other-space": 0.75,
+        "baselines/other-space": pytest.approx(0.9),
     }
 
 

@@ -11,12 +11,9 @@ from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import Shortfall, check, credit, require
 from autograder.problems.common import (
     CLASSES,
-    distance,
     image,
-    integral,
     model,
     new_seed,
-    require_none,
     weight,
 )
 from autograder.problems.problem3.baseline_pictures import (
@@ -30,33 +27,24 @@ from autograder.problems.problem3.baseline_pictures import (
 from autograder.problems.problem3.checks import require_shares
 from autograder.problems.problem3.questions import (
     EXACT,
-    FAR,
-    FAR_STEPS,
     NAMES,
-    as_attributions,
     as_baseline,
-    as_number,
     ask_baselines,
     attribute,
-    cells_of,
-    logits,
-    map_of,
     moments,
     new_space,
-    number,
     require_gradient,
     require_path,
     require_rule,
     shares,
 )
 from autograder.sandbox.inside import tiny_models
-from autograder.sandbox.inside.values import Recipe
 
 
 @check(
     "baselines/other-space",
-    1,
-    "The same for a model with other constants",
+    1.2,
+    "The same once more, with other numbers",
     public=False,
 )
 def test_other_space(student: Any, rng: Generator) -> None:
@@ -88,9 +76,10 @@ def test_other_space(student: Any, rng: Generator) -> None:
 
 @check(
     "integrated-gradients/steps",
-    1,
+    1.3,
     "Every number of steps, and the path starts at the baseline",
     public=False,
+    needs="path",
 )
 def test_steps(student: Any, transcript: Transcript, rng: Generator) -> None:
     size = (6, 5)
@@ -109,7 +98,11 @@ def test_steps(student: Any, transcript: Transcript, rng: Generator) -> None:
 
 
 @check(
-    "integrated-gradients/class", 1, "The logit of the class asked for", public=False
+    "integrated-gradients/class",
+    1.3,
+    "The logit of the class asked for",
+    public=False,
+    needs="path",
 )
 def test_class(student: Any, transcript: Transcript, rng: Generator) -> None:
     # The ReLU net has no bias, so its gradient is the same along a ray from 0. Both x
@@ -133,121 +126,6 @@ def test_class(student: Any, transcript: Transcript, rng: Generator) -> None:
             f" {np.abs(found - right).max() / scale:.1e} of the largest.",
         )
     require_gradient(student, rng)
-
-
-@check(
-    "integrated-gradients/courtesy",
-    1,
-    "Explained in eval mode; image and model left as they were",
-    public=False,
-)
-def test_courtesy(student: Any, rng: Generator) -> None:
-    size = (7, 6)
-    net = model("stateful", rng, size)
-    in_training = Recipe(net.kind, net.seed, {**net.options, "training": True})
-    target = int(rng.integers(CLASSES))
-    x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
-    reply = student.call("integrated_gradients", x, net, target, start, FAR_STEPS)
-    calm = as_attributions(reply, (3, *size))
-    off = distance(calm, integral(net, x, start, target))
-    require(
-        off <= FAR,
-        f"on a small convolutional net the attributions are {off:.1%} off (relative"
-        " L2): see the other checks first.",
-    )
-    asked = (x, in_training, target, start, FAR_STEPS)
-    after = student.observe("integrated_gradients", *asked)
-    found = as_attributions(after.value, (3, *size))
-    off = np.abs(found - calm).max() / np.abs(calm).max()
-    require_none(
-        {
-            "the model came in training mode and was explained in it: call model.eval()"
-            " first": off > 1e-4,
-            "a tensor that was handed over has changed: work on a copy (clone)": (
-                after.changed
-            ),
-            "the model came back in another mode: remember model.training and put it"
-            " back": "mode" in after.models[0].changed,
-        }
-    )
-
-
-@check(
-    "completeness/any-sign",
-    1,
-    "The error has no sign, and is relative to the change alone",
-    public=False,
-)
-def test_any_sign(student: Any, transcript: Transcript, rng: Generator) -> None:
-    size = (6, 5)
-    for sign in (1, -1):
-        net = model("power", rng, size)
-        x, start = (image(2 * rng.normal(size=(3, *size))) for _ in range(2))
-        change = logits(net, x) - logits(net, start)
-        target = int(np.argmax(sign * change))
-        for share in rng.permutation(
-            [rng.uniform(0.2, 0.8), rng.uniform(-2, -1), rng.uniform(1.5, 3)]
-        ):
-            made = rng.normal(size=(3, *size))
-            made += (change[target] * share - made.sum()) / made.size
-            arguments = (image(made), x, start, net, target)
-            found = number(
-                student, transcript, "completeness", "completeness_error", arguments
-            )
-            right = abs(share - 1)
-            require(
-                abs(found - right) <= 1e-3 * right,
-                f"a sum of {made.sum():.3f} where the logit changes by"
-                f" {change[target]:.3f} is an error of {right:.2f}; yours is"
-                f" {found:.4g}.",
-            )
-
-
-@check("completeness/no-change", 1, "Equal scores have no relative error", public=False)
-def test_no_change(student: Any, rng: Generator) -> None:
-    size = (6, 5)
-    net = model("relu-of-dot", rng, size)
-    # Both images lie far on the side where the class's score is exactly 0, in whatever
-    # order the products are summed.
-    away = -weight(net, 1)
-    x, start = (image(away * rng.uniform(0.5, 2, away.shape)) for _ in range(2))
-    right = float(rng.uniform(0.1, 0.9))
-    made = np.full((3, *size), (1 + right) * logits(net, -x)[1] / x.numel())
-    reply = student.call("completeness_error", image(made), -x, start, net, 1)
-    found = as_number(reply, "completeness_error")
-    require(
-        abs(found - right) <= 1e-3,
-        f"where the scores do differ the error is {right:.3f} here, not {found:.4g}.",
-    )
-    for made in (np.zeros((3, *size)), rng.normal(size=(3, *size))):
-        reply = student.call(
-            "completeness_error", image(made), x, start, net, 1, finite=False
-        )
-        found = as_number(reply, "completeness_error")
-        require(
-            np.isnan(found),
-            "where F(x) = F(x') there is nothing to be relative to: return nan, not"
-            f" {found:.4g}.",
-        )
-
-
-@check("correlation/cells", 1, "How alike two maps are, over cells", public=False)
-def test_cells(student: Any, transcript: Transcript, rng: Generator) -> None:
-    for size, cell in (((12, 20), 4), ((15, 9), 3)):
-        coarse = rng.uniform(0.5, 3, (size[0] // cell, size[1] // cell))
-        shared = np.kron(coarse, np.ones((cell, cell)))
-        # The second map is a hundred times smaller, and its signs differ.
-        first = shared * rng.normal(size=(3, *size))
-        second = 0.01 * (3.5 - shared) * rng.normal(size=(3, *size))
-        each = [cells_of(map_of(made), cell).ravel() for made in (first, second)]
-        right = float(np.corrcoef(each)[0, 1])
-        arguments = (image(first), image(second), cell)
-        found = number(student, transcript, "correlation", "map_correlation", arguments)
-        require(
-            abs(found - right) <= 1e-4,
-            f"averaged over cells of {cell} x {cell} pixels these two maps have the"
-            f" correlation {right:.4f}; yours is {found:.4g}.",
-        )
 
 
 @check("blind-shares/map", 1, "Shares of the map, relative to its mean", public=False)

@@ -54,6 +54,7 @@ HINTS: dict[str, dict[str, str]] = {
         " keep the signs, completeness needs them.",
         "negative attributions cut off": "The negative attributions were set to 0: keep"
         " them, completeness needs them.",
+        "rounded": "The attributions were rounded: return the numbers as they are.",
         "scaled to 1": "The attributions were divided by their maximum: return them"
         " unscaled, only drawing scales.",
         "scaled to sum 1": "The attributions were divided by their sum: return them"
@@ -196,7 +197,7 @@ HINTS: dict[str, dict[str, str]] = {
         " values: go back to pixel values first (times std, plus mean).",
         "normalised a second time": "The image was normalised a second time: go back to"
         " pixel values (times std, plus mean).",
-        "ImageNet's constants for every model": "ImageNet's mean and std were used:"
+        "lightness by ImageNet's constants": "ImageNet's mean and std were used:"
         " take those that are handed over.",
         "luma weights": "The channels were weighted as for a grey picture: take their"
         " plain mean.",
@@ -277,7 +278,7 @@ TOLD: dict[str, dict[str, str]] = {
         "blur over the channels, too": "mixes the channels",
         "one baseline missing": "there is no baseline 'blur'",
         "a list instead of a dictionary": "must return a dictionary",
-        "a batch axis too many": "must have the image's shape",
+        "a batch axis kept": "must have the image's shape",
         "one number per channel": "must have the image's shape",
         "image changed in place": "the image that was handed over has changed",
     },
@@ -291,11 +292,16 @@ TOLD: dict[str, dict[str, str]] = {
         "two points, whatever n_steps": "any rule is right to a few percent",
         "training mode while explaining": "was explained in it",
         "image changed in place": "a tensor that was handed over has changed",
+        "baseline changed in place": "a tensor that was handed over has changed",
+        "requires_grad left off": "the model came back changed",
+        "hook left in the model": "the model came back changed",
+        "fifty points, whatever n_steps": "the model was asked about",
         "model left in eval mode": "the model came back in another mode",
     },
     "completeness": {
         "zero without a change": "return nan",
-        "tiny number added": "return nan",
+        "nearly equal taken for equal": "only equal scores",
+        "tiny number added": "only equal scores",
     },
     "correlation": {},
     "blind-shares": {},

@@ -102,7 +102,7 @@ def make_baselines_with(mistake: str) -> Callable[..., Any]:
             del made["blur"]
         elif mistake == "a list instead of a dictionary":
             return list(made.values())
-        elif mistake == "a batch axis too many":
+        elif mistake == "a batch axis kept":
             made = {name: each[None] for name, each in made.items()}
         elif mistake == "one number per channel":
             made["black"] = (0 - m) / s
@@ -221,8 +221,16 @@ def integrated_gradients_with(mistake: str, rule: str = "middle") -> Callable[..
             "a batch axis kept": lambda: signed[None],
             "the sum alone": lambda: signed.sum(),
         }.get(mistake, lambda: signed)()
-        if mistake == "image changed in place":
+        if mistake == "rounded":
+            signed = (1000 * signed).round() / 1000
+        elif mistake == "image changed in place":
             image += 0.01
+        elif mistake == "baseline changed in place":
+            baseline += 0.01
+        elif mistake == "requires_grad left off":
+            model.requires_grad_(False)
+        elif mistake == "hook left in the model":
+            model.register_forward_hook(lambda *_: None)
         if mistake != "model left in eval mode":
             model.train(was_training)
         return signed
@@ -247,6 +255,8 @@ def points(rule: str, n: int, mistake: str) -> tuple[Any, Any]:
         return nodes.tolist(), (twice / 2).tolist()
     if mistake == "two points, whatever n_steps":
         return [0.5 - 0.5 / 3**0.5, 0.5 + 0.5 / 3**0.5], [0.5, 0.5]
+    if mistake == "fifty points, whatever n_steps":
+        n = 50
     if mistake == "random points":
         rng = np.random.default_rng(0)
         return rng.uniform(0, 1, n).tolist(), [1 / n] * n
@@ -321,6 +331,8 @@ def completeness_error_with(mistake: str) -> Callable[..., Any]:
             error = abs(total) - abs(change)
         if mistake != "sign kept":
             error = abs(error)
+        if mistake == "nearly equal taken for equal" and abs(change) < 1e-4:
+            return math.nan
         no_nan = mistake in ("zero without a change", "tiny number added")
         if change == 0 and not no_nan:
             return math.nan
@@ -413,7 +425,7 @@ def blind_shares_with(mistake: str) -> Callable[..., Any]:
             "maximum over channels": lambda: np.abs(signed).max(axis=0),
         }.get(mistake, lambda: np.abs(signed).sum(axis=0))()
         m, s = (np.reshape(each, (3, 1, 1)) for each in (mean, std))
-        if mistake == "ImageNet's constants for every model":
+        if mistake == "lightness by ImageNet's constants":
             m = np.reshape([0.485, 0.456, 0.406], (3, 1, 1))
             s = np.reshape([0.229, 0.224, 0.225], (3, 1, 1))
         values = np.asarray(image, dtype=float).reshape(3, *image.shape[-2:])
