@@ -22,6 +22,10 @@ without_special: Any = None
 most_attended: Any = None
 
 
+class NoWeights(ValueError):
+    pass
+
+
 def average_stack(model, input_ids):
     with torch.no_grad():
         outputs = model(input_ids=input_ids, output_attentions=True)
@@ -34,7 +38,7 @@ def average_loop(model, input_ids):
     """Layer by layer, head by head; gradients left on."""
     attentions = model(input_ids, output_attentions=True).attentions
     if attentions is None or len(attentions) == 0:
-        raise ValueError("no attentions")
+        raise NoWeights("no attentions: switch to the eager implementation")
     total, n = 0, 0
     for layer in attentions:
         for head in layer.squeeze(0):
@@ -60,7 +64,7 @@ def average_twice(model, input_ids):
     with torch.no_grad():
         out = model(input_ids=input_ids, attention_mask=mask, output_attentions=True)
     if len(out.attentions) < 1:
-        raise ValueError(f"{type(model).__name__} returned no attention")
+        raise ValueError("set attn_implementation to eager when you load the model")
     return sum(a.mean(1)[0] for a in out.attentions).div(len(out.attentions)).tolist()
 
 
@@ -455,6 +459,10 @@ from typing import Any
 
 import numpy as np
 import torch
+
+
+class NoWeights(ValueError):
+    pass
 """
 
 

@@ -10,7 +10,10 @@ from numpy.random import Generator
 import chapter4
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, credit, require
+from autograder.problems.common import require_none
 from autograder.problems.problem4.questions import (
+    ACCIDENTS,
+    ADVICE,
     ARTICLE,
     CAT,
     CLAIMS,
@@ -22,6 +25,7 @@ from autograder.problems.problem4.questions import (
     THE,
     analysed,
     analysis,
+    as_average,
     average,
     built,
     choices,
@@ -30,8 +34,9 @@ from autograder.problems.problem4.questions import (
     merged,
     parted,
     pieces,
-    plain_sentence,
     require_analysis,
+    require_unchanged,
+    sentence,
     text_model,
     token_ids,
     weights_of,
@@ -46,8 +51,8 @@ HINTS = {
         " tuple with one tensor for each layer, (1, heads, T, T).",
         "`torch.stack` makes one tensor of them, (layers, 1, heads, T, T). Take the"
         " batch axis away, then average over the two axes that are no tokens.",
-        "A mean over an empty tuple is no mean: look at it before you stack, and raise"
-        " a ValueError.",
+        "There is no mean over an empty tuple: look at it before you stack, and"
+        " raise a ValueError.",
     ),
     "word-matrix": (
         "Make a list of groups first: for each word the positions of its tokens, for"
@@ -87,37 +92,59 @@ HINTS = {
 }
 
 
-@check("average-attention/rows", 0.5, "One matrix whose rows sum to 1", public=True)
-def test_rows(student: Any, transcript: Transcript, rng: Generator) -> None:
-    recipe, ids = text_model(rng, 4, 3), token_ids(rng, 8)
-    matrix = average(student, transcript, recipe, ids)
-    rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
-    require(
-        not (np.abs(columns - 1) <= EXACT).all() or (np.abs(rows - 1) <= EXACT).all(),
-        "the columns sum to 1 and the rows do not: the matrix is transposed. A row"
-        " looks, a column is looked at.",
-    )
-    require(
-        (np.abs(rows - 1) <= EXACT).all(),
-        "every row of a mean of attention weights sums to 1; yours sum to"
-        f" {rows.min():.3g} to {rows.max():.3g}.",
-    )
-    other = average(student, transcript, recipe, token_ids(rng, 8))
-    require(
-        np.abs(other - matrix).max() > EXACT,
-        "two texts of the same length give one matrix: ask the model for its weights.",
-    )
-
-
-@check("average-attention/mean", 1.5, "The mean over layers and heads", public=True)
+@check("average-attention/mean", 1.4, "The mean over layers and heads", public=True)
 def test_mean(student: Any, transcript: Transcript, rng: Generator) -> None:
-    recipe, ids = text_model(rng, 3, 2), token_ids(rng, 7)
-    matrix = average(student, transcript, recipe, ids)
-    off = np.abs(matrix - chapter4.average_attention(weights_of(recipe, ids))).max()
-    require(
-        off <= EXACT,
-        f"the matrix is off by up to {off:.3f} from the mean over all 3 layers and both"
-        " heads.",
+    asked = []
+    for layers, heads, count in ((4, 3, 8), (3, 2, 8)):
+        recipe, ids = text_model(rng, layers, heads), token_ids(rng, count)
+        matrix = average(student, transcript, recipe, ids)
+        right = chapter4.average_attention(weights_of(recipe, ids))
+        asked.append((matrix, right, layers, heads))
+    for matrix, right, layers, heads in asked:
+        rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
+        require(
+            not (np.abs(columns - 1) <= EXACT).all()
+            or (np.abs(rows - 1) <= EXACT).all(),
+            "the columns sum to 1 and the rows do not: the matrix is transposed. A row"
+            " looks, a column is looked at.",
+        )
+        require(
+            (np.abs(rows - 1) <= EXACT).all(),
+            "every row of a mean of attention weights sums to 1; yours sum to"
+            f" {rows.min():.3g} to {rows.max():.3g}.",
+        )
+        off = np.abs(matrix - right).max()
+        require(
+            off <= EXACT,
+            f"the matrix is off by up to {off:.3f} from the mean over all {layers}"
+            f" layers and all {heads} heads.",
+        )
+
+
+@check(
+    "average-attention/care",
+    0.8,
+    "One matrix; the model is left as it was",
+    public=True,
+    needs="mean",
+)
+def test_care(student: Any, rng: Generator) -> None:
+    recipe, ids = text_model(rng, 2, 3), token_ids(rng, 6)
+    seen = student.observe("average_attention", recipe, ids)
+    as_average(seen.value, 2, 3, 6)
+    left = {word for model in seen.models for word in model.changed}
+    require_none(
+        {
+            "the batch axis is still there: the matrix is (T, T)": (
+                np.ndim(seen.value) != 2
+            ),
+            "the model came back in another mode: it is in evaluation mode already": (
+                "mode" in left
+            ),
+            "the model came back changed: take your hooks away, and leave requires_grad"
+            " as it was": bool(left & {"hooks", "requires_grad", "weights"}),
+            "input_ids has changed: work on a copy": bool(seen.changed),
+        }
     )
 
 
@@ -126,12 +153,11 @@ def test_mean(student: Any, transcript: Transcript, rng: Generator) -> None:
     1,
     "A model that gives no weights is noticed",
     public=True,
+    needs="mean",
 )
-def test_empty(student: Any, transcript: Transcript, rng: Generator) -> None:
-    ids = token_ids(rng, 6)
-    # A function that always raises an error has noticed nothing.
-    average(student, transcript, text_model(rng, 2, 3), ids)
+def test_empty(student: Any, rng: Generator) -> None:
     noticed = "the model's attentions are an empty tuple, and nothing was noticed"
+    ids = token_ids(rng, 6)
     try:
         student.call("average_attention", text_model(rng, 2, 3, empty=True), ids)
     except StudentError as error:
@@ -141,26 +167,22 @@ def test_empty(student: Any, transcript: Transcript, rng: Generator) -> None:
             )
         if error.kind != "raised":
             raise
-        if "raised ValueError" not in error.line:
+        said = error.line.partition(" raised ")[2]
+        if said.startswith(ACCIDENTS):
             credit(
                 0.5,
                 "the model's attentions are an empty tuple, and the function stopped"
                 f" by accident ({error.line[:90]}): look first, and raise a ValueError"
-                " that says what is wrong.",
+                " that says what to do.",
+            )
+        if not any(word in said.lower() for word in ADVICE):
+            credit(
+                0.5,
+                "the error should say what to do, such as which implementation of"
+                f" attention to ask for; yours says: {said[:120]}.",
             )
     else:
         require(False, f"{noticed}: raise a ValueError.")
-
-
-@check("word-matrix/whole", 1, "Words of one piece stay as they are", public=True)
-def test_whole(student: Any, transcript: Transcript, rng: Generator) -> None:
-    question = pieces(rng, [0, 1, 1, 1, 1, 0])
-    off = np.abs(merged(student, transcript, question) - question.answer).max()
-    require(
-        off <= EXACT,
-        "every word is one token, so the matrix stays what it was; yours is off by up"
-        f" to {off:.3f}.",
-    )
 
 
 @check("word-matrix/pieces", 2, "To a word the sum, from a word the mean", public=True)
@@ -180,6 +202,36 @@ def test_pieces(student: Any, transcript: Transcript, rng: Generator) -> None:
         f"the merged matrix is off by up to {off:.3f}: add the columns of a word's"
         " pieces, average their rows.",
     )
+
+
+@check(
+    "word-matrix/whole",
+    0.8,
+    "Words of one piece stay as they are",
+    public=True,
+    needs="pieces",
+)
+def test_whole(student: Any, transcript: Transcript, rng: Generator) -> None:
+    question = pieces(rng, [0, 1, 1, 1, 1, 0])
+    off = np.abs(merged(student, transcript, question) - question.answer).max()
+    require(
+        off <= EXACT,
+        "every word is one token, so the matrix stays what it was; yours is off by up"
+        f" to {off:.3f}.",
+    )
+
+
+@check(
+    "word-matrix/care",
+    0.4,
+    "The array is left as it was",
+    public=True,
+    needs="pieces",
+)
+def test_word_care(student: Any, rng: Generator) -> None:
+    question = pieces(rng, [0, 1, 2, 0])
+    seen = student.observe("word_matrix", question.attention, question.word_ids)
+    require_unchanged(seen)
 
 
 @check(
@@ -207,7 +259,50 @@ def test_parts(student: Any, transcript: Transcript, rng: Generator) -> None:
     )
 
 
-@check("most-attended/first", 1, "The most attended word, itself left out", public=True)
+@check(
+    "without-special/anywhere",
+    0.8,
+    "Special tokens in the middle, or none at all",
+    public=True,
+    needs="parts",
+)
+def test_anywhere(student: Any, transcript: Transcript, rng: Generator) -> None:
+    for places in ([0, 4], [5, 6, 8], []):
+        matrix = rng.dirichlet(np.full(9, 0.7), size=9)
+        special = np.zeros(9, dtype=bool)
+        special[places] = True
+        weights, removed = parted(student, transcript, matrix, special)
+        off = np.abs(weights - matrix[~special][:, ~special]).max()
+        lost = np.abs(removed + weights.sum(axis=1) - 1).max()
+        where = f"at {places}" if places else "nowhere"
+        require(
+            off <= EXACT,
+            f"with special tokens {where} the weights between words are off by up to"
+            f" {off:.3f}.",
+        )
+        require(
+            lost <= EXACT,
+            f"with special tokens {where} a row's weights and its removed mass sum to 1"
+            f" but for {lost:.3f}.",
+        )
+
+
+@check(
+    "without-special/care",
+    0.2,
+    "The matrix is left as it was",
+    public=True,
+    needs="parts",
+)
+def test_special_care(student: Any, rng: Generator) -> None:
+    matrix = rng.dirichlet(np.full(5, 0.7), size=5)
+    special = np.array([True, False, False, False, True])
+    require_unchanged(student.observe("without_special", matrix, special))
+
+
+@check(
+    "most-attended/first", 0.9, "The most attended word, itself left out", public=True
+)
 def test_first(student: Any, transcript: Transcript, rng: Generator) -> None:
     count = 6
     matrix = rng.uniform(0.01, 0.02, (count, count))
@@ -225,6 +320,17 @@ def test_first(student: Any, transcript: Transcript, rng: Generator) -> None:
         found == right,
         f"the first choices of the six rows are {right}, yours are {found}.",
     )
+
+
+@check(
+    "most-attended/care",
+    0.2,
+    "The matrix is left as it was",
+    public=True,
+    needs="first",
+)
+def test_most_care(student: Any, rng: Generator) -> None:
+    require_unchanged(student.observe("most_attended", rng.uniform(size=(5, 5))))
 
 
 ALL_TRUE = {
@@ -289,7 +395,7 @@ def require_some(student: Any, transcript: Transcript, rng: Generator) -> None:
 MINILM = dict(zip(CLAIMS, (False, False, False, True, True, True), strict=True))
 
 
-@check("claims/all-or-none", 1, "All six hold, or none of them", public=True)
+@check("claims/all-or-none", 0.5, "All six hold, or none of them", public=True)
 def test_all_or_none(student: Any, transcript: Transcript, rng: Generator) -> None:
     for pairs, truth in ((ALL_TRUE, True), (ALL_FALSE, False)):
         found = decided(student, transcript, built(rng, pairs))
@@ -302,7 +408,13 @@ def test_all_or_none(student: Any, transcript: Transcript, rng: Generator) -> No
     require_some(student, transcript, rng)
 
 
-@check("claims/minilm", 1, f"“{SENTENCE}” in MiniLM", public=True)
+@check(
+    "claims/minilm",
+    0.5,
+    f"“{SENTENCE}” in MiniLM",
+    public=True,
+    needs="all-or-none",
+)
 def test_minilm(student: Any, transcript: Transcript, rng: Generator) -> None:
     found = decided(student, transcript, analysis(SENTENCE).weights)
     wrong = [name for name in CLAIMS if found[name] is not MINILM[name]]
@@ -314,8 +426,24 @@ def test_minilm(student: Any, transcript: Transcript, rng: Generator) -> None:
     require_some(student, transcript, rng)
 
 
+@check(
+    "claims/one-false",
+    1,
+    "One claim is false, and the others hold",
+    public=True,
+    needs="all-or-none",
+)
+def test_one_false(student: Any, transcript: Transcript, rng: Generator) -> None:
+    wrong = []
+    for lie in CLAIMS:
+        found = decided(student, transcript, built(rng, ALL_TRUE | ONE_FALSE[lie]))
+        bad = [name for name in CLAIMS if found[name] is not (name != lie)]
+        wrong += [f"where {lie} alone is false: {', '.join(bad)}"] if bad else []
+    require(not wrong, f"decided wrongly {'; '.join(wrong)}.")
+
+
 @check("sentence/the-cat", 2, f"“{SENTENCE}”, from text to words", public=True)
 def test_sentence(student: Any, transcript: Transcript, rng: Generator) -> None:
     require_analysis(*analysed(student, transcript, SENTENCE))
     # The second sentence is one that nobody knows by heart.
-    require_analysis(*analysed(student, transcript, plain_sentence(rng)))
+    require_analysis(*analysed(student, transcript, sentence(rng)))

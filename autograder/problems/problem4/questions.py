@@ -21,6 +21,7 @@ from autograder.checking.runner import Shortfall, require
 from autograder.problems.common import require_array
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
+from autograder.sandbox.student import Observation
 
 SENTENCE = "The cat sat on the mat"
 # Positions in the sentence: its two articles are two words.
@@ -37,6 +38,18 @@ BERT = Recipe("chapter4", 0, {"load": "load_bert", "name": "minilm"})
 EXACT = 1e-5  # for weights that are at most 1, in float32
 # A first choice leads by at least this much, so that rounding can't change it.
 MARGIN = 1e-3
+# How an error begins that nobody raised on purpose.
+ACCIDENTS = (
+    *("AttributeError", "IndexError", "KeyError", "RuntimeError", "StopIteration"),
+    *("TypeError", "UnboundLocalError", "ZeroDivisionError"),
+)
+# One of these is in every sentence that says what to do about weights that are not
+# there.
+ADVICE = (
+    *("eager", "attn", "implementation", "sdpa", "flash", "output_attentions"),
+    *("load", "use ", "set ", "ask", "choose", "switch", "pass ", "call", "try "),
+    *("enable", "make sure", "must", "need", "request", "should"),
+)
 
 
 def text_model(rng: Generator, layers: int, heads: int, **options: Any) -> Recipe:
@@ -87,10 +100,11 @@ def as_average(reply: Any, layers: int, heads: int, count: int) -> np.ndarray:
     """The reply as a matrix (T, T); a message says what is wrong with its form."""
     matrix = _array(reply, "average_attention", "one matrix")
     t = (count, count)
+    if matrix.shape == (1, *t):
+        matrix = matrix[0]
     hint = {
         (layers, *t): ": the heads are averaged and the layers are not",
         (heads, *t): ": the layers are averaged and the heads are not",
-        (1, *t): ": the batch axis is still there",
         (layers, heads, *t): ": nothing is averaged",
         (layers, 1, heads, *t): ": nothing is averaged",
         (count - 2, count - 2): (
@@ -104,6 +118,13 @@ def as_average(reply: Any, layers: int, heads: int, count: int) -> np.ndarray:
         f" {matrix.shape}{hint}.",
     )
     return matrix
+
+
+def require_unchanged(seen: Observation) -> None:
+    require(
+        not seen.changed,
+        "what was handed over has changed: work on a copy (copy or clone).",
+    )
 
 
 @dataclass(frozen=True)
@@ -181,7 +202,7 @@ def as_merged(reply: Any, question: Pieces) -> np.ndarray:
     elif matrix.shape == (question.words, question.words):
         hint = ": special tokens were dropped silently; word_matrix keeps each of them"
     elif matrix.ndim == 2 and question.words < len(matrix) < groups:
-        hint = ": special tokens were merged; None is no word, each of them stays alone"
+        hint = ": special tokens were merged; each of them stays alone"
     require(
         matrix.shape == (groups, groups),
         f"{question.words} words and {question.specials} special tokens make ({groups},"
@@ -380,10 +401,6 @@ def analysis(text: str) -> Analysis:
     )
 
 
-# Each of these words is one piece, so that this check does not ask for merging.
-SUBJECTS = ("dog", "bird", "horse", "child", "king", "girl")
-DOINGS = ("slept", "stood", "played", "waited", "danced")
-PLACES = ("floor", "bed", "chair", "table", "roof", "grass")
 LEAD = 1e-4  # by which a first choice leads in the embedded model
 
 
@@ -394,11 +411,17 @@ def is_clear(right: Analysis) -> bool:
     return bool((np.diff(top, axis=1) > LEAD).all())
 
 
-def plain_sentence(rng: Generator) -> str:
-    """A sentence of six words, each one piece, whose first choices are clear."""
+ADJECTIVES = ("tabby", "grumpy", "sleepy", "fluffy", "whiskered")
+ANIMALS = ("kitten", "hamster", "tortoise", "hedgehog", "gecko", "chinchilla", "wombat")
+VERBS = ("napped", "dozed", "snoozed", "crouched", "lounged", "sprawled")
+PLACES = ("windowsill", "doormat", "beanbag", "footstool", "hammock", "radiator")
+
+
+def sentence(rng: Generator) -> str:
+    """A sentence with words of several pieces, whose first choices are clear."""
     while True:
-        first = f"The {rng.choice(SUBJECTS)} {rng.choice(DOINGS)}"
-        text = f"{first} on the {rng.choice(PLACES)}"
+        first = f"The {rng.choice(ADJECTIVES)} {rng.choice(ANIMALS)}"
+        text = f"{first} {rng.choice(VERBS)} on the {rng.choice(PLACES)}"
         if is_clear(analysis(text)):
             return text
 

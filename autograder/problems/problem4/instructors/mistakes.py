@@ -123,8 +123,8 @@ HINTS: dict[str, dict[str, str]] = {
     "claims": {
         "transposed": "Rows and columns are swapped: weights[q, k] is how much word q"
         " looks at word k.",
-        "self not excluded": "The word itself competes for the first choices: leave it"
-        " out.",
+        "the word itself among its choices": "The word itself competes for the first"
+        " choices: leave it out.",
         "order of the two demanded": "The first two choices count in any order.",
         "one of the two is enough": "Both words must be among the first two choices,"
         " not one of them.",
@@ -139,6 +139,8 @@ HINTS: dict[str, dict[str, str]] = {
         "even share of the whole row": "The even share was taken as 1/8 of the row:"
         " special tokens took a part of it. Spread what the row gives to the other five"
         " words.",
+        "a tenth in the even share's place": "A fixed share of 0.1 was used: the even"
+        " share is what the row gives to the other words, divided by 5.",
         "even share of a row scaled to 1": "The even share was taken as 1/5: special"
         " tokens took a part of the row. Spread what it gives to the other five words.",
         "one direction is enough": "“Each other” needs both directions above the even"
@@ -219,15 +221,21 @@ TOLD: dict[str, dict[str, str]] = {
         "zeros where there is nothing": "nothing was noticed",
         "NaN where there is nothing": "the mean of nothing is NaN",
         "stopped by accident": "the function stopped by accident",
+        "an error without advice": "the error should say what to do",
+        "model left in training mode": "the model came back in another mode",
+        "requires_grad left off": "the model came back changed",
+        "hook left in the model": "the model came back changed",
     },
     "word-matrix": {
         "pieces not merged": "pieces are not merged",
+        "array changed in place": "what was handed over has changed",
         "columns only": "pieces are merged in one direction only",
         "special tokens merged": "special tokens were merged",
         "neighbouring special tokens merged": "special tokens were merged",
         "special tokens dropped silently": "special tokens were dropped silently",
     },
     "without-special": {
+        "array changed in place": "what was handed over has changed",
         "dropped silently": "what was taken away is part of the answer",
         "one number for all": "one number for each word, not one for all",
         "rows of special tokens too": "leave the rows of special tokens out",
@@ -237,6 +245,7 @@ TOLD: dict[str, dict[str, str]] = {
         "special tokens kept, words gone": "the words were taken away",
     },
     "most-attended": {
+        "array changed in place": "what was handed over has changed",
         "weights, not positions": "positions, not weights",
         "one choice for all": "one each",
     },
@@ -245,10 +254,10 @@ TOLD: dict[str, dict[str, str]] = {
         "a list": "returns a dictionary",
     },
     "sentence": {
-        "average: layers averaged, heads not": "IndexError",
-        "average: special tokens dropped silently": "IndexError",
+        "average: layers averaged, heads not": "analyse_sentence raised",
+        "average: special tokens dropped silently": "analyse_sentence raised",
         "most: matrix changed in place": "most_attended must work on a copy",
-        "pieces not merged": "pieces are not merged",
+        "words left in pieces": "pieces are not merged",
         "marks of the pieces kept": "the words are not those of the sentence",
         "special tokens among the words": "special tokens are among them",
         "special tokens among those that look": "special tokens look at words as well",

@@ -20,11 +20,19 @@ def average_attention_with(mistake: str) -> Callable[..., Any]:
         with torch.no_grad():
             outputs = model(input_ids=input_ids, output_attentions=True)
         count = input_ids.shape[1]
+        if mistake == "model left in training mode":
+            model.train()
+        elif mistake == "requires_grad left off":
+            model.requires_grad_(False)
+        elif mistake == "hook left in the model":
+            model.register_forward_hook(lambda *_: None)
         if not outputs.attentions:
             if mistake == "zeros where there is nothing":
                 return np.zeros((count, count))
             if mistake == "NaN where there is nothing":
                 return np.full((count, count), np.nan)
+            if mistake == "an error without advice":
+                raise ValueError("no attentions")
             if mistake == "stopped by accident":
                 return torch.stack(outputs.attentions)
             raise ValueError(
@@ -126,6 +134,8 @@ def word_matrix_with(mistake: str) -> Callable[..., Any]:
         if mistake == "columns only":
             return columns
         matrix = np.stack([out(columns[g]) for g in groups])
+        if mistake == "array changed in place":
+            attention[:] = 0
         if mistake == "mean in both directions, rows scaled":
             matrix = matrix / matrix.sum(axis=1, keepdims=True)
         elif mistake == "transposed":
@@ -142,6 +152,8 @@ def without_special_with(mistake: str) -> Callable[..., Any]:
         kept = special if mistake == "special tokens kept, words gone" else ~special
         weights = matrix[kept][:, kept]
         removed = matrix[kept][:, ~kept].sum(axis=1)
+        if mistake == "array changed in place":
+            matrix[:, special] = 0
         if mistake == "scaled to sum 1":
             weights = weights / weights.sum(axis=1, keepdims=True)
         elif mistake == "scaled to sum 1, nothing removed":
@@ -185,6 +197,9 @@ def most_attended_with(mistake: str) -> Callable[..., Any]:
     """`most_attended` with one mistake."""
 
     def most_attended(matrix):
+        if mistake == "array changed in place":
+            given, matrix = matrix, matrix.copy()
+            np.fill_diagonal(given, -1)
         others = matrix if mistake == "matrix changed in place" else matrix.copy()
         count = len(matrix)
         if mistake == "diagonal deleted before argmax":
@@ -222,7 +237,7 @@ def decide_claims_with(mistake: str) -> Callable[..., Any]:
 
         def chooses(q, *keys):
             row = m[q].copy()
-            if mistake != "self not excluded":
+            if mistake != "the word itself among its choices":
                 row[q] = -1
             order = [int(k) for k in np.argsort(-row)[: len(keys)]]
             if mistake == "order of the two demanded":
@@ -245,6 +260,8 @@ def decide_claims_with(mistake: str) -> Callable[..., Any]:
                 return m[q].mean()
             if mistake == "even share of the whole row":
                 return 1 / 8
+            if mistake == "a tenth in the even share's place":
+                return 0.1
             if mistake == "even share of a row scaled to 1":
                 return 1 / 5
             return (m[q].sum() - m[q, q]) / 5
@@ -347,7 +364,7 @@ def analyse_sentence_with(mistake: str) -> Callable[..., Any]:
             ids = ids[:, 1:-1]
             word_ids = word_ids[1:-1]
         tokens = tokenizer.convert_ids_to_tokens(ids[0])
-        if mistake == "pieces not merged":
+        if mistake == "words left in pieces":
             word_ids = [None if w is None else i for i, w in enumerate(word_ids)]
         full = word_matrix(average_attention(model, ids), word_ids)
         names: list[str] = []
