@@ -59,11 +59,32 @@ def grid_of_the_gradient(method, image, model, layer):
 
 
 def grid_by_submodule(method, image, model, layer):
-    """The layer called by itself, where the model is a chain up to it."""
+    """Step by step, where the model is a chain up to the layer."""
     if method != "gradcam":
         return image.numpy().shape[1:]
-    cells = model.get_submodule(layer)(image[None]).detach().numpy()[0, 0]
+    block, _, last = layer.partition(".")
+    x = image[None]
+    for name, step in model.get_submodule(block).named_children():
+        x = step(x)
+        if name == last:
+            break
+    cells = x.detach().numpy()[0, 0]
     return float(len(cells)), float(len(cells[0]))
+
+
+def grid_inference(method, image, model, layer):
+    """No gradients at all; the hook takes itself away, and a tensor comes back."""
+    found = [torch.tensor(image.shape[1:])]
+
+    def look(module, inputs, output):
+        found.append(torch.tensor(output[0, 0].shape))
+        handle.remove()
+
+    if method == "gradcam":
+        handle = model.get_submodule(layer).register_forward_hook(look)
+        with torch.inference_mode():
+            model(image[None])
+    return found[-1]
 
 
 # total_variation
@@ -104,6 +125,16 @@ def rough_convolution(values):
     kernel = torch.tensor([[-1.0, 1.0]], dtype=v.dtype)[None, None]
     each = [F.conv2d(v, kernel).abs(), F.conv2d(v, kernel.mT).abs()]
     return (sum(e.sum() for e in each) / sum(e.numel() for e in each)).item()
+
+
+def rough_windows(values):
+    """Pairs as windows over the rows of the map and of its transpose."""
+    pairs = [
+        np.lib.stride_tricks.sliding_window_view(v, 2, axis=1).reshape(-1, 2)
+        for v in (values, values.T)
+    ]
+    steps = np.ptp(np.vstack(pairs), axis=1)
+    return np.asarray(np.average(steps) / np.average(values))
 
 
 # through_grid
@@ -148,6 +179,16 @@ def coarse_scipy(values, grid):
     means = np.einsum("ia,ab,jb->ij", take[0], values, take[1])
     factors = [size // n for n, size in zip(grid, values.shape)]
     return ndimage.zoom(means, factors, order=1, mode="nearest", grid_mode=True)
+
+
+def coarse_sampled(values, grid):
+    """Sums with reduceat; grid_sample reads the means at each pixel's middle."""
+    starts = [np.arange(0, s, s // n) for s, n in zip(values.shape, grid)]
+    sums = np.add.reduceat(np.add.reduceat(values, starts[0], 0), starts[1], 1)
+    means = torch.as_tensor(sums / (values.size / sums.size))[None, None]
+    y, x = (torch.arange(n).double().add(0.5) * 2 / n - 1 for n in values.shape)
+    at = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]
+    return F.grid_sample(means, at, padding_mode="border", align_corners=False)[0, 0]
 
 
 # change_under
@@ -342,6 +383,90 @@ def change_captum(intervention, place, method, image, model, target_class, layer
     return distance(after, before)
 
 
+def change_leaf(intervention, place, method, image, model, target_class, layer):
+    """The layer's output replaced by a leaf, the only one that Grad-CAM needs."""
+
+    def draw():
+        leaf = image[None].clone()
+        leaves = []
+
+        def cut(module, inputs, output):
+            leaves.append(output.detach().requires_grad_())
+            return leaves[0]
+
+        if method == "vanilla":
+            leaves.append(leaf.requires_grad_())
+            logits = model(leaf)
+        else:
+            handle = model.get_submodule(layer).register_forward_hook(cut)
+            logits = model(leaf)
+            handle.remove()
+        (g,) = torch.autograd.grad(logits[:, target_class].sum(), leaves)
+        if method == "vanilla":
+            return g.abs().flatten(2).max(dim=1).values
+        return torch.einsum("nc,nchw->nhw", g.mean((2, 3)), leaves[0]).clamp(min=0)
+
+    maps = [draw()]
+    handle = model.get_submodule(place).register_forward_hook(
+        {"mirror gradient": mirror_gradient, "add constant": add_constant}[intervention]
+    )
+    maps.append(draw())
+    handle.remove()
+    return torch.dist(*maps) / maps[0].norm()
+
+
+def change_jacobian(intervention, place, method, image, model, target_class, layer):
+    """The Jacobian of all logits; the hook on every module, where it looks who asks."""
+    chosen = model.get_submodule(place)
+    act = mirror_gradient if intervention == "mirror gradient" else add_constant
+
+    def draw():
+        if method == "gradcam":
+            return chapter4.GradCAM(model, layer).generate_cam(image, target_class).raw
+        rows = torch.autograd.functional.jacobian(lambda x: model(x[None])[0], image)
+        return rows[target_class].abs().max(dim=0).values.numpy()
+
+    def look(module, inputs, output):
+        return act(module, inputs, output) if module is chosen else None
+
+    before = draw()
+    handle = torch.nn.modules.module.register_module_forward_hook(look)
+    after = draw()
+    handle.remove()
+    return [distance(after, before)]
+
+
+def change_frozen(intervention, place, method, image, model, target_class, layer):
+    """Parameters frozen meanwhile; a tensor's hook keeps the gradient."""
+    frozen = [p for p in model.parameters() if p.requires_grad]
+    for p in frozen:
+        p.requires_grad = False
+
+    def draw():
+        x = image[None].clone().requires_grad_()
+        kept = {}
+
+        def keep(module, inputs, output):
+            kept["a"] = output.detach()
+            output.register_hook(lambda g: kept.update(g=g))
+
+        handle = model.get_submodule(layer).register_forward_hook(keep)
+        model(x)[0, target_class].backward()
+        handle.remove()
+        if method == "vanilla":
+            return x.grad.abs().amax(dim=1)
+        return (kept["g"].mean((2, 3), keepdim=True) * kept["a"]).sum(1).relu()
+
+    before = draw()
+    hook = mirror_gradient if "mirror" in intervention else add_constant
+    handle = model.get_submodule(place).register_forward_hook(hook)
+    after = draw()
+    handle.remove()
+    for p in frozen:
+        p.requires_grad = True
+    return distance(after, before)
+
+
 def change_double(intervention, place, method, image, model, target_class, layer):
     """A copy in float64; the backward hook of a module mirrors."""
     net = copy.deepcopy(model).double().eval()
@@ -458,6 +583,34 @@ SUBMISSIONS: dict[str, tuple[Callable[..., Any], ...]] = {
         grid_by_hook,
         rough_loop,
         coarse_loop,
+        change_plain,
+        labels_by_group,
+    ),
+    "a leaf in the layer's place": (
+        grid_inference,
+        rough_windows,
+        coarse_sampled,
+        change_leaf,
+        labels_table,
+    ),
+    "the Jacobian and one hook for all modules": (
+        grid_inference,
+        rough_windows,
+        coarse_pool,
+        change_jacobian,
+        labels_by_group,
+    ),
+    "frozen for a while": (
+        grid_of_the_gradient,
+        rough_diff,
+        coarse_sampled,
+        change_frozen,
+        labels_table,
+    ),
+    "reduceat and inference mode": (
+        grid_inference,
+        rough_convolution,
+        coarse_sampled,
         change_plain,
         labels_by_group,
     ),

@@ -26,7 +26,7 @@ def edited(source: str, changes: list[tuple[str, str]]) -> str:
     return source
 
 
-def listed(problem: str) -> dict[str, list[str]]:
-    """Task -> the mistakes that have a second author."""
+def listed(problem: str) -> set[tuple[str, str]]:
+    """The tasks and mistakes that have a second author."""
     own: Any = importlib.import_module(f"second_author.{problem}")
-    return {task: list(mistakes) for task, mistakes in own.MISTAKES.items()}
+    return {(task, name) for task, names in own.MISTAKES.items() for name in names}

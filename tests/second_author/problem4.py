@@ -5,13 +5,13 @@ Who wrote them had not seen the first version.
 
 from __future__ import annotations
 
-IMPORTS = '''import numpy as np
+IMPORTS = """import numpy as np
 import torch
-'''
+"""
 
 # Task -> a right answer.
 RIGHT = {
-    "average-attention": '''
+    "average-attention": """
 def average_attention(model, input_ids):
     with torch.no_grad():
         result = model(input_ids=input_ids, output_attentions=True)
@@ -25,8 +25,8 @@ def average_attention(model, input_ids):
     per_layer = stacked.mean(dim=1)
     average = per_layer.mean(dim=0)
     return average
-''',
-    "word-matrix": '''
+""",
+    "word-matrix": """
 def word_matrix(attention, word_ids):
     attention = np.asarray(attention, dtype=float)
     groups = []
@@ -45,8 +45,8 @@ def word_matrix(attention, word_ids):
             received = block.sum(axis=1)
             result[row, column] = received.mean()
     return result
-''',
-    "without-special": '''
+""",
+    "without-special": """
 def without_special(matrix, special):
     matrix = np.asarray(matrix, dtype=float)
     special = np.asarray(special, dtype=bool)
@@ -55,15 +55,15 @@ def without_special(matrix, special):
     given = matrix[words][:, special]
     removed = given.sum(axis=1)
     return weights, removed
-''',
-    "most-attended": '''
+""",
+    "most-attended": """
 def most_attended(matrix):
     scores = torch.tensor(np.asarray(matrix), dtype=torch.float64)
     scores.fill_diagonal_(-float("inf"))
     choices = scores.argmax(dim=1)
     return choices.tolist()
-''',
-    "claims": '''
+""",
+    "claims": """
 def decide_claims(weights):
     weights = np.asarray(weights, dtype=float)
     first_the, cat, sat, on, second_the, mat = range(6)
@@ -105,8 +105,8 @@ def decide_claims(weights):
         "locality": bool(local),
         "prepositions-to-nouns": bool(noun_behind),
     }
-''',
-    "sentence": '''
+""",
+    "sentence": """
 def analyse_sentence(text, bert):
     model, tokenizer = bert
     encoded = tokenizer(text, return_tensors="pt")
@@ -163,7 +163,7 @@ def analyse_sentence(text, bert):
         "with_special": with_special,
         "without_special": without,
     }
-''',
+""",
 }
 
 # Task -> mistake -> what changes in the right answer, as (old, new) pairs; or a whole
@@ -177,14 +177,14 @@ MISTAKES = {
         # reading: the first head of every layer, averaged over the layers
         "first head only": [("stacked.mean(dim=1)", "stacked[:, 0]")],
         # reading: the first head of the last layer
-        "one head of one layer": '''
+        "one head of one layer": """
 def average_attention(model, input_ids):
     with torch.no_grad():
         layers = model(input_ids=input_ids, output_attentions=True).attentions
     if len(layers) == 0:
         raise ValueError("No attention weights: use attn_implementation='eager'.")
     return layers[-1][0, 0]
-''',
+""",
         "all summed": [
             ("stacked.mean(dim=1)", "stacked.sum(dim=1)"),
             ("per_layer.mean(dim=0)", "per_layer.sum(dim=0)"),
@@ -242,7 +242,7 @@ def average_attention(model, input_ids):
             ("stacked.mean(dim=1)", "stacked"),
             ("per_layer.mean(dim=0)", "per_layer"),
         ],
-        "a batch axis kept": '''
+        "a batch axis kept": """
 def average_attention(model, input_ids):
     with torch.no_grad():
         layers = model(input_ids=input_ids, output_attentions=True).attentions
@@ -252,11 +252,11 @@ def average_attention(model, input_ids):
     for layer in layers:
         total = total + layer.mean(dim=1)
     return total / len(layers)
-''',
+""",
         "special tokens dropped silently": [
             ("return average", "return average[1:-1, 1:-1]")
         ],
-        "zeros where there is nothing": '''
+        "zeros where there is nothing": """
 def average_attention(model, input_ids):
     with torch.no_grad():
         layers = model(input_ids=input_ids, output_attentions=True).attentions
@@ -265,8 +265,8 @@ def average_attention(model, input_ids):
     for layer in layers:
         total += layer[0].mean(dim=0)
     return total / max(len(layers), 1)
-''',
-        "NaN where there is nothing": '''
+""",
+        "NaN where there is nothing": """
 def average_attention(model, input_ids):
     with torch.no_grad():
         layers = model(input_ids=input_ids, output_attentions=True).attentions
@@ -275,9 +275,9 @@ def average_attention(model, input_ids):
     for layer in layers:
         total += layer[0].mean(dim=0).numpy()
     return total / np.float64(len(layers))
-''',
+""",
         # reading: no check at all, so that a later line fails with words of its own
-        "stopped by accident": '''
+        "stopped by accident": """
 def average_attention(model, input_ids):
     with torch.no_grad():
         layers = model(input_ids=input_ids, output_attentions=True).attentions
@@ -285,7 +285,7 @@ def average_attention(model, input_ids):
     for layer in layers[1:]:
         average = average + layer[0].mean(dim=0)
     return average / len(layers)
-''',
+""",
     },
     "word-matrix": {
         "mean in both directions": [("block.sum(axis=1)", "block.mean(axis=1)")],
@@ -337,7 +337,7 @@ def average_attention(model, input_ids):
             ),
         ],
         # reading: all of them into one, which stands where the first one stood
-        "special tokens merged": '''
+        "special tokens merged": """
 def word_matrix(attention, word_ids):
     attention = np.asarray(attention, dtype=float)
     groups = {}
@@ -346,7 +346,7 @@ def word_matrix(attention, word_ids):
     groups = list(groups.values())
     to_words = np.stack([attention[:, g].sum(axis=1) for g in groups], axis=1)
     return np.stack([to_words[g].mean(axis=0) for g in groups])
-''',
+""",
         "neighbouring special tokens merged": [
             ("if word is not None and word == previous:", "if word == previous:")
         ],
@@ -430,7 +430,7 @@ def word_matrix(attention, word_ids):
     },
     "most-attended": {
         "self not excluded": [('    scores.fill_diagonal_(-float("inf"))\n', "")],
-        "diagonal deleted before argmax": '''
+        "diagonal deleted before argmax": """
 def most_attended(matrix):
     matrix = np.asarray(matrix)
     choices = []
@@ -438,7 +438,7 @@ def most_attended(matrix):
         others = np.delete(matrix[row], row)
         choices.append(int(np.argmax(others)))
     return choices
-''',
+""",
         "counted from 1": [("scores.argmax(dim=1)", "scores.argmax(dim=1) + 1")],
         "who looks at the word": [("scores.argmax(dim=1)", "scores.argmax(dim=0)")],
         # reading: the smallest weight, itself excluded
@@ -469,8 +469,9 @@ def most_attended(matrix):
     },
     "claims": {
         "transposed": [("np.asarray(weights, dtype=float)", "np.asarray(weights).T")],
-        "self not excluded": [(" for other in order if other != word]",
-                               " for other in order]")],
+        "the word itself among its choices": [
+            (" for other in order if other != word]", " for other in order]")
+        ],
         "order of the two demanded": [
             ("set(ranking(sat)[:2]) == {cat, on}", "ranking(sat)[:2] == [cat, on]"),
             (
@@ -520,14 +521,18 @@ def most_attended(matrix):
         ],
         # reading: the sum over all six, divided by six
         "even share with the word itself": [
-            ("given = weights[word].sum() - weights[word, word]",
-             "given = weights[word].sum()"),
+            (
+                "given = weights[word].sum() - weights[word, word]",
+                "given = weights[word].sum()",
+            ),
             ("return given / 5", "return given / 6"),
         ],
         # reading: the sum over all six, divided by five
         "even share of the whole row": [
-            ("given = weights[word].sum() - weights[word, word]",
-             "given = weights[word].sum()"),
+            (
+                "given = weights[word].sum() - weights[word, word]",
+                "given = weights[word].sum()",
+            ),
         ],
         # reading: a fifth of 1, while the weights are not scaled
         "even share of a row scaled to 1": [("return given / 5", "return 1 / 5")],
@@ -582,14 +587,14 @@ def most_attended(matrix):
                 "weights[on, cat] > weights[on, mat]",
             )
         ],
-        "all true, as printed": '''
+        "all true, as printed": """
 def decide_claims(weights):
     claims = ["cat-attends-sat", "sat-attends-cat-and-on", "mat-attends-the-and-on",
               "mutual-syntax", "locality", "prepositions-to-nouns"]
     return dict.fromkeys(claims, True)
-''',
+""",
         # reading: those of the embedded MiniLM, typed in
-        "the verdicts on one model": '''
+        "the verdicts on one model": """
 def decide_claims(weights):
     # As computed for "the cat sat on the mat" by chapter4.load_bert().
     return {
@@ -600,7 +605,7 @@ def decide_claims(weights):
         "locality": True,
         "prepositions-to-nouns": True,
     }
-''',
+""",
         "words, not True and False": [
             ("    return {\n", "    verdicts = {\n"),
             (
@@ -627,9 +632,7 @@ def decide_claims(weights):
         "average: first head only": [
             ("stacked.mean(dim=(0, 1))", "stacked[:, 0].mean(dim=0)")
         ],
-        "average: transposed": [
-            (".double().numpy()", ".double().numpy().T")
-        ],
+        "average: transposed": [(".double().numpy()", ".double().numpy().T")],
         "words: mean in both directions": [
             ("columns = belongs", "columns = belongs / lengths")
         ],
@@ -676,19 +679,11 @@ def decide_claims(weights):
             ("stacked.mean(dim=(0, 1))", "stacked.mean(dim=0)")
         ],
         # reading: first and last token cut off, and their word_ids and tokens with them
-        "average: special tokens dropped silently": [
-            (
-                ".double().numpy()",
-                ".double().numpy()[1:-1, 1:-1]\n"
-                "    word_ids = word_ids[1:-1]\n"
-                "    tokens = tokens[1:-1]",
-            )
-        ],
         "most: matrix changed in place": [
             ("scores = square.copy()", "scores = square")
         ],
         # reading: each piece a word of its own, its mark taken off
-        "pieces not merged": [
+        "words left in pieces": [
             (
                 "if word is not None and position > 0 "
                 "and word_ids[position - 1] == word:",

@@ -13,11 +13,16 @@ from autograder.problems.common import image, model
 from autograder.problems.problem1.questions import (
     EXACT,
     INTERVENTIONS,
-    NOTHING,
+    METHODS,
     WORDS,
     Question,
     change,
+    enlarged,
     grid,
+    observed_grid,
+    require_care,
+    require_changes,
+    require_map,
     roughness,
     sorted_statements,
     through,
@@ -66,22 +71,48 @@ HINTS = {
 }
 
 
-@check("resolution/grids", 1, "The grid of each method", public=True)
+@check("resolution/grids", 0.8, "The grid of each method", public=True)
 def test_grids(student: Any, transcript: Transcript, rng: Generator) -> None:
-    height, width = (int(2 * n) for n in rng.choice(range(4, 12), 2, replace=False))
-    net = model("conv-net", rng, (height, width))
+    # Odd sizes are rounded up, and nobody can guess the stride.
+    height, width = (2 * rng.choice(range(8, 16), 2, replace=False) + 1).tolist()
+    stride = int(rng.integers(3, 6))
+    net = model("deep-conv-net", rng, (height, width), stride=stride, second=2)
     x = image(rng.normal(size=(3, height, width)))
     pixels = grid(student, transcript, "vanilla", x, net, "features")
-    cells = grid(student, transcript, "gradcam", x, net, "features")
+    first, last = -(-height // stride), -(-width // stride)
+    cells = {"features.1": (first, last), "features": (-(-first // 2), -(-last // 2))}
+    found = {
+        layer: grid(student, transcript, "gradcam", x, net, layer) for layer in cells
+    }
     require(
         pixels == (height, width),
         f"vanilla gradients of an image (3, {height}, {width}) have one value for each"
         f" pixel: ({height}, {width}); yours is {pixels}.",
     )
-    require(
-        cells == (height // 2, width // 2),
-        f"the layer 'features' of this net gives ({height // 2}, {width // 2}) cells,"
-        f" and Grad-CAM is computed on those; yours is {cells}.",
+    for layer, right in cells.items():
+        require(
+            found[layer] == right,
+            f"the layer {layer!r} of this net gives {right} cells for an image"
+            f" (3, {height}, {width}), and Grad-CAM is computed on those; yours is"
+            f" {found[layer]}.",
+        )
+
+
+@check(
+    "resolution/care",
+    0.4,
+    "The model and the image stay as they were",
+    public=True,
+    needs="grids",
+)
+def test_care_of_the_grid(student: Any, transcript: Transcript, rng: Generator) -> None:
+    net = model("conv-net", rng, (9, 7))
+    x = image(rng.normal(size=(3, 9, 7)))
+    require_care(
+        [
+            observed_grid(student, transcript, method, x, net, "features")[1]
+            for method in METHODS
+        ]
     )
 
 
@@ -116,51 +147,75 @@ def test_by_hand(student: Any, transcript: Transcript) -> None:
 def test_means(student: Any, transcript: Transcript, rng: Generator) -> None:
     level = float(rng.uniform(1, 9))
     flat = through(student, transcript, np.full((12, 8), level), (3, 2))
-    one = through(student, transcript, rng.uniform(0, 1, (10, 6)), (1, 1))
+    values = rng.exponential(1, (6, 10))
+    one = through(student, transcript, values, (1, 1))
     require(
         np.abs(flat - level).max() <= EXACT * level,
         f"a map that is {level:.2f} everywhere stays as it is; yours goes from"
-        f" {flat.min():.3g} to {flat.max():.3g}: take means.",
+        f" {flat.min():.3g} to {flat.max():.3g}.",
     )
     require(
-        np.ptp(one) <= EXACT,
-        "one square over the whole map leaves one number, so that the enlarged map is"
-        f" the same everywhere; yours goes from {one.min():.3g} to {one.max():.3g}.",
+        np.abs(one - values.mean()).max() <= EXACT * values.max(),
+        f"one square over the whole map leaves its mean everywhere, {values.mean():.4f}"
+        f" here; yours goes from {one.min():.4g} to {one.max():.4g}.",
     )
 
 
-@check("information/blind-spots", 1, "What each method does not notice", public=True)
-def test_blind_spots(student: Any, transcript: Transcript, rng: Generator) -> None:
+@check("same-grid/enlarged", 0.25, "The means, enlarged", public=True)
+def test_enlarged(student: Any, transcript: Transcript, rng: Generator) -> None:
+    means = rng.uniform(1, 9, (2, 3))
+    values = np.kron(means, np.ones((4, 4)))
+    found = through(student, transcript, values, (2, 3))
+    require_map(
+        found, enlarged(means, (8, 12)), "a map that is the same all over each square"
+    )
+
+
+@check("information/numbers", 0.9, "How much a constant changes each map", public=True)
+def test_constants(student: Any, transcript: Transcript, rng: Generator) -> None:
+    # A constant before the ReLU reaches both methods.
     question = Question(rng, (13, 10))
-    asked = []
-    for intervention, place in zip(
-        INTERVENTIONS, (question.early, question.layer), strict=True
-    ):
-        for method in ("vanilla", "gradcam"):
-            asks = intervention, place, method
-            asked.append((asks, change(student, transcript, question, *asks)[0]))
-    for (intervention, place, method), found in asked:
-        require(
-            np.isfinite(found),
-            f"the change is {found}: your first map is zero everywhere.",
-        )
-        right = question.right(intervention, place, method)
-        where = (
-            f"{intervention!r} at {place!r} with Grad-CAM's layer {question.layer!r}"
-        )
-        if right <= NOTHING:
-            require(
-                abs(found) <= NOTHING,
-                f"{where}: {method!r} must not notice it; yours changes by"
-                f" {found:.3g}.",
-            )
-        else:
-            require(
-                found > NOTHING,
-                f"{where}: {method!r} must notice it; yours changes by {found:.3g}: is"
-                " the hook there while the second map is made, and gone before the"
-                " first of the next call?",
-            )
+    places = (
+        (question.layer, "gradcam"),
+        (question.early, "gradcam"),
+        (question.early, "vanilla"),
+        (question.layer, "vanilla"),
+    )
+    asks = [("add constant", place, method) for place, method in places]
+    require_changes(student, transcript, question, asks)
+
+
+@check(
+    "information/blind-spots",
+    0.75,
+    "How much a mirrored gradient changes each map, and what is not noticed",
+    public=True,
+    needs="numbers",
+)
+def test_blind_spots(student: Any, transcript: Transcript, rng: Generator) -> None:
+    # One place is below Grad-CAM's layer and one above it.
+    question = Question(rng, (11, 14), layer="features.1")
+    places = "features.0", "features.2"
+    asks = [("mirror gradient", place, way) for place in places for way in METHODS]
+    require_changes(student, transcript, question, asks)
+
+
+@check(
+    "information/care",
+    0.6,
+    "The model and the image stay as they were",
+    public=True,
+    needs="numbers",
+)
+def test_care(student: Any, transcript: Transcript, rng: Generator) -> None:
+    question = Question(rng, (9, 8))
+    require_care(
+        [
+            change(student, transcript, question, intervention, question.early, way)[1]
+            for intervention in INTERVENTIONS
+            for way in METHODS
+        ]
+    )
 
 
 @check("statements/form", 0, "Every statement has one of the four labels", public=True)

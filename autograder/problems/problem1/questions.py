@@ -6,7 +6,7 @@ They share how they ask a student's function, and how they read its reply.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,14 @@ from torch import Tensor
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import require
-from autograder.problems.common import CLASSES, array, image, model, require_array
+from autograder.problems.common import (
+    CLASSES,
+    array,
+    image,
+    model,
+    require_array,
+    require_none,
+)
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
 from autograder.sandbox.student import Observation
@@ -45,8 +52,21 @@ def grid(
     layer: str,
 ) -> tuple[int, int]:
     """What ``native_resolution`` returns, as (height, width)."""
+    return observed_grid(student, transcript, method, x, net, layer)[0]
+
+
+def observed_grid(
+    student: Any,
+    transcript: Transcript,
+    method: str,
+    x: Tensor,
+    net: Recipe,
+    layer: str,
+) -> tuple[tuple[int, int], Observation]:
+    """The same, and what the call left behind."""
     arguments = (method, x, net, layer)
-    reply = student.call("native_resolution", *arguments)
+    seen = student.observe("native_resolution", *arguments)
+    reply = seen.value
     transcript.note("resolution", arguments, reply, lambda reply: reply)
     require(
         reply is not None,
@@ -60,13 +80,33 @@ def grid(
     require(
         len(found) == 2,
         "native_resolution returns two numbers, height and width; yours returned"
-        f" {len(found)}: a channel is no pixel.",
+        f" {len(found)}: leave the channels out.",
     )
     require(
         (found == found.round()).all() and np.abs(found).max() < 1e6,
         "native_resolution returns two whole numbers, height and width.",
     )
-    return int(found[0]), int(found[1])
+    return (int(found[0]), int(found[1])), seen
+
+
+def require_care(seen: Sequence[Observation]) -> None:
+    """Take half of the points for each thing that a call did not leave as it was."""
+    changed = {what for one in seen for after in one.models for what in after.changed}
+    require_none(
+        {
+            "a hook stays in the model: remove it": "hooks" in changed,
+            "the model came back in another mode: leave it as it was": "mode"
+            in changed,
+            "the parameters came back with another requires_grad: leave it as it was": (
+                "requires_grad" in changed
+            ),
+            "gradients stay in the parameters' .grad: use torch.autograd.grad, or"
+            " model.zero_grad() at the end": "gradients" in changed,
+            "the image that was handed over has changed: work on a copy (clone)": any(
+                one.changed for one in seen
+            ),
+        }
+    )
 
 
 def roughness(student: Any, transcript: Transcript, values: np.ndarray) -> float:
@@ -100,23 +140,44 @@ def through(
     return drawn
 
 
+def enlarged(means: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The means of the squares as a map of this size, as Grad-CAM's map is drawn."""
+    return torch.nn.functional.interpolate(
+        torch.from_numpy(means)[None, None],
+        size=size,
+        mode="bilinear",
+        align_corners=False,
+    )[0, 0].numpy()
+
+
+def require_map(found: np.ndarray, right: np.ndarray, what: str) -> None:
+    """Require the right enlarged map."""
+    off = np.abs(found - right)
+    at = np.unravel_index(off.argmax(), off.shape)
+    require(
+        off.max() <= EXACT * right.max(),
+        f"{what}: in row {at[0]} and column {at[1]} {right[at]:.4f} is right, yours is"
+        f" {found[at]:.4f}. Take the mean of each square, and enlarge bilinearly with"
+        " align_corners=False.",
+    )
+
+
 class Question:
     """A net, an image and a class on which every known mistake shows.
 
     Grad-CAM of this class has cells that the ReLU sets to zero. None of them is left
-    once a constant is added to its layer.
+    once a constant is added to its layer. A gradient mirrored above it changes the map.
     """
 
     def __init__(
-        self, rng: Generator, size: Sequence[int], kind: str = "conv-net"
+        self, rng: Generator, size: Sequence[int], layer: str = "features"
     ) -> None:
-        self.kind = kind
-        self.layer, self.early = "features", "features.0"
+        self.layer, self.early = layer, "features.0"
         while not self._draw(rng, size):
             pass
 
     def _draw(self, rng: Generator, size: Sequence[int]) -> bool:
-        self.net = model(self.kind, rng, size)
+        self.net = model("deep-conv-net", rng, size)
         self.x = image(rng.normal(size=(3, *size)))
         built = tiny_models.build(self.net)
         with torch.no_grad():
@@ -126,17 +187,22 @@ class Question:
         for self.target in set(range(CLASSES)) - {predicted}:
             # A constant raises the map only if the channels' weights have a positive
             # sum.
-            if shares[self.target] < 0.5:
+            if self.layer == "features" and shares[self.target] < 0.5:
                 continue
             before = self._map(built, "gradcam")
             with hooked(built, self.layer, add_constant):
                 after = self._map(built, "gradcam")
             if (
-                0.2 < (before > 0.05 * before.max()).mean() < 0.9
+                (before > 0.05 * before.max()).mean() > 0.2
+                and (before > 0).mean() < 0.8
                 and after.min() > 0.02 * after.max()
                 and all(
                     0.05 < self.right("add constant", place, "gradcam") < 5
                     for place in (self.layer, self.early)
+                )
+                and (
+                    self.layer == "features"
+                    or self.right("mirror gradient", "features.2", "gradcam") > 0.01
                 )
             ):
                 return True
@@ -193,6 +259,38 @@ def change(
     seen = student.observe("change_under", *arguments, finite=False)
     transcript.note("information", arguments, seen.value, _comparable)
     return _number("change_under", seen.value), seen
+
+
+def require_changes(
+    student: Any,
+    transcript: Transcript,
+    question: Question,
+    asks: Iterable[tuple[str, str, str]],
+) -> None:
+    """Require the right change for each (intervention, place, method)."""
+    asked = [
+        (one, change(student, transcript, question, *one)[0], question.right(*one))
+        for one in asks
+    ]
+    for (intervention, place, method), found, right in asked:
+        what = (
+            f"{intervention!r} at {place!r}, {method!r}, Grad-CAM's layer"
+            f" {question.layer!r}"
+        )
+        require(
+            np.isfinite(found),
+            f"{what}: the change is {found}: is your first map zero everywhere?",
+        )
+        if right <= NOTHING:
+            require(
+                abs(found) <= NOTHING,
+                f"{what}: the map must not change; yours changes by {found:.5f}.",
+            )
+        require(
+            abs(found - right) <= SAME * max(right, 0.1),
+            f"{what}: |after - before| / |before| is {right:.4f}, yours is"
+            f" {found:.4f}.",
+        )
 
 
 def _comparable(reply: Any) -> Any:

@@ -431,7 +431,7 @@ def analysed(
 ) -> tuple[dict[str, Any], Analysis]:
     """What ``analyse_sentence`` says, in a checked form, and what it should say."""
     right = analysis(text)
-    reply = student.call("analyse_sentence", text, BERT)
+    reply = student.call("analyse_sentence", text, BERT, finite=False)
 
     def seen(reply: Any) -> np.ndarray:
         found = as_analysis(reply, right)
@@ -485,7 +485,9 @@ def as_analysis(reply: Any, right: Analysis) -> dict[str, Any]:
             f"the sentence has {count} words, {key!r} has {len(names)}{hint}.",
         )
     for key, shape in (("weights", (count, count)), ("removed", (count,))):
-        found[key] = _array(reply[key], "analyse_sentence", f"numbers under {key!r}")
+        found[key] = require_array(
+            reply[key], f"analyse_sentence must return numbers under {key!r}."
+        )
         require(
             found[key].shape == shape,
             f"{key!r} has the shape {shape} for {count} words, yours has"
@@ -509,6 +511,10 @@ def require_analysis(found: dict[str, Any], right: Analysis) -> None:
         np.abs(diagonal - own).max() <= EXACT or (off > EXACT).sum() > len(own),
         "the diagonal of the weights is changed and the rest is right: most_attended"
         " must work on a copy.",
+    )
+    require(
+        np.isfinite(weights).all() and np.isfinite(removed).all(),
+        "the weights or the removed mass hold NaN or infinity.",
     )
     require(
         off.max() <= EXACT,

@@ -211,16 +211,23 @@ class DeepConvNet(Net):
         channels: The channels of each convolution.
         stride: The first convolution's stride. It is an option, so that student code
             must ask for the size of the grid.
+        second: The second convolution's stride. If it is not 1, the layers have
+            different grids.
     """
 
     def __init__(
-        self, size: tuple[int, ...], classes: int, channels: int = 5, stride: int = 2
+        self,
+        size: tuple[int, ...],
+        classes: int,
+        channels: int = 5,
+        stride: int = 2,
+        second: int = 1,
     ) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(size[0], channels, 3, stride=stride, padding=1),
             nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.Conv2d(channels, channels, 3, stride=second, padding=1),
             nn.ReLU(),
         )
         self.head = nn.Linear(channels, classes)

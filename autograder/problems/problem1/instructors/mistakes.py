@@ -11,6 +11,7 @@ FUNCTIONS: diagnose.Functions = {
     "same-grid": ("through_grid", mutants.through_grid_with),
     "information": ("change_under", mutants.change_under_with),
     "statements": ("statements", mutants.statements_with),
+    "words": ("in_own_words", mutants.in_own_words_with),
 }
 
 HOOK = (
@@ -26,13 +27,16 @@ HINTS: dict[str, dict[str, str]] = {
         " at the pixels.",
         "methods swapped": "The two methods are swapped: vanilla gradients are the ones"
         " with a value for each pixel.",
-        "always 7 by 7": "Grad-CAM's grid is 7 by 7 for one net and size of photo: ask"
+        "always 7 by 7": "Grad-CAM's grid is 7 by 7 for one net and photo size: ask"
         " the layer that is given.",
         "always 224 by 224": "224 by 224 is one size of photo: take the image's.",
         "one part in 32": "The image's size was divided by 32: that is one net's"
         " stride. Ask the layer.",
         "half, rounded down": "The image's size was halved and rounded down: ask the"
         " layer for its grid.",
+        "half, rounded up": "The image's size was halved and rounded up: ask the layer"
+        " for its grid.",
+        "always the last layer": "The grid of another layer was taken: ask `layer`.",
         "width first": "Width and height are swapped: a shape has the height first.",
         "channels counted as height": "The first axes were taken: height and width are"
         " the last two of a shape.",
@@ -101,6 +105,8 @@ HINTS: dict[str, dict[str, str]] = {
         "interventions swapped": "The two interventions are swapped.",
         "always at Grad-CAM's layer": "The hook was put on Grad-CAM's layer: put it on"
         " `place`.",
+        "Grad-CAM always at the last layer": "Grad-CAM was taken at another layer: take"
+        " `layer`.",
         "values mirrored, not the gradient": "The layer's output was mirrored: leave"
         " it, and mirror the gradient that comes back to it.",
         "mirrored top to bottom": "The gradient was mirrored top to bottom: flip the"
@@ -118,6 +124,8 @@ HINTS: dict[str, dict[str, str]] = {
         "hook gone before the second map": HOOK,
         "softmax instead of logit": "The softmax probability was explained, whose"
         " gradient follows the constant: explain the logit.",
+        "log-softmax instead of logit": "The log of the softmax was explained: explain"
+        " the logit.",
         "the predicted class": "The predicted class was explained: use target_class.",
         "the next class": "Another class was explained: take target_class, counted from"
         " 0.",
@@ -157,21 +165,30 @@ HINTS: dict[str, dict[str, str]] = {
         " factor: take |after - before| / |before|.",
     },
     "statements": {},
+    "words": {},
 }
 # Mistakes that a check itself reports, as no number shows them or the form alone does:
 # mistake -> words that the check's message must contain.
 TOLD: dict[str, dict[str, str]] = {
     "resolution": {
-        "channels too": "a channel is no pixel",
+        "channels too": "leave the channels out",
         "the map itself": "not a map",
         "nothing returned": "returned None",
+        "hook left in the model": "a hook stays in the model",
+        "image changed in place": "the image that was handed over has changed",
     },
     "roughness": {"not one number": "one number, not several"},
     "same-grid": {
         "not enlarged": "must be enlarged again",
         "rows and columns swapped": "rows and columns are swapped",
     },
-    "information": {"hook left in the model": "a hook stays in the model"},
+    "information": {
+        "hook left in the model": "a hook stays in the model",
+        "image changed in place": "the image that was handed over has changed",
+        "model left in training mode": "another mode",
+        "parameters left frozen": "another requires_grad",
+        "gradients left in the parameters": "gradients stay in the parameters",
+    },
     "statements": {
         "Grad-CAM has pixel resolution": "Grad-CAM has the layer's resolution",
         "vanilla gradients need a convolution": (
@@ -190,6 +207,12 @@ TOLD: dict[str, dict[str, str]] = {
         "a label of one's own": "S6: the label is one of",
         "one statement forgotten": "not sorted yet: S7",
         "a list": "must return a dictionary",
+    },
+    "words": {
+        "a text missing": "a text for each of",
+        "a text too short": "write two or three sentences",
+        "a text too long": "two or three sentences do",
+        "no number in a text": "holds no number",
     },
 }
 

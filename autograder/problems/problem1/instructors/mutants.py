@@ -6,6 +6,7 @@ so it imports nothing of ours.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +20,17 @@ def native_resolution_with(mistake: str) -> Callable[..., Any]:
 
     def native_resolution(method, image, model, layer):
         seen = []
-        module = dict(model.named_modules())[layer]
+        modules = dict(model.named_modules())
+        if mistake == "always the last layer" and "features" in modules:
+            layer = "features"
+        module = modules[layer]
         handle = module.register_forward_hook(lambda m, i, o: seen.append(o.shape))
         with torch.no_grad():
             model(image[None])
-        handle.remove()
+        if mistake != "hook left in the model":
+            handle.remove()
+        if mistake == "image changed in place":
+            image -= image.mean()
         pixels, cells = tuple(image.shape[-2:]), tuple(seen[0][-2:])
         if mistake == "Grad-CAM in pixels":
             cells = pixels
@@ -39,6 +46,8 @@ def native_resolution_with(mistake: str) -> Callable[..., Any]:
             cells = pixels[0] // 32, pixels[1] // 32
         elif mistake == "half, rounded down":
             cells = pixels[0] // 2, pixels[1] // 2
+        elif mistake == "half, rounded up":
+            cells = (pixels[0] + 1) // 2, (pixels[1] + 1) // 2
         elif mistake == "width first":
             pixels, cells = pixels[::-1], cells[::-1]
         elif mistake == "channels counted as height":
@@ -193,6 +202,8 @@ def change_under_with(mistake: str) -> Callable[..., Any]:
         modules = dict(model.named_modules())
         if mistake == "always at Grad-CAM's layer":
             place = layer
+        if mistake == "Grad-CAM always at the last layer":
+            layer = "features"
 
         def drawn():
             if method == "vanilla":
@@ -212,6 +223,14 @@ def change_under_with(mistake: str) -> Callable[..., Any]:
                 before = drawn()
             if mistake != "hook left in the model":
                 handle.remove()
+        if mistake == "image changed in place":
+            image -= image.mean()
+        if mistake == "model left in training mode":
+            model.train()
+        if mistake == "parameters left frozen":
+            model.requires_grad_(False)
+        if mistake == "gradients left in the parameters":
+            model(image[None])[0, target_class].backward()
         if mistake == "each map scaled to 1":
             before, after = before / before.max(), after / after.max()
         size, distance = np.linalg.norm(before), np.linalg.norm(after - before)
@@ -241,6 +260,8 @@ def change_under_with(mistake: str) -> Callable[..., Any]:
 def _score(logits, target, mistake):
     if mistake == "softmax instead of logit":
         logits = logits.softmax(dim=1)
+    if mistake == "log-softmax instead of logit":
+        logits = logits.log_softmax(dim=1)
     return logits[0, target % logits.shape[1]]
 
 
@@ -343,3 +364,16 @@ def in_own_words():
         " 0.04. Through the same 7 by 7 grid the vanilla map is as smooth, so it is a"
         " matter of the grid.",
     }
+
+
+def in_own_words_with(mistake: str) -> Callable[..., Any]:
+    """`in_own_words` with one mistake."""
+    said = in_own_words()
+    changes = {
+        "a text missing": {"noise": None},
+        "a text too short": {"noise": "0.7 against 0.04."},
+        "a text too long": {"noise": 10 * said["noise"]},
+        "no number in a text": {"noise": re.sub(r"\d", "", said["noise"])},
+    }
+    said |= changes.get(mistake, {})
+    return lambda: said

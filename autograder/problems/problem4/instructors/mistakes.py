@@ -91,10 +91,10 @@ HINTS: dict[str, dict[str, str]] = {
         " row.",
         "mean instead of sum": "The removed mass was averaged over the special tokens:"
         " add it up.",
-        "first special token only": "The removed mass is that of the first token alone:"
-        " add up all special tokens.",
-        "last special token only": "The removed mass is that of the last token alone:"
-        " add up all special tokens.",
+        "first special token only": "The removed mass is that of the first special"
+        " token alone: add up all special tokens.",
+        "last special token only": "The removed mass is that of the last special"
+        " token alone: add up all special tokens.",
         "first and last taken for special": "The first and the last token were taken"
         " away: `special` says which ones.",
         "share of what is left": "The removed mass was divided by what is left: leave"
@@ -136,9 +136,8 @@ HINTS: dict[str, dict[str, str]] = {
         " choices.",
         "even share with the word itself": "The even share was taken over all six"
         " entries of the row: leave the word itself out, in the sum and in the count.",
-        "even share of the whole row": "The even share was taken as 1/8 of the row:"
-        " special tokens took a part of it. Spread what the row gives to the other five"
-        " words.",
+        "even share of the whole row": "The even share was taken of the whole row, with"
+        " what the word gives to itself: leave that out, then divide by 5.",
         "a tenth in the even share's place": "A fixed share of 0.1 was used: the even"
         " share is what the row gives to the other words, divided by 5.",
         "even share of a row scaled to 1": "The even share was taken as 1/5: special"
@@ -255,7 +254,6 @@ TOLD: dict[str, dict[str, str]] = {
     },
     "sentence": {
         "average: layers averaged, heads not": "analyse_sentence raised",
-        "average: special tokens dropped silently": "analyse_sentence raised",
         "most: matrix changed in place": "most_attended must work on a copy",
         "words left in pieces": "pieces are not merged",
         "marks of the pieces kept": "the words are not those of the sentence",

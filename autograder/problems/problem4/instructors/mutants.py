@@ -169,9 +169,9 @@ def without_special_with(mistake: str) -> Callable[..., Any]:
         elif mistake == "mean instead of sum":
             removed = removed / max(int(special.sum()), 1)
         elif mistake == "first special token only":
-            removed = matrix[kept][:, [0]].sum(axis=1)
+            removed = matrix[kept][:, np.flatnonzero(special)[:1]].sum(axis=1)
         elif mistake == "last special token only":
-            removed = matrix[kept][:, [-1]].sum(axis=1)
+            removed = matrix[kept][:, np.flatnonzero(special)[-1:]].sum(axis=1)
         elif mistake == "first and last taken for special":
             return matrix[1:-1, 1:-1], matrix[1:-1, [0, -1]].sum(axis=1)
         elif mistake == "share of what is left":
@@ -259,7 +259,7 @@ def decide_claims_with(mistake: str) -> Callable[..., Any]:
             if mistake == "even share with the word itself":
                 return m[q].mean()
             if mistake == "even share of the whole row":
-                return 1 / 8
+                return m[q].sum() / 5
             if mistake == "a tenth in the even share's place":
                 return 0.1
             if mistake == "even share of a row scaled to 1":
