@@ -139,7 +139,7 @@ class Progress:
         return "".join(parts) + f"<p>{self._last_line()}</p>"
 
     def export(self, suffix: str) -> str:
-        """The tasks as the text of a file: ".csv", ".json" or ".html".
+        """The tasks as the text of a file: a table, data or a page, by its suffix.
 
         Raises:
             ValueError: The suffix is another one.

@@ -6,6 +6,7 @@ A check must know a mistake, and not one person's way of making it.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 
@@ -26,7 +27,14 @@ def edited(source: str, changes: list[tuple[str, str]]) -> str:
     return source
 
 
+def problems() -> list[str]:
+    """The problems that have a second author."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("problem*.py"))
+
+
 def listed(problem: str) -> set[tuple[str, str]]:
-    """The tasks and mistakes that have a second author."""
+    """The tasks and mistakes of a problem that have a second author."""
+    if problem not in problems():
+        return set()
     own: Any = importlib.import_module(f"second_author.{problem}")
     return {(task, name) for task, names in own.MISTAKES.items() for name in names}

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import require
@@ -142,12 +143,9 @@ def through(
 
 def enlarged(means: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The means of the squares as a map of this size, as Grad-CAM's map is drawn."""
-    return torch.nn.functional.interpolate(
-        torch.from_numpy(means)[None, None],
-        size=size,
-        mode="bilinear",
-        align_corners=False,
-    )[0, 0].numpy()
+    grid = torch.from_numpy(means)[None, None]
+    large = interpolate(grid, size, mode="bilinear", align_corners=False)
+    return np.asarray(large[0, 0])
 
 
 def require_map(found: np.ndarray, right: np.ndarray, what: str) -> None:

@@ -257,8 +257,8 @@ class Curve:
         """End the check unless R is a map of enough samples and of another seed."""
         assert self.r is not None
         most = 16 * max(self.counts)
-        clean = gradient(self.net, self.x[None], self.target)
-        clean = float(np.abs(clean[0]).max(axis=0).mean() / self.picture.mean())
+        here = gradient(self.net, self.x[None], self.target)[0]
+        clean = float(np.abs(here).max(axis=0).mean() / self.picture.mean())
         require(
             abs(self.r / clean - 1) > 1e-4,
             "R is the gradient of the clean image: the maps converge to something else."

@@ -152,8 +152,8 @@ class ReluOfDot(Net):
     Args:
         size: An image's channels, height and width.
         classes: The number of outputs.
-        soft: Take softplus in the place of relu: every gradient is still a multiple of
-            w, and no two are the same.
+        soft: Round the corner off (softplus): every gradient is still a multiple of w,
+            and no two are the same.
     """
 
     def __init__(self, size: tuple[int, ...], classes: int, soft: bool = False) -> None:

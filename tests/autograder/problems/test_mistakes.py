@@ -41,11 +41,14 @@ ONLY_IN_GRADING = "only-in-grading"
 SHARES: dict[float, set[str]] = {
     0.1: {  # carelessness: the numbers are right
         "a batch axis kept",
+        "array changed in place",
         "hook left in the model",
         "image changed in place",
         "model left in eval mode",
+        "model left in training mode",
         "no seed",
         "one seed",
+        "requires_grad left off",
         "training mode while explaining",
     },
     0.2: {"one noise for all channels"},
@@ -69,6 +72,7 @@ SHARES: dict[float, set[str]] = {
         "minimum subtracted",
         "negative attributions cut off",
         "pieces not merged",
+        "rounded",
         "rows and columns swapped",
         "scaled to 1",
         "scaled to sum 1",
@@ -165,12 +169,12 @@ def test_a_mistake_that_no_number_shows_is_told(
     assert all("\n" not in r.message for r in failed)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("problem", second_author.problems())
 def test_the_second_author_is_right_but_for_the_known_mistakes(problem: str) -> None:
     source = second_author.submission(problem)
     assert lost(run_checks(problem, student_of(source), 7)) == []
     first = {(t, name) for p, t, name in listed("HINTS", "TOLD") if p == problem}
-    assert second_author.listed(problem) == first
+    assert second_author.listed(problem) <= first
 
 
 @pytest.mark.parametrize(

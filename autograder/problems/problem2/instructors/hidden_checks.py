@@ -69,10 +69,11 @@ def test_noise(student: Any, transcript: Transcript, rng: Generator) -> None:
     ask_without_formula(student, rng, SIZE, 1, LEVEL, channels=(2,), rising=True)
     # The largest of three channels is that of three independent normals.
     n_samples, plane = 16, rng.uniform(5, 7, SIZE)
-    x = image(np.broadcast_to(plane, (3, *SIZE)))
-    arguments = (x, model("signs", rng, SIZE), 1, n_samples, LEVEL, new_seed(rng))
-    drawn = smooth(student, transcript, arguments, lambda drawn: [drawn.mean()])
-    left = LEVEL * float(x.max() - x.min()) / n_samples**0.5
+    flat = image(np.broadcast_to(plane, (3, *SIZE)))
+    net, seed = model("signs", rng, SIZE), new_seed(rng)
+    question = (flat, net, 1, n_samples, LEVEL, seed)
+    drawn = smooth(student, transcript, question, lambda drawn: [drawn.mean()])
+    left = LEVEL * float(flat.max() - flat.min()) / n_samples**0.5
     right = plane.mean() + 0.8462843753 * left
     error = left * (0.5594672038 / PIXELS) ** 0.5
     require(
