@@ -15,6 +15,7 @@ from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
 
 CLASSES = 5
+HUGE = 1e12  # longer numbers are not read out
 
 
 def model(kind: str, rng: Generator, size: Sequence[int], **options: Any) -> Recipe:
@@ -75,6 +76,21 @@ def distance(found: np.ndarray, right: np.ndarray) -> float:
     """Relative L2 distance."""
     norm = max(float(np.linalg.norm(right)), 1e-12)
     return float(np.linalg.norm(found - right)) / norm
+
+
+def said(number: float, digits: int = 3) -> str:
+    """A number as people write it: a few digits, and no exponent."""
+    if not abs(number) < HUGE:
+        return "a huge number"
+    told = np.format_float_positional(number, digits, fractional=False, trim="-")
+    return str(told)
+
+
+def share_of(share: float) -> str:
+    """A share as people say it: "12%", or "160 times the right size"."""
+    if share < 2:
+        return f"{said(100 * share, 2)}%"
+    return f"{said(share, 2)} times the right size"
 
 
 def require_none(complaints: Mapping[str, bool]) -> None:

@@ -11,13 +11,14 @@ from numpy.random import Generator
 from scipy.stats import norm
 
 from autograder.checking.diagnose import Transcript
-from autograder.checking.runner import check, require
+from autograder.checking.runner import Shortfall, check, require
 from autograder.problems.common import (
     CLASSES,
     image,
     model,
     new_seed,
     require_none,
+    said,
     weight,
 )
 from autograder.problems.problem2.noise_checks import SMALL, ask_without_formula
@@ -92,8 +93,8 @@ def test_plain(student: Any, transcript: Transcript, rng: Generator) -> None:
         require(
             off <= EXACT,
             f"with noise_level 0 and n_samples {n_samples} the map must be max over"
-            f" channels of |gradient of the logit|; yours is {times:.3g} times that in"
-            f" the median pixel, and off by up to {off:.3g} of its maximum.",
+            f" channels of |gradient of the logit|; yours is {said(times)} times that"
+            f" in the median pixel, and off by up to {said(off)} of its maximum.",
         )
 
 
@@ -302,9 +303,15 @@ def test_curve_value(student: Any, rng: Generator) -> None:
     needs="value",
 )
 def test_curve_reference(student: Any, rng: Generator) -> None:
-    asked = Curve(student, rng, [2, 9, 1], n_seeds=2)
-    asked.require_errors_of_one_reference()
-    asked.require_a_reference_of_its_own()
+    for chance in (True, False):
+        asked = Curve(student, rng, [2, 9, 1], n_seeds=2)
+        asked.require_errors_of_one_reference()
+        try:
+            return asked.require_a_reference_of_its_own()
+        except Shortfall:
+            # Two maps of different noise may be the same by chance, but not twice.
+            if not chance:
+                raise
 
 
 @check("samples-needed/law", 1, "The n that reaches a given error", public=True)
@@ -321,7 +328,7 @@ def test_needed(student: Any, transcript: Transcript, rng: Generator) -> None:
             min(right) - 1 <= found <= max(right) + 1,
             f"the errors follow {c:.2f} / sqrt(n), give or take a tenth, and reach"
             f" {tolerance:.3f} with about {min(right):.0f} samples, not with"
-            f" {found:.6g}: estimate c from all of them.",
+            f" {said(found, 6)}: estimate c from all of them.",
         )
 
 
@@ -341,10 +348,10 @@ def test_enough(student: Any, transcript: Transcript, rng: Generator) -> None:
         found = needed(student, transcript, errors, [4, 16, 64], tolerance)
         require(
             found == int(found),
-            f"{found:.6g} is not a whole number of samples: round up.",
+            f"{said(found, 6)} is not a whole number of samples: round up.",
         )
         require(
             found == right,
-            f"the errors follow {c:.3g} / sqrt(n): {right} samples are enough for"
-            f" {tolerance:.3g} and one less is not; yours is {found:.0f}.",
+            f"the errors follow {said(c)} / sqrt(n): {right} samples are enough for"
+            f" {said(tolerance)} and one less is not; yours is {found:.0f}.",
         )

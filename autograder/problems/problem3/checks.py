@@ -15,6 +15,7 @@ from autograder.problems.common import (
     model,
     new_seed,
     require_none,
+    said,
     weight,
 )
 from autograder.problems.problem3.baseline_pictures import (
@@ -209,8 +210,8 @@ def test_path(student: Any, transcript: Transcript, rng: Generator) -> None:
         require(
             off <= EXACT,
             f"on a linear net, with n_steps {n}, the attributions must be weight x"
-            f" (image - baseline); yours are {times:.3g} times that in the median, and"
-            f" off by up to {off:.2g} of the largest.",
+            f" (image - baseline); yours are {said(times)} times that in the median,"
+            f" and off by up to {said(off, 2)} of the largest.",
         )
     require_rule(moments(on_curved, weight(curved, target), a, b), n_steps)
     require_gradient(student, rng)
@@ -263,9 +264,7 @@ def test_completeness(student: Any, transcript: Transcript, rng: Generator) -> N
     x, start = (image(3 * rng.normal(size=(3, *size))) for _ in range(2))
     change = logits(net, x) - logits(net, start)
     # A class whose score changes and that is predicted at neither end.
-    order = [
-        k for k in np.argsort(-np.abs(change)) if k not in _predicted(net, x, start)
-    ]
+    order = [k for k in np.argsort(-change) if k not in _predicted(net, x, start)]
     target, right = int(order[0]), float(rng.uniform(0.1, 0.4))
     made = rng.normal(size=(3, *size))
     made += (change[target] * (1 + right) - made.sum()) / made.size
@@ -275,7 +274,7 @@ def test_completeness(student: Any, transcript: Transcript, rng: Generator) -> N
         abs(found - right) <= 1e-3 * right,
         f"the attributions sum to {made.sum():.4f}, and the class's logit changes by"
         f" {change[target]:.4f}: an error of {right:.4f} of that change; yours is"
-        f" {found:.4g}.",
+        f" {said(found, 4)}.",
     )
 
 
@@ -311,7 +310,7 @@ def test_any_sign(student: Any, transcript: Transcript, rng: Generator) -> None:
                 abs(found - right) <= 1e-3 * right,
                 f"a sum of {made.sum():.3f} where the logit changes by"
                 f" {change[target]:.3f} is an error of {right:.2f}; yours is"
-                f" {found:.4g}.",
+                f" {said(found, 4)}.",
             )
 
 
@@ -330,7 +329,7 @@ def test_no_change(student: Any, rng: Generator) -> None:
     away = -weight(net, 1)
     x, start = (image(away * rng.uniform(0.5, 2, away.shape)) for _ in range(2))
     right = float(rng.uniform(0.1, 0.9))
-    for near in (-x, -1e-6 * x):
+    for near in (-x, -1e-9 * x):
         change = float(logits(net, near)[1])
         made = np.full((3, *size), (1 + right) * change / x.numel())
         reply = student.call(
@@ -339,8 +338,8 @@ def test_no_change(student: Any, rng: Generator) -> None:
         found = as_number(reply, "completeness_error")
         require(
             abs(found - right) <= 1e-3,
-            f"where the scores differ by {change:.2g} the error is {right:.3f} here,"
-            f" not {found:.4g}: only equal scores have no relative error.",
+            f"where the scores differ by {said(change, 2)} the error is {right:.3f}"
+            f" here, not {said(found, 4)}: only equal scores have no relative error.",
         )
     for made in (np.zeros((3, *size)), rng.normal(size=(3, *size))):
         reply = student.call(
@@ -350,7 +349,7 @@ def test_no_change(student: Any, rng: Generator) -> None:
         require(
             np.isnan(found),
             "where F(x) = F(x') there is nothing to be relative to: return nan, not"
-            f" {found:.4g}.",
+            f" {said(found, 4)}.",
         )
 
 
@@ -363,7 +362,7 @@ def test_correlation(student: Any, transcript: Transcript, rng: Generator) -> No
     require(
         abs(found - right) <= 1e-4,
         f"with cell 1 the correlation of these two maps is {right:.4f}; yours is"
-        f" {found:.4g}.",
+        f" {said(found, 4)}.",
     )
 
 
@@ -395,7 +394,7 @@ def test_cells(student: Any, transcript: Transcript, rng: Generator) -> None:
         require(
             abs(found - right) <= 1e-4,
             f"averaged over cells of {cell} x {cell} pixels these two maps have the"
-            f" correlation {right:.4f}; yours is {found:.4g}.",
+            f" correlation {right:.4f}; yours is {said(found, 4)}.",
         )
 
 
@@ -427,7 +426,7 @@ def require_shares(
         require(
             abs(value - right) <= 1e-3 * right,
             f"the {name} tenth of these pixels has {right:.3f} times the map's mean;"
-            f" you say {value:.4g}.",
+            f" you say {said(value, 4)}.",
         )
 
 

@@ -24,6 +24,7 @@ from autograder.problems.common import (
     integral,
     model,
     require_array,
+    share_of,
 )
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
@@ -277,7 +278,7 @@ def require_gradient(student: Any, rng: Generator) -> None:
     require(
         off <= NEAR,
         f"{NO_FORMULA}(image - baseline) x gradient holds there, too; yours is"
-        f" {off:.1%} off (relative L2).",
+        f" off by {share_of(off)} (relative L2).",
     )
 
 
@@ -294,12 +295,12 @@ def require_path(student: Any, rng: Generator) -> None:
         require(
             off <= FAR,
             f"{NO_FORMULA}with {FAR_STEPS} steps any rule is right to a few percent;"
-            f" yours is {off:.1%} off (relative L2).",
+            f" yours is off by {share_of(off)} (relative L2).",
         )
 
 
 def require_steps(student: Any, rng: Generator, n_steps: int) -> None:
-    """End the check if the model was asked about fewer than ``n_steps`` points."""
+    """End the check unless the model was asked about ``n_steps`` points or so."""
     size = (5, 4)
     net = model("power", rng, size, power=3, record=True)
     x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
@@ -309,6 +310,11 @@ def require_steps(student: Any, rng: Generator, n_steps: int) -> None:
     require(
         len(points) >= n_steps or not points,  # torch.func leaves no record
         f"with n_steps {n_steps} the model was asked about {len(points)} points only.",
+    )
+    require(
+        len(points) <= 1.5 * n_steps + 4,  # both ends, and some more
+        f"with n_steps {n_steps} the model was asked about {len(points)} points: take"
+        " n_steps of them.",
     )
 
 

@@ -10,7 +10,10 @@ from numpy.random import Generator
 import chapter4
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, credit, require
-from autograder.problems.common import require_none
+from autograder.problems.common import (
+    require_none,
+    said,
+)
 from autograder.problems.problem4.questions import (
     ACCIDENTS,
     ADVICE,
@@ -111,7 +114,7 @@ def test_mean(student: Any, transcript: Transcript, rng: Generator) -> None:
         require(
             (np.abs(rows - 1) <= EXACT).all(),
             "every row of a mean of attention weights sums to 1; yours sum to"
-            f" {rows.min():.3g} to {rows.max():.3g}.",
+            f" {said(rows.min())} to {said(rows.max())}.",
         )
         off = np.abs(matrix - right).max()
         require(
@@ -193,8 +196,8 @@ def test_pieces(student: Any, transcript: Transcript, rng: Generator) -> None:
     require(
         (np.abs(rows - 1) <= EXACT).all(),
         "attention TO a word is the sum over its pieces, FROM a word the mean, so that"
-        f" every row still sums to 1; yours sum to {rows.min():.3g} to"
-        f" {rows.max():.3g}.",
+        f" every row still sums to 1; yours sum to {said(rows.min())} to"
+        f" {said(rows.max())}.",
     )
     off = np.abs(matrix - question.answer).max()
     require(

@@ -10,7 +10,12 @@ from numpy.random import Generator
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
-from autograder.problems.common import distance, image
+from autograder.problems.common import (
+    distance,
+    image,
+    said,
+    share_of,
+)
 from autograder.problems.problem5.cases import (
     HARMLESS,
     REMOVES,
@@ -160,7 +165,7 @@ def test_grad_cam(student: Any, transcript: Transcript, rng: Generator) -> None:
         require(
             off(cams, right) <= EXACT,
             "on features -> global average pooling -> linear Grad-CAM is relu(sum_k w_k"
-            f" A^k) / (h w); yours is off by up to {off(cams, right):.2g} of its"
+            f" A^k) / (h w); yours is off by up to {said(off(cams, right), 2)} of its"
             " maximum.",
         )
     require_inside(student, transcript, rng, 1)
@@ -243,15 +248,16 @@ def test_path(student: Any, transcript: Transcript, rng: Generator) -> None:
     require(
         off(found_on_linear, straight) <= EXACT,
         "on a linear model the attribution is weight x (pixel - black), with any number"
-        f" of steps; yours is off by up to {off(found_on_linear, straight):.2g} of the"
-        f" largest. Black is (0 - mean) / std per channel: {values}.",
+        f" of steps; yours is off by up to {said(off(found_on_linear, straight), 2)} of"
+        f" the largest. Black is (0 - mean) / std per channel: {values}.",
     )
     for found, right in asked:
         require(
             off(found, right) <= 4 / n_steps,
             f"with {n_steps} steps the attributions of a cubic model are right to a few"
-            f" percent by any rule; yours are off by up to {off(found, right):.1%} of"
-            " the largest: (x - black) x the MEAN gradient from black to x.",
+            " percent by any rule; yours are off by up to"
+            f" {share_of(off(found, right))} of the largest: (x - black) x the MEAN"
+            " gradient from black to x.",
         )
     require_gradient(student, rng)
     require_path(student, rng)
@@ -313,12 +319,18 @@ def test_seen(student: Any, transcript: Transcript, rng: Generator) -> None:
     net = classifier("shapes")
     true = int(rng.integers(10))
     found = both_maps(student, transcript, picture, net, "layer4", true, 2, (64, 64))
-    error = distance(found["seen"], picture[:, 16:80] / 255)
+    right = picture[:, 16:80] / 255
+    error, times = distance(found["seen"], right), found["seen"].max() / right.max()
+    require(
+        times < 100,
+        f"'seen' is {said(times)} times too large: pixels go from 0 to 1 here, so"
+        " divide those up to 255 by 255.",
+    )
     require(
         error <= 1e-3,
         "'seen' is the part of the photo that the model sees, in pixels from 0 to 1:"
-        f" here the 64 columns in the middle. Yours is {error:.1%} off (relative L2)."
-        " `model.preprocessing.crop_image` gives it.",
+        f" here the 64 columns in the middle. Yours is off by {share_of(error)}"
+        " (relative L2). `model.preprocessing.crop_image` gives it.",
     )
 
 

@@ -28,6 +28,8 @@ from autograder.problems.common import (
     integral,
     require_array,
     require_none,
+    said,
+    share_of,
 )
 from autograder.problems.problem5.cases import CAUSES, HARMLESS, REMOVES, Case
 from autograder.sandbox.inside import tiny_models
@@ -297,9 +299,9 @@ def require_inside(
     require(
         found <= CLOSE,
         "at the last layer, where Grad-CAM has a closed form, yours is right; at the"
-        f" layer 'features.0' of the same kind of net it is off by up to {found:.2g} of"
-        " its maximum. A channel's weight is the mean of the gradient over the layer's"
-        " cells.",
+        f" layer 'features.0' of the same kind of net it is off by up to"
+        f" {said(found, 2)} of its maximum. A channel's weight is the mean of the"
+        " gradient over the layer's cells.",
     )
 
 
@@ -352,7 +354,7 @@ def require_gradient(student: Any, rng: Generator) -> None:
     require(
         off(found, right) <= 1e-3,
         f"{NO_FORMULA}it is linear between black and this image, and yours is off by up"
-        f" to {off(found, right):.2g} of the largest attribution.",
+        f" to {said(off(found, right), 2)} of the largest attribution.",
     )
 
 
@@ -370,12 +372,12 @@ def require_path(student: Any, rng: Generator) -> None:
         require(
             distance(found, right) <= 0.05,
             f"{NO_FORMULA}with {STEPS} steps any rule is right to a few percent; yours"
-            f" is {distance(found, right):.1%} off (relative L2).",
+            f" is off by {share_of(distance(found, right))} (relative L2).",
         )
 
 
 def require_steps(student: Any, rng: Generator, n_steps: int) -> None:
-    """End the check if the model was asked about fewer than ``n_steps`` points."""
+    """End the check unless the model was asked about ``n_steps`` points or so."""
     size = (5, 4)
     net = model("power", rng, size, power=3, record=True)
     x = image(rng.uniform(-0.9, 1.5, (3, *size)))
@@ -385,6 +387,11 @@ def require_steps(student: Any, rng: Generator, n_steps: int) -> None:
     require(
         len(points) >= n_steps or not points,  # torch.func leaves no record
         f"with n_steps {n_steps} the model was asked about {len(points)} points only.",
+    )
+    require(
+        len(points) <= 1.5 * n_steps + 4,  # both ends, and some more
+        f"with n_steps {n_steps} the model was asked about {len(points)} points: take"
+        " n_steps of them.",
     )
 
 
@@ -480,7 +487,7 @@ def check_scale(found: np.ndarray, right: np.ndarray, key: str, limit: float) ->
     require(
         found.min() >= 0 and abs(found.max() - 1) <= 0.3,
         f"{key!r}: the largest value of the two maps together must be 1 and none"
-        f" negative; yours go from {found.min():.3g} to {found.max():.3g}.",
+        f" negative; yours go from {said(found.min())} to {said(found.max())}.",
     )
     ours = [float(m.max() / peak) for m in right]
     theirs = [float(m.max() / found.max()) for m in found]
@@ -493,8 +500,8 @@ def check_scale(found: np.ndarray, right: np.ndarray, key: str, limit: float) ->
     error = distance(found / found.max(), right / peak)
     require(
         error <= limit,
-        f"{key!r}: the maxima are right, but the maps are {error:.1%} off (relative"
-        " L2).",
+        f"{key!r}: the maxima are right, but the maps are off by {share_of(error)}"
+        " (relative L2).",
     )
 
 

@@ -409,8 +409,16 @@ def build(recipe: Recipe) -> Any:
 
 
 def log_of(model: nn.Module) -> list[np.ndarray]:
-    """The inputs that a model built with ``record`` was asked for, in order."""
-    return model.__dict__.get("_asked", [])
+    """The inputs that a model built with ``record`` was asked for, in order.
+
+    Those of one shape are joined along the batch, since a reply may hold few arrays.
+    """
+    asked: list[np.ndarray] = model.__dict__.get("_asked", [])
+    shapes = dict.fromkeys(array.shape[1:] for array in asked if array.ndim)
+    return [
+        np.concatenate([a for a in asked if a.ndim and a.shape[1:] == shape])
+        for shape in shapes
+    ]
 
 
 def _fill(model: nn.Module, seed: int) -> None:

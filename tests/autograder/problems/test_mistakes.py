@@ -105,8 +105,13 @@ TWO = {
     "problem3": ("integrated-gradients", "softmax instead of logit", 4),
     "problem5": ("grad-cam", "no weights", 3),
 }
-# A mistake that ends a call besides showing in the numbers of another.
-RAISES = [("problem3", "cell is the number of cells")]
+# Mistakes that end a call besides showing in the numbers of another.
+RAISES = [
+    ("problem3", "cell is the number of cells"),
+    ("problem3", "cells of the wrong axis"),
+    ("problem3", "means over the wrong axes"),
+    ("problem3", "pixel values below 0.1 and above 0.9"),
+]
 
 
 def listed(*tables: str) -> list[tuple[str, str, str]]:

@@ -10,7 +10,12 @@ from numpy.random import Generator
 
 from autograder.checking.diagnose import Transcript
 from autograder.checking.runner import check, require
-from autograder.problems.common import image, model, new_seed
+from autograder.problems.common import (
+    image,
+    model,
+    new_seed,
+    said,
+)
 from autograder.problems.problem2.noise_checks import (
     SMALL,
     ask_curve_without_formula,
@@ -116,6 +121,6 @@ def test_needed_any(student: Any, transcript: Transcript, rng: Generator) -> Non
         require(
             found in right,
             f"errors at five counts that scatter by {100 * scatter:.0f} %:"
-            f" {min(right):.0f} samples are needed, yours is {found:.6g}. Every error"
-            " counts in the estimate of c.",
+            f" {min(right):.0f} samples are needed, yours is {said(found, 6)}. Every"
+            " error counts in the estimate of c.",
         )

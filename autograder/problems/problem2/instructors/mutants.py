@@ -252,7 +252,7 @@ def samples_needed_with(mistake: str) -> Callable[..., Any]:
             return n
         elif mistake == "a count of the list":
             enough = counts[errors <= tolerance]
-            return int(enough[0] if len(enough) else counts[-1])
+            return int(enough.min() if len(enough) else counts.max())
         elif mistake == "straight line":
             slope, start = np.polyfit(counts, errors, 1)
             n = max((tolerance - start) / slope, 1)

@@ -14,6 +14,7 @@ from autograder.problems.common import (
     image,
     model,
     new_seed,
+    said,
     weight,
 )
 from autograder.problems.problem3.baseline_pictures import (
@@ -123,7 +124,7 @@ def test_class(student: Any, transcript: Transcript, rng: Generator) -> None:
             np.abs(found - right).max() <= EXACT * scale,
             f"on a net that is linear along the path the attributions of class {target}"
             " must be (x - x') times the gradient of its logit; yours are off by up to"
-            f" {np.abs(found - right).max() / scale:.1e} of the largest.",
+            f" {said(np.abs(found - right).max() / scale, 2)} of the largest.",
         )
     require_gradient(student, rng)
 

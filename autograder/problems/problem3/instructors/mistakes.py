@@ -24,6 +24,22 @@ _AT_THE_IMAGE = (
     "The gradient was taken at the image alone, or only the last step's is left: add up"
     " those of all points on the way from the baseline."
 )
+# Mistakes that people make in two ways read one sentence.
+_TOO_FAR = (
+    "The points run one step too far, beyond the image: check the first and the last"
+    " alpha."
+)
+_RELATIVE_TO_BOTH = (
+    "The error was divided by the sum and the change together: divide it by"
+    " |F(x) - F(x')|."
+)
+_NO_MAP = (
+    "The signed attributions of the channels were correlated: make the two maps first."
+)
+_WRONG_AXIS = "Height and width, or cells and pixels, were mixed up in the averaging."
+_COVARIANCE = "The covariance was returned: divide it by both standard deviations."
+_DIFFERENCE = "The relative difference was returned: return the correlation."
+_MEDIAN = "Medians were taken: take means."
 _LAST_CHUNK = (
     "The last, smaller chunk of steps was dropped: n_steps need not be a multiple of"
     " the chunk size."
@@ -69,6 +85,7 @@ HINTS: dict[str, dict[str, str]] = {
         "gradient at the middle only": "The gradient was taken half-way only: average"
         " it over points on the whole way.",
         "last step only": _AT_THE_IMAGE,
+        "last step only, divided by n": _AT_THE_IMAGE,
         "path from zero": "The path starts at zeros (alpha image) instead of at the"
         " baseline: its points are baseline + alpha (image - baseline).",
         "baseline ignored": "The baseline was not used at all: it starts the path, and"
@@ -80,8 +97,8 @@ HINTS: dict[str, dict[str, str]] = {
         " on the path (detach it, then requires_grad_).",
         "both ends, divided by n": "n + 1 points, both ends among them, were divided by"
         " n: the weights must sum to 1.",
-        "one step too far": "The points run one step too far, beyond the image: check"
-        " the first and the last alpha.",
+        "one step too far": _TOO_FAR,
+        "one step too far, averaged": _TOO_FAR,
         "divided by n + 1": "The sum was divided by n + 1: the weights must sum to 1.",
         "divided by n - 1": "The sum was divided by n - 1: the weights must sum to 1.",
         "last point left out": "The last point was left out, but divided by as if it"
@@ -99,6 +116,7 @@ HINTS: dict[str, dict[str, str]] = {
         "chunks of 10, rest dropped": _LAST_CHUNK,
         "chunks of 16, rest dropped": _LAST_CHUNK,
         "chunks of 32, rest dropped": _LAST_CHUNK,
+        **{f"whole chunks of {n} only": _LAST_CHUNK for n in (8, 10, 16, 32)},
         ".grad accumulates": "`.grad` adds up from backward() to backward(): set it to"
         " None before each, or use torch.autograd.grad.",
         "softmax instead of logit": "The gradient is that of the softmax probability:"
@@ -138,8 +156,8 @@ HINTS: dict[str, dict[str, str]] = {
         " F(x')|.",
         "relative to the sum": "The error was divided by the sum of the attributions:"
         " divide it by |F(x) - F(x')|.",
-        "relative to both": "The error was divided by the mean of the sum and the"
-        " change: divide it by |F(x) - F(x')|.",
+        "relative to both": _RELATIVE_TO_BOTH,
+        "relative to the sum of both": _RELATIVE_TO_BOTH,
         "in percent": "The error came in percent: leave it as a fraction.",
         "squared": "The error was squared: take the absolute value.",
         "share instead of error": "The share sum / (F(x) - F(x')) was returned: the"
@@ -166,13 +184,14 @@ HINTS: dict[str, dict[str, str]] = {
         " values.",
         "first channel only": "Only one channel was used: the map is the sum over all"
         " three.",
-        "no map, single attributions": "The signed attributions of all channels were"
-        " correlated: make the two maps first.",
+        "no map, single attributions": _NO_MAP,
+        "no map, cells of each channel": _NO_MAP,
         "cell ignored": "`cell` was not used: average over cells of cell x cell pixels"
         " first.",
         "every cell-th pixel": "Every cell-th pixel was picked: average over the whole"
         " cell.",
-        "cells of the wrong axis": "Height and width were mixed up in the cells.",
+        "cells of the wrong axis": _WRONG_AXIS,
+        "means over the wrong axes": _WRONG_AXIS,
         "cell is the number of cells": "`cell` is a cell's side in pixels, not the"
         " number of cells.",
         "overlapping cells": "The cells overlap: they lie side by side.",
@@ -182,14 +201,14 @@ HINTS: dict[str, dict[str, str]] = {
         " (Pearson).",
         "cosine, not centred": "The cosine was taken without subtracting the means:"
         " correlation subtracts them.",
-        "covariance": "The covariance was returned: divide it by both standard"
-        " deviations.",
+        "covariance": _COVARIANCE,
+        "covariance, divided by n": _COVARIANCE,
         "squared correlation": "The correlation was squared: return it itself.",
         "absolute correlation": "The correlation's sign was dropped: negative means"
         " that one map is dark where the other is bright.",
         "distance": "1 - correlation was returned: return the correlation.",
-        "relative difference": "The relative difference was returned: return the"
-        " correlation.",
+        "relative difference": _DIFFERENCE,
+        "relative difference of sums": _DIFFERENCE,
     },
     "blind-shares": {
         **_MAPS,
@@ -223,7 +242,8 @@ HINTS: dict[str, dict[str, str]] = {
         " the mean of the whole map.",
         "share of the sum": "The tenth's part of the sum was returned: return its mean"
         " over the mean of the whole map.",
-        "median instead of mean": "Medians were taken: take means.",
+        "median instead of mean": _MEDIAN,
+        "lower median instead of mean": _MEDIAN,
         "upside down": "The fraction is upside down: the tenth's mean over the map's"
         " mean.",
         "in percent": "The shares came in percent: leave them as multiples of the"
@@ -276,7 +296,7 @@ TOLD: dict[str, dict[str, str]] = {
         "box instead of a Gaussian": "must be a Gaussian",
         "grey blur": "lost its colours",
         "blur over the channels, too": "mixes the channels",
-        "one baseline missing": "there is no baseline 'blur'",
+        "one baseline missing": "there is no baseline",
         "a list instead of a dictionary": "must return a dictionary",
         "a batch axis kept": "must have the image's shape",
         "one number per channel": "must have the image's shape",
@@ -307,7 +327,7 @@ TOLD: dict[str, dict[str, str]] = {
     "blind-shares": {},
     "explanation": {
         "one baseline left out": "with the keys",
-        "a few words": "has 4 words",
+        "a few words": "words: write at least two sentences",
         "no number": "names no number",
         "one text": "must return a dictionary",
     },

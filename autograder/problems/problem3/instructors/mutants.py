@@ -19,6 +19,7 @@ RULES = ("middle", "right", "left", "ends", "both", "trapezoid", "gauss")
 # Mistakes in the points or weights themselves, the same under every rule.
 OWN_RULES = (
     "one step too far",
+    "one step too far, averaged",
     "both ends, divided by n",
     "trapezoid weights sum to (n - 1) / n",
     "Gauss weights of [-1, 1]",
@@ -195,6 +196,8 @@ def integrated_gradients_with(mistake: str, rule: str = "middle") -> Callable[..
             gradients = gradients.cumsum(dim=0)
         elif mistake == "last step only":
             gradients, weights = gradients[-1:], torch.ones(1, 1, 1, 1)
+        elif mistake == "last step only, divided by n":
+            gradients, weights = gradients[-1:], weights[-1:]
         kept = gradients * weights
         total = kept.sum(dim=0)
         factor = (x - baseline.reshape(x.shape))[0]
@@ -240,6 +243,8 @@ def integrated_gradients_with(mistake: str, rule: str = "middle") -> Callable[..
 
 def points(rule: str, n: int, mistake: str) -> tuple[Any, Any]:
     """Where the gradients are taken between 0 and 1, and their weights."""
+    if mistake == "one step too far, averaged":
+        return [(k + 1) / n for k in range(n + 1)], [1 / (n + 1)] * (n + 1)
     if mistake == "one step too far":
         return [(k + 2) / n for k in range(n)], [1 / n] * n
     if mistake == "both ends, divided by n":
@@ -283,7 +288,9 @@ def points(rule: str, n: int, mistake: str) -> tuple[Any, Any]:
     elif mistake == "last point left out":
         alphas, weights = alphas[:-1], weights[:-1]
     for size in (8, 10, 16, 32):
-        if mistake == f"chunks of {size}, rest dropped" and n > size:
+        if (
+            mistake == f"chunks of {size}, rest dropped" and n > size
+        ) or mistake == f"whole chunks of {size} only":
             alphas = alphas[: n - n % size]
     return alphas, weights[: len(alphas)]
 
@@ -341,6 +348,7 @@ def completeness_error_with(mistake: str) -> Callable[..., Any]:
             "relative to F(x)": abs(ends[0]),
             "relative to the sum": abs(total),
             "relative to both": (abs(total) + abs(change)) / 2,
+            "relative to the sum of both": abs(total) + abs(change),
             "sign of the change kept": change,
             "tiny number added": abs(change) + 1e-8,
         }.get(mistake, abs(change))
@@ -376,6 +384,11 @@ def map_correlation_with(mistake: str) -> Callable[..., Any]:
             if mistake == "no map, single attributions":
                 both.append(signed.ravel())
                 continue
+            if mistake == "no map, cells of each channel":
+                h, w = signed.shape[1:]
+                cells = signed.reshape(3, h // cell, cell, w // cell, cell)
+                both.append(cells.mean(axis=(2, 4)).ravel())
+                continue
             h, w = drawn.shape
             if mistake == "cell ignored":
                 pass
@@ -384,6 +397,9 @@ def map_correlation_with(mistake: str) -> Callable[..., Any]:
             elif mistake == "cells of the wrong axis":
                 drawn = drawn.reshape(w // cell, cell, h // cell, cell)
                 drawn = drawn.mean(axis=(1, 3))
+            elif mistake == "means over the wrong axes":
+                drawn = drawn.reshape(h // cell, cell, w // cell, cell)
+                drawn = drawn.mean(axis=(0, 2))
             elif mistake == "cell is the number of cells":
                 drawn = drawn.reshape(cell, h // cell, cell, w // cell)
                 drawn = drawn.mean(axis=(1, 3))
@@ -405,10 +421,14 @@ def map_correlation_with(mistake: str) -> Callable[..., Any]:
         return {
             "cosine, not centred": lambda: a @ b / np.sqrt((a @ a) * (b @ b)),
             "covariance": lambda: np.cov(a, b)[0, 1],
+            "covariance, divided by n": lambda: np.cov(a, b, ddof=0)[0, 1],
             "squared correlation": lambda: r**2,
             "absolute correlation": lambda: abs(r),
             "distance": lambda: 1 - r,
             "relative difference": lambda: np.linalg.norm(a - b) / np.linalg.norm(a),
+            "relative difference of sums": (
+                lambda: np.abs(a - b).sum() / np.abs(a).sum()
+            ),
         }.get(mistake, lambda: r)()
 
     return map_correlation
@@ -467,6 +487,9 @@ def blind_shares_with(mistake: str) -> Callable[..., Any]:
                 share = drawn[where].sum() / drawn.sum()
             elif mistake == "median instead of mean":
                 share = np.median(drawn[where]) / np.median(drawn)
+            elif mistake == "lower median instead of mean":
+                whole, part = (np.sort(v.ravel()) for v in (drawn, drawn[where]))
+                share = part[(len(part) - 1) // 2] / whole[(len(whole) - 1) // 2]
             elif mistake == "upside down":
                 share = 1 / share
             elif mistake == "in percent":
