@@ -67,6 +67,7 @@ from autograder.problems.problem5.questions import (
     require_path,
     require_steps,
     standing,
+    surest,
 )
 
 # While a task's check fails, these are shown one by one. The notebook has the first
@@ -334,7 +335,7 @@ def test_seen(student: Any, transcript: Transcript, rng: Generator) -> None:
     )
 
 
-@check("both-maps/blank", 1.5, "Blank flags and completeness errors", public=True)
+@check("both-maps/blank", 1, "Blank flags and completeness errors", public=True)
 def test_flags(student: Any, transcript: Transcript, rng: Generator) -> None:
     size, n_steps = (12, 10), 2
     while True:
@@ -377,6 +378,28 @@ def test_flags(student: Any, transcript: Transcript, rng: Generator) -> None:
                 f" |F(x) - F(black)|, before any scaling: {right:.4f} for your"
                 f" attributions of class {k}; yours is {delta:.4f}.",
             )
+
+
+@check(
+    "both-maps/two-blank",
+    0.5,
+    "Two blank maps stay zeros",
+    public=True,
+    needs="one-scale",
+)
+def test_two_blank(student: Any, transcript: Transcript, rng: Generator) -> None:
+    size = (6, 5)
+    while True:
+        net = model("conv-net", rng, size)
+        picture = photo(rng, size)
+        x = normalised(picture)
+        predicted = int(logits(net, x[None])[0].argmax())
+        empty = [k for k in range(CLASSES) if not cam_of(net, x[None], [k]).any()]
+        if predicted in empty and len(empty) > 1:
+            break
+    true = next(k for k in empty if k != predicted)
+    found = both_maps(student, transcript, picture, net, "features", true, 2, size)
+    check_scale(found["gradcam"], np.zeros((2, *size)), "gradcam", REAL)
 
 
 @check("cover-test/suspect", 1.8, "The suspect covered, and other places", public=True)
@@ -456,10 +479,12 @@ def test_rule(student: Any, transcript: Transcript, rng: Generator) -> None:
         shares = dict(zip((*REMOVES, HARMLESS), (n / 8 for n in right), strict=True))
         cause = "no mistake" if known else cause_of(shares)
         net, true, hits, misses = answered(rng)
-        taken = iter(rng.permutation(len(hits)))
-        missed = iter(rng.permutation(len(misses)))
+        # The fewer right answers a change brings, the surer they are: answers count,
+        # and not probabilities.
+        taken, missed = iter(surest(net, hits, true)), iter(surest(net, misses, true))
         changes = {}
-        for change, n in zip((*REMOVES, HARMLESS), right, strict=True):
+        for change, n in sorted(shares.items(), key=lambda item: item[1]):
+            n = round(8 * n)
             pictures = [hits[next(taken)] for _ in range(n)]
             pictures += [misses[next(missed)] for _ in range(8 - n)]
             changes[change] = torch.stack([pictures[i] for i in rng.permutation(8)])

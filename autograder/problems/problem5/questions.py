@@ -605,6 +605,11 @@ def check_cover(found: dict[str, Any], covered: float, elsewhere: list[float]) -
         f" {value:.4f}.",
     )
     count = len(elsewhere)
+    others = array(found["elsewhere"])
+    require(
+        others is None or others.size > 0,
+        "'elsewhere' is missing: cover other places, too.",
+    )
     values = as_array(
         found["elsewhere"],
         "cover_test",
@@ -661,7 +666,11 @@ def find_cause(
         " missing under 'evidence'.",
     )
     return str(cause), {
-        key: as_number(shares[key], f"evidence {key!r}") for key in changes
+        key: as_number(
+            shares[key],
+            f"a cause is named ({cause}) without the evidence for it: evidence {key!r}",
+        )
+        for key in changes
     }
 
 
@@ -724,6 +733,12 @@ def require_counting(student: Any, transcript: Transcript, rng: Generator) -> No
 
 def _some(pictures: Tensor, count: int, rng: Generator) -> Tensor:
     return pictures[torch.from_numpy(rng.permutation(len(pictures))[:count])]
+
+
+def surest(net: Recipe, pictures: Tensor, true: int) -> list[int]:
+    """The pictures' numbers, by the true class's probability, the largest first."""
+    shares = np.array([softmax(row)[true] for row in logits(net, pictures)])
+    return [int(i) for i in np.argsort(-shares)]
 
 
 def answered(rng: Generator) -> tuple[Recipe, int, Tensor, Tensor]:

@@ -20,6 +20,13 @@ SUM_FIRST = (
     " each channel): sum over the channels with their signs, then take the ReLU."
 )
 # Mistakes that show in the numbers: mistake -> what the student should read.
+_ANY = (
+    "One picture that is right was taken for a proof: the"
+    " true class must come back in at least half of them."
+)
+_HALF = "Exactly half was not accepted: at least half of a change's pictures is enough."
+_ALL = "All pictures of a change were wanted: at least half is enough."
+_MARK = "The same cause was named each time: let the changes decide."
 HINTS: dict[str, dict[str, str]] = {
     "standing": {
         "sigmoid": "The probabilities come from a sigmoid: with one answer of many"
@@ -194,14 +201,14 @@ HINTS: dict[str, dict[str, str]] = {
         " class: count how often the true class comes back.",
         "true class in the top 5": "A true class among the top five was counted: it"
         " must be the answer.",
-        "any picture will do": "One picture that is right was taken for a proof: the"
-        " true class must come back in at least half of them.",
+        "any picture will do": _ANY,
+        "any picture will do, harmless too": _ANY,
         "a third is enough": "Less than half was accepted: at least half of a change's"
         " pictures is needed.",
-        "more than half": "Exactly half was not accepted: at least half of a change's"
-        " pictures is enough.",
-        "all pictures": "All pictures of a change were wanted: at least half is"
-        " enough.",
+        "more than half": _HALF,
+        "more than half, harmless too": _HALF,
+        "all pictures": _ALL,
+        "all pictures, harmless too": _ALL,
         "never not found": "A cause was named though no change brings the true class"
         " back: then it is 'not found'.",
         "first that will do": "The first change with half of its pictures right was"
@@ -218,8 +225,8 @@ HINTS: dict[str, dict[str, str]] = {
         " more suspect: they are the control, so 'near tie' comes first.",
         "printed rule": "The printed chapter's rule was used, which sees only rank and"
         " probability: let the changes decide.",
-        "always the mark": "The same cause was named each time: let the changes"
-        " decide.",
+        "always the mark": _MARK,
+        "the mark, even where there is no mistake": _MARK,
         "image itself not asked": "A cause was named for a picture that the model gets"
         " right: that is 'no mistake'.",
     },

@@ -417,6 +417,9 @@ def find_cause_with(mistake: str) -> Callable[..., Any]:
         shares = {k: share(k) for k in changes}
         best = max(REMOVES, key=lambda k: shares[k])
         enough = {
+            "any picture will do, harmless too": shares[best] > 0,
+            "more than half, harmless too": shares[best] > 0.5,
+            "all pictures, harmless too": shares[best] == 1,
             "any picture will do": shares[best] > 0,
             "more than half": shares[best] > 0.5,
             "all pictures": shares[best] == 1,
@@ -433,7 +436,12 @@ def find_cause_with(mistake: str) -> Callable[..., Any]:
             cause = REMOVES[most]
         elif mistake == "largest gain in probability":
             cause = REMOVES[max(REMOVES, key=probability)]
-        if shares["harmless"] >= 0.5 and mistake != "harmless changes ignored":
+        tie = {
+            "any picture will do, harmless too": shares["harmless"] > 0,
+            "more than half, harmless too": shares["harmless"] > 0.5,
+            "all pictures, harmless too": shares["harmless"] == 1,
+        }.get(mistake, shares["harmless"] >= 0.5)
+        if tie and mistake != "harmless changes ignored":
             cause = "near tie"
         if mistake == "harmless changes as one more cause" and (
             shares["harmless"] < shares[best]
@@ -448,6 +456,8 @@ def find_cause_with(mistake: str) -> Callable[..., Any]:
             cause = "mark"
         if predicted == true_class and mistake != "image itself not asked":
             cause = "no mistake"
+        if mistake == "the mark, even where there is no mistake":
+            cause = "mark"
         if mistake == "cause without evidence":
             return {"cause": cause}
         if mistake == "evidence for the named cause only":
