@@ -35,6 +35,7 @@ from autograder.problems.problem2.questions import (
     smooth,
 )
 from autograder.sandbox.inside import tiny_models
+from autograder.sandbox.inside.values import Recipe
 from chapter4.methods.gradients import vanilla_gradients
 
 # While a task's check fails, these are shown one by one. The notebook has the same
@@ -113,9 +114,16 @@ def test_care(student: Any, rng: Generator) -> None:
     target = int(rng.integers(CLASSES))
     x = image(rng.normal(size=(3, *size)))
     arguments = (x, net, target, 3, 0.0, new_seed(rng))
+    right = vanilla_gradients(x, tiny_models.build(net).eval(), target).map
+    in_evaluation = Recipe(net.kind, net.seed, {**net.options, "training": False})
+    calm = student.call("smooth_grad", x, in_evaluation, *arguments[2:])
+    require(
+        np.abs(as_map(calm, size) - right).max() <= 1e-4 * right.max(),
+        "on a net with batch norm the map is wrong in evaluation mode, too: see the"
+        " other checks first.",
+    )
     seen = student.observe("smooth_grad", *arguments)
     drawn = as_map(seen.value, size)
-    right = vanilla_gradients(x, tiny_models.build(net).eval(), target).map
     left = {word for after in seen.models for word in after.changed}
     off = np.abs(drawn - right).max() / right.max()
     require_none(

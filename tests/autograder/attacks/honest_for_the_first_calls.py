@@ -9,6 +9,6 @@ honest, calls = smooth_grad, []
 
 def smooth_grad(image, *rest):
     calls.append(1)
-    if len(calls) > 48:
+    if len(calls) > 49:
         return torch.rand(image.shape[-2:])
     return honest(image, *rest)
