@@ -10,9 +10,10 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from autograder.checking.runner import Shortfall, credit
+from autograder.checking.runner import Shortfall, credit, require
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
+from autograder.sandbox.student import Observation
 
 CLASSES = 5
 HUGE = 1e12  # longer numbers are not read out
@@ -98,3 +99,54 @@ def require_none(complaints: Mapping[str, bool]) -> None:
     true = [words for words, holds in complaints.items() if holds]
     if true:
         credit(max(0, 1 - len(true) / 2), "; ".join(true) + ".")
+
+
+# Beside a map that shows it, for `require_care`.
+EXPLAINED_IN_TRAINING = (
+    "the model came in training mode and was explained in it: call model.eval() first"
+)
+
+
+def require_care(seen: Observation, own: Mapping[str, bool]) -> None:
+    """Give half of the points for one carelessness, and none for more.
+
+    What a call left behind is told by the process that ran it. To forge that is more
+    work than to do as asked; and it earns nothing without the right numbers.
+
+    Args:
+        seen: What the call left behind.
+        own: More complaints, and whether each is true.
+    """
+    left = {word for model in seen.models for word in model.changed}
+    require_none(
+        {
+            **own,
+            "what was handed over has changed: work on a copy (clone)": bool(
+                seen.changed
+            ),
+            "the model came back in another mode: remember model.training and put it"
+            " back": "mode" in left,
+            "the model came back changed: take your hooks away, and leave requires_grad"
+            " as it was": bool(left & {"hooks", "requires_grad"}),
+        }
+    )
+
+
+def asked_about(seen: Observation, shape: Sequence[int]) -> int:
+    """About how many different images a model with ``record`` was asked.
+
+    It is 0 in a transform of torch.func, which leaves no record.
+    """
+    batches = [batch for model in seen.models for batch in model.asked]
+    return len({one.tobytes() for b in batches for one in b.reshape(-1, *shape)})
+
+
+def require_steps(seen: Observation, shape: Sequence[int], n_steps: int) -> None:
+    """End the check unless the model was asked about ``n_steps`` points or so."""
+    points = asked_about(seen, shape)
+    require(
+        not points
+        or n_steps <= points <= 1.5 * n_steps + 4,  # both ends, and some more
+        f"with n_steps {n_steps} the model was asked about {points} points: take"
+        " n_steps of them.",
+    )

@@ -18,6 +18,7 @@ from autograder.checking.runner import require
 from autograder.problems.common import (
     CLASSES,
     array,
+    asked_about,
     gradient,
     image,
     model,
@@ -279,11 +280,11 @@ class Curve:
                 abs(self.multiple(most, seed) / self.r - 1) > SAME,
                 "R was drawn with one of `seeds`: draw it with a seed of its own.",
             )
-        copies = {array.tobytes() for array in self.asked_images()}
+        copies = asked_about(self.seen, self.x.shape)
         require(
-            len(copies) >= most or not copies,  # torch.func leaves no record
+            copies >= most or not copies,  # torch.func leaves no record
             f"for counts {self.counts} R has 16 x {max(self.counts)} = {most} samples,"
-            f" and the model was asked about {len(copies)} noisy copies in all.",
+            f" and the model was asked about {copies} noisy copies in all.",
         )
         factors = self.single_factors()
         error = factors.std() * (1 / most + 1 / len(factors)) ** 0.5
@@ -292,14 +293,6 @@ class Curve:
             "R is not near the map that SmoothGrad converges to: draw it by your"
             f" smooth_grad with {most} samples and noise_level 0.15.",
         )
-
-    def asked_images(self) -> list[np.ndarray]:
-        return [
-            one
-            for after in self.seen.models
-            for batch in after.asked
-            for one in batch.reshape(-1, *self.x.shape)
-        ]
 
     def single_factors(self) -> np.ndarray:
         """The multiples that 400 single noisy copies give."""

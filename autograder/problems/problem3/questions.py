@@ -299,25 +299,6 @@ def require_path(student: Any, rng: Generator) -> None:
         )
 
 
-def require_steps(student: Any, rng: Generator, n_steps: int) -> None:
-    """End the check unless the model was asked about ``n_steps`` points or so."""
-    size = (5, 4)
-    net = model("power", rng, size, power=3, record=True)
-    x, start = (image(rng.normal(size=(3, *size))) for _ in range(2))
-    seen = student.observe("integrated_gradients", x, net, 1, start, n_steps)
-    batches = [batch for after in seen.models for batch in after.asked]
-    points = {one.tobytes() for b in batches for one in b.reshape(-1, *x.shape)}
-    require(
-        len(points) >= n_steps or not points,  # torch.func leaves no record
-        f"with n_steps {n_steps} the model was asked about {len(points)} points only.",
-    )
-    require(
-        len(points) <= 1.5 * n_steps + 4,  # both ends, and some more
-        f"with n_steps {n_steps} the model was asked about {len(points)} points: take"
-        " n_steps of them.",
-    )
-
-
 # --- numbers about attributions -------------------------------------------------------
 
 

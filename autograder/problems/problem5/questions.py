@@ -27,14 +27,12 @@ from autograder.problems.common import (
     image,
     integral,
     require_array,
-    require_none,
     said,
     share_of,
 )
 from autograder.problems.problem5.cases import CAUSES, HARMLESS, REMOVES, Case
 from autograder.sandbox.inside import tiny_models
 from autograder.sandbox.inside.values import Recipe
-from autograder.sandbox.student import Observation
 
 CLASSES = 6
 EXACT = 1e-5  # relative to the largest value; float32, tiny nets
@@ -310,29 +308,6 @@ def in_training(net: Recipe) -> Recipe:
     return Recipe(net.kind, net.seed, {**net.options, "training": True})
 
 
-def require_care(seen: Observation, explained_in_training: bool) -> None:
-    """Half of the points for one carelessness, and none for more.
-
-    All but the first complaint rest on what the worker reports. To forge its report is
-    more work than to do as asked.
-    """
-    after = {word for model in seen.models for word in model.changed}
-    require_none(
-        {
-            "the model came in training mode and was explained in it: call model.eval()"
-            " first": explained_in_training,
-            "a hook was left in the model: keep the handle and call handle.remove() in"
-            " `finally`": "hooks" in after,
-            "the model came back in another mode: remember model.training and put it"
-            " back": "mode" in after,
-            "the model's requires_grad is not as it was": "requires_grad" in after,
-            "the image that was handed over has changed: work on a copy (clone)": bool(
-                seen.changed
-            ),
-        }
-    )
-
-
 # integrated_gradients
 
 
@@ -374,25 +349,6 @@ def require_path(student: Any, rng: Generator) -> None:
             f"{NO_FORMULA}with {STEPS} steps any rule is right to a few percent; yours"
             f" is off by {share_of(distance(found, right))} (relative L2).",
         )
-
-
-def require_steps(student: Any, rng: Generator, n_steps: int) -> None:
-    """End the check unless the model was asked about ``n_steps`` points or so."""
-    size = (5, 4)
-    net = model("power", rng, size, power=3, record=True)
-    x = image(rng.uniform(-0.9, 1.5, (3, *size)))
-    seen = student.observe("integrated_gradients", x, net, 1, n_steps, finite=False)
-    batches = [batch for after in seen.models for batch in after.asked]
-    points = {one.tobytes() for b in batches for one in b.reshape(-1, *x.shape)}
-    require(
-        len(points) >= n_steps or not points,  # torch.func leaves no record
-        f"with n_steps {n_steps} the model was asked about {len(points)} points only.",
-    )
-    require(
-        len(points) <= 1.5 * n_steps + 4,  # both ends, and some more
-        f"with n_steps {n_steps} the model was asked about {len(points)} points: take"
-        " n_steps of them.",
-    )
 
 
 def integrated(

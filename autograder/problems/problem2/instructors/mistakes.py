@@ -138,7 +138,7 @@ TOLD: dict[str, dict[str, str]] = {
         "no seed": "two calls with the same seed gave two maps",
         "sample k drawn with seed + k": "share noise",
         "training mode while explaining": "was explained in it",
-        "image changed in place": "the image that was handed over has changed",
+        "image changed in place": "what was handed over has changed",
         "model left in eval mode": "the model came back in another mode",
         "requires_grad left off": "the model came back changed",
         "hook left in the model": "the model came back changed",

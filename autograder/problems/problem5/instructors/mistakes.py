@@ -240,11 +240,11 @@ TOLD: dict[str, dict[str, str]] = {
     },
     "grad-cam": {
         "NaN on a blank map": "dividing it by its maximum is 0 / 0",
-        "hook left in the model": "a hook was left in the model",
+        "hook left in the model": "the model came back changed",
         "training mode while explaining": "was explained in it",
         "model left in eval mode": "the model came back in another mode",
-        "image changed in place": "the image that was handed over has changed",
-        "requires_grad left off": "requires_grad is not as it was",
+        "image changed in place": "what was handed over has changed",
+        "requires_grad left off": "the model came back changed",
         "resized to the image": "the stack of raw maps (N, h, w)",
         "first image only": "the stack of raw maps (N, h, w)",
     },
@@ -253,7 +253,7 @@ TOLD: dict[str, dict[str, str]] = {
         "twenty steps, whatever n_steps": "the model was asked about",
         "training mode while explaining": "was explained in it",
         "model left in eval mode": "the model came back in another mode",
-        "image changed in place": "the image that was handed over has changed",
+        "image changed in place": "what was handed over has changed",
     },
     "both-maps": {
         "overlay on the un-cropped photo": "overlays belong on the crop",
@@ -268,7 +268,7 @@ TOLD: dict[str, dict[str, str]] = {
     "cover-test": {
         "no controls": "'elsewhere' is missing",
         "controls averaged": "one place for each tile",
-        "image changed in place": "the image that was handed over has changed",
+        "image changed in place": "what was handed over has changed",
     },
     "find-cause": {
         "cause without evidence": "without the evidence for it",
