@@ -426,7 +426,6 @@ def test_minilm(student: Any, transcript: Transcript, rng: Generator) -> None:
         f"by the rules of the task {len(wrong)} of 6 verdicts on MiniLM's weights are"
         f" wrong: {', '.join(wrong)}.",
     )
-    require_some(student, transcript, rng)
 
 
 @check(
